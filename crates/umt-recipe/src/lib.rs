@@ -1,0 +1,1 @@
+//! Recipe to checked plan to run.
