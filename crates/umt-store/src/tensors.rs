@@ -1,0 +1,103 @@
+//! Tensor files in the safetensors format.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::{Dtype, SafeTensors, View};
+
+use crate::StoreError;
+
+/// Tensors by name: shape and row-major values.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The bytes of a safetensors file: names sorted, metadata `format: pt`, so that equal tensors
+/// give equal files and Python libraries accept them.
+///
+/// # Errors
+/// [`StoreError::Tensors`] if a shape does not fit its values.
+pub fn write(tensors: &Tensors) -> Result<Vec<u8>, StoreError> {
+    for (name, (shape, values)) in tensors {
+        if count(shape) != Some(values.len()) {
+            let reason = format!("\"{name}\" has shape {shape:?} and {} values", values.len());
+            return Err(StoreError::Tensors { reason });
+        }
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, (shape, values))| (name, F32 { shape, values }));
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize(views, Some(metadata)).map_err(unreadable)
+}
+
+/// Reads a safetensors file. Values of type I64 (PyTorch's `num_batches_tracked`) are converted.
+///
+/// # Errors
+/// [`StoreError::Tensors`] if the bytes are no safetensors file, or hold another type than F32
+/// and I64, by name.
+pub fn read(bytes: &[u8]) -> Result<Tensors, StoreError> {
+    let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+    let mut tensors = Tensors::new();
+    for (name, view) in file.iter() {
+        let data = view.data();
+        let values = match view.dtype() {
+            Dtype::F32 => data
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|four| f32::from_le_bytes(*four))
+                .collect(),
+            Dtype::I64 => data
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|eight| i64::from_le_bytes(*eight) as f32)
+                .collect(),
+            other => {
+                let reason = format!("\"{name}\" is of type {other:?}; F32 and I64 can be read");
+                return Err(StoreError::Tensors { reason });
+            }
+        };
+        tensors.insert(name.to_string(), (view.shape().to_vec(), values));
+    }
+    Ok(tensors)
+}
+
+fn unreadable(error: safetensors::SafeTensorError) -> StoreError {
+    StoreError::Tensors {
+        reason: error.to_string(),
+    }
+}
+
+fn count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |product, size| product.checked_mul(*size))
+}
+
+struct F32<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for F32<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(
+            self.values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        )
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
