@@ -1,0 +1,285 @@
+//! What types cannot say about a recipe: references, modalities, duplicates, cycles.
+
+use crate::claim::METRICS;
+use crate::recipe::{Recipe, Task, stage_table};
+use crate::source::{Tree, distance, list};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use toml::de::DeValue;
+use umt_data::DataError;
+use umt_media::Modality;
+use umt_train::TrainError;
+
+/// Something wrong, and where it stands.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// The keys that lead to it; an element of `stage` is named by its id.
+    path: Vec<String>,
+    /// A string value under that path which is the culprit.
+    culprit: Option<String>,
+    /// What to tell.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(path: &[&str], culprit: Option<&str>, message: String) -> Problem {
+        Problem { path: path.iter().map(|p| (*p).into()).collect(), culprit: culprit.map(str::to_owned), message }
+    }
+
+    /// The span in the tree, as near as it can be found.
+    pub fn place(&self, tree: &Tree<'_>) -> Range<usize> {
+        let (mut table, mut span, rest) = match self.path.as_slice() {
+            [first, id, rest @ ..] if first == "stage" => match stage_table(tree, id) {
+                // A setting of training that the stage does not name stands in the recipe's own [train].
+                Some((table, _)) if rest.first().is_some_and(|r| r == "train") && !has(table, rest) => {
+                    (Some(tree), 0..0, rest)
+                }
+                Some((table, span)) => (Some(table), span, rest),
+                None => (None, 0..0, rest),
+            },
+            path => (Some(tree), 0..0, path),
+        };
+        let mut value = None;
+        for step in rest {
+            let Some((k, v)) = table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == step)) else { break };
+            span = k.span();
+            table = v.get_ref().as_table();
+            value = Some(v.get_ref());
+        }
+        let whole = table.cloned().map(DeValue::Table);
+        let within = value.cloned().or(whole);
+        self.culprit.as_ref().zip(within).and_then(|(c, v)| text_span(&v, c)).unwrap_or(span)
+    }
+}
+
+fn has(table: &Tree<'_>, path: &[String]) -> bool {
+    match path {
+        [] => true,
+        [key, rest @ ..] => match table.get(key.as_str()).map(toml::Spanned::get_ref) {
+            Some(DeValue::Table(table)) => has(table, rest),
+            Some(_) => rest.is_empty(),
+            None => false,
+        },
+    }
+}
+
+fn text_span(value: &DeValue<'_>, text: &str) -> Option<Range<usize>> {
+    let hit = |v: &toml::Spanned<DeValue<'_>>| match v.get_ref().as_str() {
+        Some(s) if s == text => Some(v.span()),
+        _ => text_span(v.get_ref(), text),
+    };
+    match value {
+        DeValue::Array(array) => array.iter().find_map(hit),
+        DeValue::Table(table) => table.iter().find_map(|(_, v)| hit(v)),
+        _ => None,
+    }
+}
+
+/// Checks everything that needs no data.
+pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
+    seeds(recipe)?;
+    ids(recipe)?;
+    settings(recipe)?;
+    for (index, _) in recipe.stage.iter().enumerate() {
+        references(recipe, index)?;
+    }
+    order(recipe)?;
+    for (index, _) in recipe.stage.iter().enumerate() {
+        modalities(recipe, index)?;
+        teachers(recipe, index)?;
+    }
+    rows(recipe)
+}
+
+fn seeds(recipe: &Recipe) -> Result<(), Problem> {
+    let mut seen = BTreeSet::new();
+    if recipe.seeds.is_empty() {
+        return Err(Problem::new(&["seeds"], None, "`seeds` is empty: give at least one".into()));
+    }
+    match recipe.seeds.iter().find(|s| !seen.insert(**s)) {
+        Some(seed) => Err(Problem::new(&["seeds"], None, format!("seed {seed} is given twice"))),
+        None => Ok(()),
+    }
+}
+
+fn ids(recipe: &Recipe) -> Result<(), Problem> {
+    if recipe.stage.is_empty() {
+        return Err(Problem::new(&["stage"], None, "a recipe needs at least one [[stage]]".into()));
+    }
+    let mut seen = BTreeSet::new();
+    for stage in &recipe.stage {
+        let at = ["stage", &stage.id, "id"];
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if stage.id.is_empty() || !stage.id.chars().all(allowed) || stage.id.starts_with(['.', '-']) {
+            let message = format!("stage id `{}`: use letters, digits, `.`, `-` and `_`", stage.id);
+            return Err(Problem::new(&at, None, message));
+        }
+        if !seen.insert(&stage.id) {
+            return Err(Problem::new(&at, None, format!("two stages have the id `{}`", stage.id)));
+        }
+    }
+    Ok(())
+}
+
+/// What the data and training rooms refuse of their own settings.
+fn settings(recipe: &Recipe) -> Result<(), Problem> {
+    if let Err(error) = recipe.data.config.validate() {
+        let key = match &error {
+            DataError::Config { key, .. } => key.clone(),
+            _ => String::new(),
+        };
+        let path: Vec<&str> = ["data"].into_iter().chain(key.split('.')).collect();
+        return Err(Problem::new(&path, None, error.to_string()));
+    }
+    for stage in recipe.stage.iter().filter(|s| matches!(s.task, Task::Single { .. } | Task::Fusion { .. })) {
+        if let Err(error) = stage.train.check() {
+            let key = match &error {
+                TrainError::Config { key, .. } => key.clone(),
+                _ => String::new(),
+            };
+            let path: Vec<&str> = ["stage", &stage.id, "train"].into_iter().chain(key.split('.')).collect();
+            return Err(Problem::new(&path, None, format!("stage `{}`: {error}", stage.id)));
+        }
+    }
+    Ok(())
+}
+
+fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
+    let stage = &recipe.stage[index];
+    let (path, patterns) = match &stage.task {
+        Task::Ensemble { of } | Task::LinearProbe { of, .. } => (["stage", &stage.id, "task", "of"], of),
+        _ => (["stage", &stage.id, "distill", "from"], &stage.from),
+    };
+    if !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) && stage.distill.is_some() {
+        let message = format!("`{}` trains no network, so nothing can be distilled into it", stage.id);
+        return Err(Problem::new(&["stage", &stage.id, "distill"], None, message));
+    }
+    if patterns.is_empty() && (path[3] == "of" || stage.distill.is_some()) {
+        return Err(Problem::new(&path, None, format!("`{}` names no stage", path[3])));
+    }
+    let ids: Vec<&String> = recipe.stage.iter().map(|s| &s.id).collect();
+    for pattern in patterns {
+        let found = recipe.matching(pattern);
+        if found.is_empty() {
+            let near = ids.iter().filter(|id| distance(id, pattern) <= 2).min_by_key(|id| distance(id, pattern));
+            let hint = near.map_or(String::new(), |id| format!("; did you mean `{id}`?"));
+            let message = format!("unknown stage `{pattern}`; stages: {}{hint}", list(ids));
+            return Err(Problem::new(&path, Some(pattern), message));
+        }
+        let probe = matches!(stage.task, Task::LinearProbe { .. });
+        for other in found.into_iter().map(|i| &recipe.stage[i]) {
+            let network = matches!(other.task, Task::Single { .. } | Task::Fusion { .. });
+            if !network || (!probe && !matches!(other.task, Task::Single { .. }) && stage.distill.is_some()) {
+                let what = if probe { "an encoder to probe" } else { "a single modality" };
+                let message = format!("stage `{}` does not have {what}, which `{}` needs", other.id, stage.id);
+                return Err(Problem::new(&path, Some(pattern), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn order(recipe: &Recipe) -> Result<(), Problem> {
+    fn visit(recipe: &Recipe, at: usize, path: &mut Vec<usize>, done: &mut BTreeSet<usize>) -> Result<(), Problem> {
+        if let Some(start) = path.iter().position(|&p| p == at) {
+            let names: Vec<&str> =
+                path[start..].iter().chain([&at]).map(|&i| recipe.stage[i].id.as_str()).collect();
+            let message = format!("these stages need each other: {}", names.join(" -> "));
+            return Err(Problem::new(&["stage", names[0]], None, message));
+        }
+        if done.contains(&at) {
+            return Ok(());
+        }
+        path.push(at);
+        for need in recipe.needs(at) {
+            visit(recipe, need, path, done)?;
+        }
+        path.pop();
+        done.insert(at);
+        Ok(())
+    }
+    let mut done = BTreeSet::new();
+    (0..recipe.stage.len()).try_for_each(|i| visit(recipe, i, &mut Vec::new(), &mut done))
+}
+
+fn modalities(recipe: &Recipe, index: usize) -> Result<(), Problem> {
+    let stage = &recipe.stage[index];
+    let inputs = crate::plan::inputs(&recipe.data.config);
+    for modality in recipe.modalities(stage) {
+        let path = ["stage", &stage.id, "task"];
+        if !recipe.encoder.contains_key(&modality) {
+            let known = list(recipe.encoder.keys().map(|m| m.name()));
+            let message = format!("stage `{}` uses {modality}, but [encoder] has only {known}", stage.id);
+            return Err(Problem::new(&path, Some(modality.name()), message));
+        }
+        if !inputs.contains(&modality) {
+            let known = list(inputs.iter().map(|m| m.name()));
+            let message = format!("stage `{}` uses {modality}, but [data] reads only {known}", stage.id);
+            return Err(Problem::new(&path, Some(modality.name()), message));
+        }
+    }
+    if matches!(stage.task, Task::Fusion { .. }) && recipe.modalities(stage).len() < 2 {
+        let message = format!("stage `{}` fuses fewer than two modalities", stage.id);
+        return Err(Problem::new(&["stage", &stage.id, "task"], None, message));
+    }
+    Ok(())
+}
+
+/// With an objective that has teachers, each modality of the student has exactly one.
+fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
+    let stage = &recipe.stage[index];
+    if stage.from.is_empty() || !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) {
+        return Ok(());
+    }
+    let path = ["stage", &stage.id, "distill", "from"];
+    if stage.distill.is_none() {
+        return Err(Problem::new(&path, None, format!("stage `{}` names teachers but no `distill.kind`", stage.id)));
+    }
+    let students: BTreeSet<Modality> = recipe.modalities(stage).into_iter().collect();
+    let mut taught = BTreeSet::new();
+    for teacher in recipe.needs(index) {
+        let teacher = &recipe.stage[teacher];
+        for modality in recipe.modalities(teacher) {
+            let message = if !students.contains(&modality) {
+                format!("teacher `{}` teaches {modality}, which `{}` does not have", teacher.id, stage.id)
+            } else if !taught.insert(modality) {
+                format!("`{}` has two teachers of {modality}", stage.id)
+            } else {
+                continue;
+            };
+            return Err(Problem::new(&path, Some(&teacher.id), message));
+        }
+    }
+    let missing: Vec<&str> = students.difference(&taught).map(|m| m.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("`{}` has no teacher of {}; add such a stage to `from`", stage.id, list(missing));
+    Err(Problem::new(&path, None, message))
+}
+
+/// Rows have distinct ids, and claims name rows.
+fn rows(recipe: &Recipe) -> Result<(), Problem> {
+    let units = recipe.units();
+    let mut seen = BTreeSet::new();
+    for unit in &units {
+        if !seen.insert(unit.id.as_str()) {
+            let at = ["stage", recipe.stage[unit.stage].id.as_str()];
+            return Err(Problem::new(&at, None, format!("two rows would be called `{}`", unit.id)));
+        }
+    }
+    for claim in &recipe.expect.claims {
+        for figure in claim.figures() {
+            if !seen.contains(figure.stage.as_str()) {
+                let message = format!(
+                    "claim `{claim}` names the row `{}`; rows: {}; metrics: {}",
+                    figure.stage,
+                    list(&seen),
+                    METRICS.join(", ")
+                );
+                return Err(Problem::new(&["expect", "claims"], Some(&claim.to_string()), message));
+            }
+        }
+    }
+    Ok(())
+}
