@@ -1,0 +1,114 @@
+//! The one register tile under every matrix product and convolution: `ROWS` rows by one or two panels of sixteen columns.
+//!
+//! Rows are pointers, so that output pixels of a convolution, rows of a matrix and elements of a filter are all the same to it.
+//! Each output is one chain of multiply-adds in the order of runs and steps, whatever tile it falls into.
+use super::simd::{LANES, MAX_ROWS, Simd};
+
+/// A stretch of the inner dimension: where it starts, relative to each row pointer and to the panel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// Offset in floats from a row pointer.
+    pub a: isize,
+    /// Offset in floats from the panel pointer.
+    pub b: isize,
+}
+
+/// What happens to the value already in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is replaced.
+    Set,
+    /// It is replaced, past the caches; outputs are aligned to 64 bytes.
+    Stream,
+    /// It is added to.
+    Add,
+}
+
+/// Arguments of a register tile. Pointers are valid for all steps of all runs; unused rows repeat a used one and have a null output.
+pub struct Tile<'a> {
+    /// Start of each row.
+    pub rows: [*const f32; MAX_ROWS],
+    /// Floats from one step to the next in a row.
+    pub step_a: usize,
+    /// The runs, all of `len` steps.
+    pub runs: &'a [Run],
+    /// Steps in a run.
+    pub len: usize,
+    /// First panel.
+    pub b: *const f32,
+    /// Floats from one step to the next in a panel.
+    pub step_b: usize,
+    /// Floats from one panel to the next.
+    pub panel_b: usize,
+    /// Output of each row, or null.
+    pub out: [*mut f32; MAX_ROWS],
+    /// Columns to write, up to 16 times the panels.
+    pub columns: usize,
+    /// What to do with the output.
+    pub put: Put,
+    /// One value per column (padded to whole panels), or null.
+    pub bias: *const f32,
+}
+
+/// The body for `R` rows and `P` panels.
+///
+/// # Safety
+/// The pointers are valid as [`Tile`] says, and the code runs inside `dispatch`.
+#[inline(always)]
+pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
+    let mut acc = [[S::splat(0.0); P]; R];
+    for run in t.runs {
+        let mut rows = [std::ptr::null::<f32>(); R];
+        for i in 0..R {
+            rows[i] = t.rows[i].offset(run.a);
+        }
+        let mut b = t.b.offset(run.b);
+        let mut at = 0;
+        let step = t.step_a;
+        for _ in 0..t.len {
+            let mut bv = [S::splat(0.0); P];
+            for j in 0..P {
+                bv[j] = S::load(b.add(j * t.panel_b));
+            }
+            for i in 0..R {
+                let av = S::splat(*rows[i].add(at));
+                for j in 0..P {
+                    acc[i][j] = S::fma(av, bv[j], acc[i][j]);
+                }
+            }
+            at += step;
+            b = b.add(t.step_b);
+        }
+    }
+    if !t.bias.is_null() {
+        for j in 0..P {
+            let v = S::load(t.bias.add(j * LANES));
+            for i in 0..R {
+                acc[i][j] = S::add(acc[i][j], v);
+            }
+        }
+    }
+    for i in 0..R {
+        let out = t.out[i];
+        if out.is_null() {
+            continue;
+        }
+        for j in 0..P {
+            let o = out.add(j * LANES);
+            if t.columns >= (j + 1) * LANES {
+                match t.put {
+                    Put::Set => S::store(o, acc[i][j]),
+                    Put::Stream => S::stream(o, acc[i][j]),
+                    Put::Add => S::store(o, S::add(S::load(o), acc[i][j])),
+                }
+            } else if t.columns > j * LANES {
+                let mut lanes = [0.0f32; LANES];
+                S::store(lanes.as_mut_ptr(), acc[i][j]);
+                for (l, &v) in lanes.iter().enumerate().take(t.columns - j * LANES) {
+                    let o = o.add(l);
+                    *o = if t.put == Put::Add { *o + v } else { v };
+                }
+            }
+        }
+    }
+}
