@@ -1,0 +1,1 @@
+//! Promises, tested end to end; see `src/it.rs`.
