@@ -1,0 +1,199 @@
+//! R31: a broken recipe is refused at once, with the place of the mistake and the valid names.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use umt_recipe::{Overrides, Place, Recipe, RecipeError};
+
+const GOOD: &str = r#"about = "a recipe"
+seeds = [1, 2]
+
+[data]
+set = "synthetic-av"
+on-error = "skip"
+limit = 40
+
+[data.audio]
+seconds = 1.0
+front_end = { kind = "log-mel", rate = 8000, n_fft = 256, hop = 128, bands = 32 }
+
+[data.video]
+select = { kind = "count", count = 2 }
+size = [36, 36]
+crop = [32, 32]
+
+[data.augment]
+crop = true
+
+[encoder]
+audio = { kind = "resnet18", channels = 1, width = 4, stem = "3x3" }
+video = { kind = "resnet18", channels = 3, width = 4, stem = "3x3" }
+
+[train]
+epochs = 2
+batch = 8
+lr = 0.05
+optimizer = { kind = "sgd", momentum = 0.9 }
+schedule = { kind = "cosine" }
+
+[[stage]]
+id = "teacher.audio"
+task = { kind = "single", modality = "audio" }
+
+[[stage]]
+id = "teacher.video"
+task = { kind = "single", modality = "video" }
+
+[[stage]]
+id = "umt"
+task = { kind = "fusion", fusion = { kind = "concat" } }
+distill = { kind = "feature", weight = 10.0, from = ["teacher.audio", "teacher.video"] }
+
+[[stage]]
+id = "probe"
+task = { kind = "linear-probe", of = ["teacher.*", "umt"] }
+
+[expect]
+claims = ["umt.top1 > teacher.audio.top1"]
+
+[quick]
+seeds = [1]
+[quick.train]
+epochs = 1
+"#;
+
+/// What is replaced, by what, and what the refusal must say (words divided by `|`).
+const BROKEN: [(&str, &str, &str); 60] = [
+    // Not TOML.
+    ("about = \"a recipe\"", "about = \"a recipe", "string"),
+    ("seeds = [1, 2]", "seeds = [1, 2", "array"),
+    ("[data.audio]", "[data.audio", "]"),
+    ("epochs = 2", "epochs 2", "="),
+    ("lr = 0.05", "lr = ", "lr"),
+    ("lr = 0.05", "lr = 0,05", ""),
+    ("batch = 8", "batch = 8\nbatch = 9", "duplicate"),
+    // Keys that do not exist: the message names those that do.
+    ("about = \"a recipe\"", "abuot = \"a recipe\"", "abuot|about|seeds|stage"),
+    ("seeds = [1, 2]", "seed = [1, 2]", "seed|seeds"),
+    ("set = \"synthetic-av\"", "name = \"synthetic-av\"", "name|set"),
+    ("on-error", "on_error", "on_error|on-error"),
+    ("limit = 40", "limits = 40", "limits|limit"),
+    ("seconds = 1.0", "second = 1.0", "second|seconds"),
+    ("bands = 32", "mels = 32", "mels|bands"),
+    ("size = [36, 36]", "sizes = [36, 36]", "sizes|size"),
+    ("crop = true", "crops = true", "crops|crop"),
+    ("width = 4, stem = \"3x3\" }\nvideo", "depth = 4, stem = \"3x3\" }\nvideo", "depth|width"),
+    ("epochs = 2", "epoch = 2", "epoch|epochs"),
+    ("batch = 8", "batch-size = 8", "batch-size|batch"),
+    ("momentum = 0.9", "momentun = 0.9", "momentun|momentum"),
+    ("id = \"umt\"", "name = \"umt\"", "name|id"),
+    ("claims = ", "claim = ", "claim|claims"),
+    ("weight = 10.0", "lambda = 10.0", "lambda|weight"),
+    ("[quick.train]\nepochs = 1", "[quick.train]\nepoch = 1", "epoch|epochs"),
+    ("[quick.train]", "[quick.trian]", "trian|train"),
+    ("[expect]", "[expected]", "expected|expect"),
+    // Names that do not exist.
+    ("kind = \"log-mel\"", "kind = \"logmel\"", "logmel|log-mel|fbank"),
+    ("kind = \"count\"", "kind = \"number\"", "number|count|rate"),
+    ("audio = { kind = \"resnet18\"", "audio = { kind = \"resnet19\"", "resnet19|resnet18|resnet34"),
+    ("stem = \"3x3\" }\nvideo", "stem = \"5x5\" }\nvideo", "5x5|3x3|7x7"),
+    ("kind = \"sgd\"", "kind = \"adam\"", "adam|sgd|adam-w"),
+    ("kind = \"cosine\"", "kind = \"cosinus\"", "cosinus|cosine|one-cycle"),
+    ("kind = \"single\", modality = \"audio\"", "kind = \"singel\", modality = \"audio\"", "singel|single|fusion"),
+    ("modality = \"audio\" }", "modality = \"sound\" }", "sound|audio|video"),
+    ("kind = \"concat\"", "kind = \"conkat\"", "conkat|concat|film"),
+    ("kind = \"feature\"", "kind = \"features\"", "features|feature"),
+    ("on-error = \"skip\"", "on-error = \"ignore\"", "ignore|stop|skip"),
+    ("video = { kind = \"resnet18\"", "vidoe = { kind = \"resnet18\"", "vidoe|video|audio"),
+    ("from = [\"teacher.audio\"", "from = [\"teacher.adio\"", "teacher.adio|teacher.audio"),
+    ("of = [\"teacher.*\", \"umt\"]", "of = [\"teachers.*\", \"umt\"]", "teachers.*|teacher.audio|umt"),
+    ("claims = [\"umt.top1", "claims = [\"utm.top1", "utm|umt"),
+    ("claims = [\"umt.top1", "claims = [\"umt.top2", "top2|top1"),
+    // Values of the wrong type or outside their range.
+    ("seeds = [1, 2]", "seeds = 1", "seeds|sequence"),
+    ("seeds = [1, 2]", "seeds = []", "seeds"),
+    ("seeds = [1, 2]", "seeds = [1, 1]", "1"),
+    ("seeds = [1, 2]", "seeds = [1, -2]", "-2"),
+    ("epochs = 2", "epochs = \"two\"", "two"),
+    ("epochs = 2", "epochs = 0", "epochs|0"),
+    ("batch = 8", "batch = 0", "batch|0"),
+    ("lr = 0.05", "lr = -0.05", "lr|-0.05"),
+    ("seconds = 1.0", "seconds = 0.0", "seconds"),
+    ("crop = [32, 32]", "crop = [40, 40]", "crop"),
+    ("size = [36, 36]", "size = [36]", "2"),
+    // Settings that contradict one another.
+    ("epochs = 2", "epochs = 2\nsteps = 10", "epochs|steps"),
+    ("epochs = 2\nbatch", "batch", "epochs|steps"),
+    ("id = \"teacher.video\"", "id = \"teacher.audio\"", "teacher.audio"),
+    ("id = \"umt\"", "id = \"../umt\"", "../umt"),
+    ("from = [\"teacher.audio\", \"teacher.video\"]", "from = [\"teacher.audio\"]", "umt|video"),
+    ("from = [\"teacher.audio\", \"teacher.video\"]", "from = [\"umt\"]", "umt"),
+    ("[quick]\nseeds = [1]", "[quick]\nseeds = [1]\n[[quick.stage]]\nid = \"mut\"", "mut"),
+];
+
+fn parse(text: &str, over: &Overrides) -> Result<(), RecipeError> {
+    Recipe::parse("recipe", "recipe.toml", text, over).map(|_| ())
+}
+
+/// Line of the first difference, from 1.
+fn first_difference(text: &str) -> usize {
+    let differs = text.lines().zip(GOOD.lines()).position(|(new, old)| new != old);
+    differs.map_or(0, |line| line + 1)
+}
+
+#[test]
+fn sixty_broken_recipes_are_refused_with_place_and_valid_names() -> Result<(), Box<dyn Error>> {
+    parse(GOOD, &Overrides::default())?;
+    let mut findings = Vec::new();
+    for (from, to, words) in BROKEN {
+        assert!(GOOD.contains(from), "{from} is not in the recipe");
+        let text = GOOD.replacen(from, to, 1);
+        let started = Instant::now();
+        let result = parse(&text, &Overrides::default());
+        let elapsed = started.elapsed();
+        if elapsed > Duration::from_millis(100) {
+            findings.push(format!("{to}: {elapsed:?}"));
+        }
+        let Err(error) = result else {
+            findings.push(format!("{to}: accepted"));
+            continue;
+        };
+        let message = error.to_string();
+        if error.exit_code() != 2 {
+            findings.push(format!("{to}: exit code {}: {message}", error.exit_code()));
+        }
+        let RecipeError::Invalid { place: Place::File { line, column, .. }, .. } = error else {
+            findings.push(format!("{to}: no place: {message}"));
+            continue;
+        };
+        // What is missing is reported where its table begins, what TOML cannot read where it stops.
+        let expected = first_difference(&text);
+        let near = line >= expected.saturating_sub(8) && line <= expected + 4;
+        if !near || column == 0 {
+            findings.push(format!("{to}: line {line}:{column} instead of {expected}: {message}"));
+        }
+        for word in words.split('|').filter(|word| !message.contains(*word)) {
+            findings.push(format!("{to}: does not say {word}: {message}"));
+        }
+    }
+    assert!(findings.is_empty(), "{} findings\n{}", findings.len(), findings.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn an_argument_is_named_as_such() {
+    for (set, words) in [
+        ("train.epoch=3", "epoch|epochs"),
+        ("train.epochs=three", "three"),
+        ("train.epochs", "="),
+        ("encoder.audio.kind=resnet19", "resnet19|resnet18"),
+        ("nothing.at.all=1", "nothing"),
+    ] {
+        let over = Overrides { sets: vec![set.to_string()], ..Overrides::default() };
+        let error = parse(GOOD, &over).expect_err(set);
+        let message = error.to_string();
+        assert_eq!(error.exit_code(), 2, "{message}");
+        assert!(message.contains("--set"), "{message}");
+        assert!(words.split('|').all(|word| message.contains(word)), "{set}: {message}");
+    }
+}
