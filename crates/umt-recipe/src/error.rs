@@ -1,6 +1,9 @@
 //! What can be wrong between a recipe and its table.
 
 use std::path::PathBuf;
+use umt_data::DataError;
+use umt_eval::EvalError;
+use umt_nn::NnError;
 
 /// A place in a recipe: a file with line and column, or an argument of `--set`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,19 +53,24 @@ pub enum RecipeError {
     #[error("{0}")]
     Usage(String),
     /// A file that cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A finished stage whose files are not what its record says.
-    #[error("{0}")]
-    Damaged(String),
+    /// A stop was asked for between two steps of work that keeps no checkpoint.
+    #[error("stopped by signal {signal} in stage {stage}; the same command goes on there")]
+    Interrupted {
+        /// Number of the signal, 2 for SIGINT and 15 for SIGTERM.
+        signal: i32,
+        /// The stage.
+        stage: String,
+    },
     /// The data set.
     #[error(transparent)]
-    Data(#[from] umt_data::DataError),
+    Data(#[from] DataError),
     /// The store.
     #[error(transparent)]
     Store(#[from] umt_store::StoreError),
@@ -77,29 +85,47 @@ pub enum RecipeError {
         source: umt_train::TrainError,
     },
     /// Building or running a network.
-    #[error("stage {stage}, seed {seed}: {message}")]
+    #[error("stage {stage}: {source}")]
     Network {
         /// The stage's id.
         stage: String,
-        /// Its seed.
-        seed: u64,
         /// The reason.
-        message: String,
+        source: NnError,
     },
     /// A measure or a probe.
-    #[error("stage {stage}: {message}")]
+    #[error("stage {stage}: {source}")]
     Eval {
         /// The stage's id.
         stage: String,
         /// The reason.
-        message: String,
+        source: EvalError,
     },
     /// A picture could not be drawn.
-    #[error("drawing {path}: {message}")]
+    #[error("drawing {name}: {reason}")]
     Picture {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// The reason.
-        message: String,
+        reason: String,
     },
+}
+
+impl RecipeError {
+    /// The process's exit code: 2 usage or recipe, 3 non-finite, 4 corrupt store, 5 IO, 6 data, 130 or 143 for a
+    /// signal, 1 for anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid { .. } | Self::UnknownRecipe { .. } | Self::Usage(_) => 2,
+            Self::Data(DataError::UnknownDataset { .. }) => 2,
+            Self::Io { .. } => 5,
+            Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
+            Self::Data(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
+            Self::Train { source, .. } => source.exit_code(),
+            Self::Network { source: NnError::Setting(_), .. } => 2,
+            Self::Eval { source: EvalError::NonFinite { .. }, .. } => 3,
+            Self::Eval { source: EvalError::Malformed { .. }, .. } => 4,
+            Self::Network { .. } | Self::Eval { .. } | Self::Picture { .. } => 1,
+        }
+    }
 }

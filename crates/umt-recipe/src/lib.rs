@@ -1,1 +1,60 @@
-//! Recipe to checked plan to run.
+//! Recipe to checked plan to run: the one place where all parts meet.
+//!
+//! The decision that shaped it: a stage is found by the hash of everything that decides its result
+//! ([`plan`]), never by a path or a date. A finished stage is therefore reused wherever it fits, a changed
+//! setting repeats exactly what depends on it, and a row of a table can come only from a finished stage.
+//!
+//! ```
+//! use umt_recipe::{Overrides, Recipe};
+//! let text = r#"
+//!     about = "one modality alone"
+//!     seeds = [1]
+//!     [data]
+//!     set = "synthetic-av"
+//!     [data.audio]
+//!     seconds = 1.0
+//!     front_end = { kind = "log-mel" }
+//!     [encoder]
+//!     audio = { kind = "resnet18", channels = 1 }
+//!     [train]
+//!     epochs = 3
+//!     [[stage]]
+//!     id = "teacher.audio"
+//!     task = { kind = "single", modality = "audio" }
+//! "#;
+//! let over = Overrides { quick: false, sets: vec!["train.epochs=5".into()] };
+//! let loaded = Recipe::parse("mine", "mine.toml", text, &over)?;
+//! assert_eq!(loaded.recipe.stage[0].train.epochs, Some(5));
+//!
+//! let broken = Recipe::parse("mine", "mine.toml", &text.replace("epochs", "epoch"), &Overrides::default());
+//! let message = broken.map(|_| ()).unwrap_err().to_string();
+//! assert!(message.starts_with("mine.toml:12:5: unknown field `epoch`, expected one of `epochs`"), "{message}");
+//! # Ok::<(), umt_recipe::RecipeError>(())
+//! ```
+
+mod recipe;
+mod source;
+mod claim;
+mod check;
+mod graph;
+pub mod plan;
+mod run;
+mod work;
+mod material;
+mod pass;
+mod record;
+mod report;
+pub mod pictures;
+mod watch;
+mod error;
+
+pub use claim::{Claim, Figure, Relation, Side};
+pub use error::{Place, RecipeError};
+pub use graph::Unit;
+pub use plan::Plan;
+pub use recipe::{Data, Expect, Loaded, Overrides, Recipe, Stage, Task};
+pub use record::{Record, Samples};
+pub use report::Report;
+pub use run::{Done, Finished, Options, execute, reproduce};
+pub use source::distance;
+pub use watch::{Now, Unwatched, Watch};

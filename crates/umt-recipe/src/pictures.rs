@@ -110,7 +110,7 @@ pub fn bars(title: &str, groups: &[BarGroup]) -> Outcome {
         }
         names
     };
-    draw((260 + 60 * (groups.len() * (names.len() + 1)) as u32, 400), |area| {
+    draw((360 + 60 * (groups.len() * (names.len() + 1)) as u32, 400), |area| {
         let slots = (names.len() + 1) as f64;
         let lowest = groups.iter().flat_map(|g| &g.bars).map(|b| b.1 - b.2).fold(1.0, f64::min);
         // The axis starts at 0: a cut axis would exaggerate the effect.
@@ -119,7 +119,7 @@ pub fn bars(title: &str, groups: &[BarGroup]) -> Outcome {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..slots * groups.len() as f64, lowest.min(0.0)..1.0)?;
+            .build_cartesian_2d(0.0..slots * groups.len() as f64 + 1.8, lowest.min(0.0)..1.0)?;
         chart
             .configure_mesh()
             .disable_x_mesh()

@@ -205,8 +205,8 @@ pub fn inputs(config: &DataConfig) -> Vec<Modality> {
     both.into_iter().filter(|(_, there)| *there).map(|(m, _)| m).collect()
 }
 
-/// JSON with sorted keys and no spaces, whatever order the map was built in.
-fn canonical(value: &Value) -> String {
+/// JSON with sorted keys and no spaces, whatever order the map was built in: the text that keys and digests hash.
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();

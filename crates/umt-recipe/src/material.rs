@@ -1,0 +1,89 @@
+//! The data of a run, opened when a stage first needs it: a run whose stages are all finished decodes nothing.
+
+use crate::error::RecipeError;
+use crate::record::Samples;
+use crate::watch::Watch;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use umt_data::{Cache, DataConfig, Dataset, Split};
+use umt_store::Store;
+
+/// Validation is the same for every seed of a run, so that seeds differ in training alone.
+const SPLIT_SEED: u64 = 0;
+
+/// The data set of a run.
+pub(crate) struct Material {
+    /// The set with its validation share cut out.
+    split: Dataset,
+    /// The set as it came, for stages that train on all of train.
+    whole: Dataset,
+    config: DataConfig,
+    dir: PathBuf,
+    store: Store,
+    split_cache: Option<Arc<Cache>>,
+    whole_cache: Option<Arc<Cache>>,
+}
+
+impl Material {
+    /// Reads the list of the set; decodes nothing.
+    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig, store: &Store) -> Result<Material, RecipeError> {
+        let whole = umt_data::open(set, root, config)?;
+        let mut split = whole.clone();
+        split.split_validation(SPLIT_SEED, &config.validation)?;
+        Ok(Material {
+            split,
+            whole,
+            config: config.clone(),
+            dir: store.path("cache"),
+            store: store.clone(),
+            split_cache: None,
+            whole_cache: None,
+        })
+    }
+
+    /// Class names.
+    pub fn classes(&self) -> &[String] {
+        &self.split.classes
+    }
+
+    /// What defines the set and its splits.
+    pub fn digest(&self) -> String {
+        self.split.digest()
+    }
+
+    /// The decoded samples; with `refit` those whose training split includes validation.
+    pub fn cache(&mut self, refit: bool, watch: &mut dyn Watch) -> Result<Arc<Cache>, RecipeError> {
+        let (set, kept) = match refit {
+            true => (&self.whole, &mut self.whole_cache),
+            false => (&self.split, &mut self.split_cache),
+        };
+        if let Some(cache) = kept {
+            return Ok(Arc::clone(cache));
+        }
+        let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
+        let cache = Arc::new(Cache::build(set, &self.config, &self.dir, &mut tell, &self.store)?);
+        *kept = Some(Arc::clone(&cache));
+        Ok(cache)
+    }
+
+    /// Samples of a split: those held out are named by the set with its share cut out, whichever cache is read.
+    pub fn indices(&mut self, split: Split, refit: bool, watch: &mut dyn Watch) -> Result<Vec<usize>, RecipeError> {
+        match split {
+            Split::Train if refit => Ok(self.cache(true, watch)?.indices(Split::Train)),
+            _ => Ok(self.cache(false, watch)?.indices(split)),
+        }
+    }
+
+    /// How many samples there are.
+    pub fn samples(&mut self, refit: bool, watch: &mut dyn Watch) -> Result<Samples, RecipeError> {
+        let cache = self.cache(false, watch)?;
+        let counts = cache.counts();
+        let skipped = cache.skip_counts().into_iter().map(|(p, n)| (p.name().to_owned(), n)).collect();
+        let train = self.indices(Split::Train, refit, watch)?.len();
+        let left_out = match refit {
+            true => self.cache(true, watch)?.counts().left_out,
+            false => counts.left_out,
+        };
+        Ok(Samples { train, validation: counts.validation, test: counts.test, left_out, skipped })
+    }
+}

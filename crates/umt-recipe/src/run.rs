@@ -1,0 +1,164 @@
+//! Carries out a plan: finished stages are reused, damaged ones repeated, unfinished ones resumed.
+
+use crate::error::RecipeError;
+use crate::material::Material;
+use crate::plan::{Node, Plan};
+use crate::recipe::Loaded;
+use crate::record::{Found, Record, look};
+use crate::report::{self, Report};
+use crate::watch::{Now, Watch};
+use crate::work::{Parent, Work};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use umt_store::{RunLock, Store};
+
+/// What the command line says about a run besides the recipe.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that holds `<recipe>/`.
+    pub out: PathBuf,
+    /// A folder or manifest in place of the recipe's `data.root`.
+    pub data: Option<PathBuf>,
+    /// A data set in place of the recipe's `data.set`.
+    pub dataset: Option<String>,
+    /// Seeds in place of the recipe's.
+    pub seeds: Option<Vec<u64>>,
+    /// Rows to run with what they need; all when empty.
+    pub only: Vec<String>,
+    /// Where it runs.
+    pub device: String,
+    /// Threads of the kernels, for the record.
+    pub threads: usize,
+}
+
+/// A stage that is done, with its folder.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// Its place in the plan.
+    pub node: Node,
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it says of itself.
+    pub record: Record,
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// Every stage of the plan.
+    pub done: Vec<Done>,
+    /// Rows in the order of the recipe.
+    pub rows: Vec<String>,
+    /// Stages that ran in this call.
+    pub ran: usize,
+    /// The data set's digest.
+    pub digest: String,
+    /// Class names.
+    pub classes: Vec<String>,
+    /// The run's folder.
+    pub folder: PathBuf,
+}
+
+/// Runs a recipe and writes its report.
+///
+/// # Errors
+/// See [`RecipeError`]. What was finished before stays finished, and the same call goes on from there.
+pub fn reproduce(loaded: &Loaded, options: &Options, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Report, RecipeError> {
+    let folder = options.out.join(&loaded.name);
+    let store = Store::open(&folder)?;
+    let _lock = RunLock::acquire(&folder)?;
+    let finished = execute(loaded, options, &store, watch, stop)?;
+    report::write(loaded, &finished, &store)
+}
+
+/// Runs the stages of a recipe in a store that the caller has locked.
+///
+/// # Errors
+/// As [`reproduce`].
+pub fn execute(
+    loaded: &Loaded,
+    options: &Options,
+    store: &Store,
+    watch: &mut dyn Watch,
+    stop: &AtomicUsize,
+) -> Result<Finished, RecipeError> {
+    let recipe = &loaded.recipe;
+    let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
+    // A recipe's own root belongs to its own set.
+    let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
+    let mut material = Material::open(set, root, &recipe.data.config, store)?;
+    let digest = material.digest();
+    let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
+    let plan = Plan::new(recipe, &digest, seeds, &options.only)?;
+    store.commit(&store.path("recipe.toml"), loaded.effective.as_bytes())?;
+
+    let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
+    let mut ran = 0;
+    for (i, node) in plan.nodes.iter().enumerate() {
+        let now = Now { stage: &node.unit.id, seed: node.seed, position: i + 1, total: plan.nodes.len() };
+        let dir = folder_of(store, node);
+        if let Some(record) = reusable(&dir, node, &done, store, watch)? {
+            watch.on_finish(now, &record, true);
+            done.push(Done { node: node.clone(), dir, record });
+            continue;
+        }
+        let signal = i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0);
+        if signal != 0 {
+            return Err(RecipeError::Interrupted { signal, stage: node.unit.id.clone() });
+        }
+        watch.on_begin(now);
+        let parents = node
+            .parents
+            .iter()
+            .map(|&p| Parent { node: &plan.nodes[p], dir: done[p].dir.clone(), record: &done[p].record })
+            .collect();
+        let work = Work {
+            recipe,
+            store,
+            material: &mut material,
+            watch: &mut *watch,
+            stop,
+            now,
+            node,
+            dir: dir.clone(),
+            parents,
+            device: &options.device,
+            threads: options.threads,
+        };
+        let record = work.run()?;
+        ran += 1;
+        watch.on_finish(now, &record, false);
+        done.push(Done { node: node.clone(), dir, record });
+    }
+    let classes = material.classes().to_vec();
+    Ok(Finished { done, rows: plan.rows, ran, digest, classes, folder: store.root().to_owned() })
+}
+
+/// A name for people, and enough of the key that no two stages share a folder.
+fn folder_of(store: &Store, node: &Node) -> PathBuf {
+    store.path("stages").join(format!("{}.seed{}.{}", node.unit.id, node.seed, &node.key[..12]))
+}
+
+/// The record of a finished stage whose parents still say what they said when it ran.
+fn reusable(
+    dir: &Path,
+    node: &Node,
+    done: &[Done],
+    store: &Store,
+    watch: &mut dyn Watch,
+) -> Result<Option<Record>, RecipeError> {
+    let reason = match look(dir, &node.key)? {
+        Found::Unfinished => return Ok(None),
+        Found::Damaged(reason) => reason,
+        Found::Finished(record) => {
+            let same = node.parents.iter().all(|&p| record.parents.get(&done[p].node.key) == Some(&done[p].record.output));
+            if same {
+                return Ok(Some(*record));
+            }
+            "it was made from another result of a stage it depends on".to_owned()
+        }
+    };
+    watch.on_warning(&format!("stage {}, seed {}: {reason}; it runs again", node.unit.id, node.seed));
+    store.remove(dir)?;
+    Ok(None)
+}
