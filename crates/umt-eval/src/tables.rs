@@ -1,0 +1,312 @@
+//! Tables for people, from [`Results`]: stages by metrics, probes by encoder, paired differences.
+//!
+//! [`of`] gives them as data, for a terminal to draw; [`markdown`] is the text of `results.md`.
+
+use crate::metrics;
+use crate::results::{Results, SummaryRow};
+use crate::summary;
+
+const NONE: &str = "–";
+
+/// A table of text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Column names.
+    pub header: Vec<String>,
+    /// Rows, each as long as the header.
+    pub rows: Vec<Vec<String>>,
+    /// How to read it; may be empty.
+    pub note: String,
+}
+
+impl Table {
+    /// The table in markdown, its title as a heading of the second level. Columns are padded, so
+    /// that it reads well as plain text.
+    pub fn to_markdown(&self) -> String {
+        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let width = |c: usize| {
+            lines()
+                .filter_map(|l| l.get(c))
+                .map(|t| escape(t).chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(3)
+        };
+        let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
+        let mut out = format!("## {}\n\n", self.title);
+        for (i, line) in lines().enumerate() {
+            for (text, width) in line.iter().zip(&widths) {
+                let text = escape(text);
+                out += &format!("| {text}{} ", " ".repeat(width - text.chars().count()));
+            }
+            out += "|\n";
+            if i == 0 {
+                let rule = |(c, w): (usize, &usize)| {
+                    if c == 0 {
+                        format!("|:{}", "-".repeat(w + 1))
+                    } else {
+                        format!("|{}:", "-".repeat(w + 1))
+                    }
+                };
+                out += &widths.iter().enumerate().map(rule).collect::<String>();
+                out += "|\n";
+            }
+        }
+        if !self.note.is_empty() {
+            out += &format!("\n{}\n", self.note);
+        }
+        out
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// Every table of a recipe's results that has rows.
+pub fn of(results: &Results) -> Vec<Table> {
+    let mut splits: Vec<&str> = Vec::new();
+    for s in &results.summary {
+        if !splits.contains(&s.split.as_str()) {
+            splits.push(&s.split);
+        }
+    }
+    // Test first: it is what the reader came for.
+    splits.sort_by_key(|s| ["test", "validation", "train"].iter().position(|k| k == s));
+    let mut tables = Vec::new();
+    for split in splits {
+        tables.push(stages(results, split));
+        tables.push(probes(results, split));
+        tables.push(missing(results, split));
+    }
+    tables.push(paired(results));
+    tables.push(expectations(results));
+    tables.retain(|t| !t.rows.is_empty());
+    tables
+}
+
+/// The text of `results.md`: a heading, where and how long it ran, `notes` (such as which
+/// checkpoint was evaluated) and the tables.
+pub fn markdown(results: &Results, notes: &[String]) -> String {
+    let mut out = format!("# {}\n\n", results.recipe);
+    out += &format!(
+        "Device {} ({}, {} threads), {:.0} s of stages in all; data {}.\n",
+        results.device, results.isa, results.threads, results.wall_seconds, results.data_digest
+    );
+    for note in notes {
+        out += &format!("{note}\n");
+    }
+    for table in of(results) {
+        out += &format!("\n{}", table.to_markdown());
+    }
+    out
+}
+
+/// Stages by metrics.
+fn stages(results: &Results, split: &str) -> Table {
+    let whole: Vec<&SummaryRow> = results
+        .summary
+        .iter()
+        .filter(|s| s.split == split && s.given.is_none() && probed(&s.stage).is_none())
+        .collect();
+    let stages = distinct(whole.iter().map(|s| s.stage.as_str()));
+    let metrics = distinct(whole.iter().map(|s| s.metric.as_str()));
+    let row = |stage: &&str| {
+        let cell = |metric: &&str| cell(results.summary_of(stage, split, metric));
+        std::iter::once(stage.to_string())
+            .chain(metrics.iter().map(cell))
+            .collect()
+    };
+    Table {
+        title: format!("Stages on {split}"),
+        header: std::iter::once("stage".into())
+            .chain(metrics.iter().map(|m| heading(m)))
+            .collect(),
+        rows: stages.iter().map(row).collect(),
+        note: seeds_note(&whole),
+    }
+}
+
+/// Linear probes: encoders (modalities) by the stage they come from, top-1.
+fn probes(results: &Results, split: &str) -> Table {
+    let all: Vec<&SummaryRow> = results
+        .summary
+        .iter()
+        .filter(|s| s.split == split && s.metric == "top1" && probed(&s.stage).is_some())
+        .collect();
+    let parts = || all.iter().filter_map(|s| probed(&s.stage));
+    let encoders = distinct(parts().map(|p| p.1));
+    let stages = distinct(parts().map(|p| p.0));
+    let row = |encoder: &&str| {
+        let cell = |stage: &&str| {
+            let id = format!("probe.{stage}.{encoder}");
+            cell(all.iter().find(|s| s.stage == id).copied())
+        };
+        std::iter::once(encoder.to_string())
+            .chain(stages.iter().map(cell))
+            .collect()
+    };
+    Table {
+        title: format!("Linear probes on {split}, top-1 %"),
+        header: std::iter::once("encoder of")
+            .chain(stages.iter().copied())
+            .map(String::from)
+            .collect(),
+        rows: encoders.iter().map(row).collect(),
+        note: "Accuracy of a linear classifier on each encoder's frozen features: a joint encoder \
+               below its teacher is Modality Failure."
+            .into(),
+    }
+}
+
+/// Figures measured with some modalities absent.
+fn missing(results: &Results, split: &str) -> Table {
+    let some = results.summary.iter().filter(|s| s.split == split);
+    let rows = some.filter_map(|s| {
+        let given: Vec<&str> = s.given.as_ref()?.iter().map(|m| m.name()).collect();
+        Some(vec![
+            s.stage.clone(),
+            given.join(" + "),
+            heading(&s.metric),
+            cell(Some(s)),
+        ])
+    });
+    Table {
+        title: format!("With modalities missing, on {split}"),
+        header: ["stage", "given", "metric", "value"]
+            .map(String::from)
+            .to_vec(),
+        rows: rows.collect(),
+        note: String::new(),
+    }
+}
+
+/// Paired differences, with the spread over seeds beside the interval.
+fn paired(results: &Results) -> Table {
+    let row = |p: &crate::PairedRow| {
+        let scale = scale(&p.metric);
+        let value = |v: f64| format!("{:+.2}", v * scale);
+        let differences = seed_differences(results, p);
+        let spread = summary::of(&differences).filter(|s| s.n > 1);
+        vec![
+            format!("{} − {}", p.a, p.b),
+            p.split.clone(),
+            heading(&p.metric),
+            value(p.mean),
+            format!("[{}, {}]", value(p.low), value(p.high)),
+            spread.map_or(NONE.into(), |s| format!("{:.2}", s.std * scale)),
+            p.n.to_string(),
+        ]
+    };
+    let header = [
+        "difference",
+        "split",
+        "metric",
+        "mean",
+        "95 % interval",
+        "std over seeds",
+        "samples",
+    ];
+    Table {
+        title: "Paired differences".into(),
+        header: header.map(String::from).to_vec(),
+        rows: results.paired.iter().map(row).collect(),
+        note:
+            "Interval by bootstrap over samples, all seeds' predictions of a sample drawn together."
+                .into(),
+    }
+}
+
+/// a - b of each seed that both have.
+fn seed_differences(results: &Results, p: &crate::PairedRow) -> Vec<f64> {
+    let of = |stage: &str| {
+        let stage = stage.to_string();
+        results.rows.iter().filter(move |r| {
+            r.stage == stage && r.split == p.split && r.metric == p.metric && r.given.is_none()
+        })
+    };
+    of(&p.a)
+        .filter_map(|a| {
+            of(&p.b)
+                .find(|b| b.seed == a.seed)
+                .map(|b| a.value - b.value)
+        })
+        .collect()
+}
+
+fn expectations(results: &Results) -> Table {
+    let row = |e: &crate::Expectation| {
+        vec![
+            e.text.clone(),
+            if e.held { "held" } else { "NOT HELD" }.to_string(),
+        ]
+    };
+    Table {
+        title: "Expectations".into(),
+        header: ["expected".into(), "outcome".into()].to_vec(),
+        rows: results.expect.iter().map(row).collect(),
+        note: String::new(),
+    }
+}
+
+/// (stage, modality) of a probe `probe.<stage>.<modality>`.
+fn probed(stage: &str) -> Option<(&str, &str)> {
+    stage.strip_prefix("probe.")?.rsplit_once('.')
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut out: Vec<&str> = Vec::new();
+    for name in names {
+        if !out.contains(&name) {
+            out.push(name);
+        }
+    }
+    out
+}
+
+/// 100 for fractions, 1 for others. Metrics of other rooms (miou, ...) are fractions.
+fn scale(metric: &str) -> f64 {
+    let fraction = metrics::by_id(metric).map_or(true, |m| m.is_fraction());
+    if fraction { 100.0 } else { 1.0 }
+}
+
+fn heading(metric: &str) -> String {
+    let name = match metric {
+        "top1" => "top-1",
+        "top5" => "top-5",
+        "map" => "mAP",
+        "dprime" => "d-prime",
+        "macro-f1" => "macro F1",
+        "miou" => "mIoU",
+        "ece" => "ECE",
+        "nll" => "NLL",
+        other => other,
+    };
+    if scale(metric) == 100.0 {
+        format!("{name} %")
+    } else {
+        name.into()
+    }
+}
+
+fn cell(summary: Option<&SummaryRow>) -> String {
+    let Some(s) = summary else { return NONE.into() };
+    let scale = scale(&s.metric);
+    if s.n > 1 {
+        format!("{:.2} ± {:.2}", s.mean * scale, s.std * scale)
+    } else {
+        format!("{:.2}", s.mean * scale)
+    }
+}
+
+fn seeds_note(summary: &[&SummaryRow]) -> String {
+    let least = summary.iter().map(|s| s.n).min().unwrap_or(0);
+    let most = summary.iter().map(|s| s.n).max().unwrap_or(0);
+    match (least, most) {
+        (0 | 1, 1) => "One seed: no spread.".into(),
+        (a, b) if a == b => format!("Mean ± sample standard deviation over {a} seeds."),
+        (a, b) => format!("Mean ± sample standard deviation over {a} to {b} seeds."),
+    }
+}
