@@ -96,6 +96,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     #[test]
     fn quantiles_are_numpys() {
@@ -132,7 +133,7 @@ mod tests {
                 .collect::<Vec<bool>>()
         };
         let (a, b) = (hits(300), hits(240));
-        let one = bootstrap(&[a.clone()], &[b.clone()], 5, 10_000).unwrap();
+        let one = bootstrap(from_ref(&a), from_ref(&b), 5, 10_000).unwrap();
         let three = bootstrap(&vec![a; 3], &vec![b; 3], 5, 10_000).unwrap();
         assert!((one.low - three.low).abs() < 1e-9 && (one.high - three.high).abs() < 1e-9);
         // d is 1 with probability 0.15: standard error sqrt(0.15 0.85 / 400).

@@ -152,7 +152,7 @@ fn search(
     slack: f64,
     mut at: impl FnMut(f64) -> (f64, f64),
 ) -> Option<f64> {
-    if !(slope < 0.0) {
+    if slope >= 0.0 || slope.is_nan() {
         return None;
     }
     let (mut low, mut high, mut step) = (0.0, f64::INFINITY, first);
@@ -172,9 +172,13 @@ fn search(
                 0.5 * (low + high)
             };
         } else if s < 0.9 * slope {
+            // Where the slope would vanish if it went on changing at this rate.
+            let secant = step * slope / (slope - s);
             low = step;
             step = if high.is_finite() {
                 0.5 * (low + high)
+            } else if secant > 2.0 * step {
+                secant.min(10.0 * step)
             } else {
                 2.0 * step
             };
