@@ -32,7 +32,7 @@ use objective::Objective;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// Strengths to choose from; each above 0. One value needs no validation.
+    /// Strengths to choose from; each above 0.
     pub l2: Vec<f64>,
     /// Most L-BFGS iterations per fit.
     pub max_iterations: usize,
@@ -101,12 +101,25 @@ pub struct Candidate {
     pub converged: bool,
 }
 
+impl Candidate {
+    fn new(l2: f64, report: &lbfgs::Report) -> Self {
+        let (iterations, converged) = (report.iterations, report.converged);
+        Self {
+            l2,
+            validation_top1: None,
+            validation_nll: None,
+            iterations,
+            converged,
+        }
+    }
+}
+
 /// A fitted probe.
 #[derive(Debug, Clone)]
 pub struct Fitted {
     /// The chosen strength.
     pub l2: f64,
-    /// Its validation accuracy (before a refit).
+    /// Its accuracy on the given validation set (before a refit).
     pub validation_top1: Option<f64>,
     /// Every strength tried, strongest first.
     pub candidates: Vec<Candidate>,
@@ -120,6 +133,9 @@ pub struct LinearProbe;
 impl LinearProbe {
     /// Fits on `train`, choosing the strength on `validation`: best accuracy, then the lower
     /// negative log-likelihood, then the stronger penalty.
+    ///
+    /// Without a validation set and with several strengths, every fifth training sample of each
+    /// class is held out for the choice, and the model is then fitted on all of `train`.
     ///
     /// ```
     /// use umt_eval::{Features, LinearProbe, ProbeConfig};
@@ -137,7 +153,7 @@ impl LinearProbe {
     /// # Errors
     /// [`EvalError::OneClass`] when the training labels are all equal, [`EvalError::Shape`] when
     /// the two sets differ in width or classes, [`EvalError::Setting`] for settings outside their
-    /// range, or several strengths without a validation set.
+    /// range, or when nothing can be held out of `train`.
     pub fn fit(
         train: Features,
         validation: Option<Features>,
@@ -150,35 +166,27 @@ impl LinearProbe {
                 label,
             });
         }
-        if let Some(v) = &validation {
-            same("validation width", train.width(), v.width())?;
-            same("validation classes", train.classes(), v.classes())?;
-        } else if grid.len() > 1 {
-            let reason = format!(
-                "{} strengths and no validation samples to choose on",
-                grid.len()
-            );
-            return Err(EvalError::Setting { name: "l2", reason });
-        }
+        let Some(v) = validation else {
+            return match grid.as_slice() {
+                [l2] => Ok(fit_one(train, *l2, config)),
+                _ => fit_held_out(train, config),
+            };
+        };
+        same("validation width", train.width(), v.width())?;
+        same("validation classes", train.classes(), v.classes())?;
 
         let mut problem = Problem::new(train);
         let mut candidates = Vec::with_capacity(grid.len());
         let mut best: Option<(Candidate, Vec<f64>)> = None;
         for l2 in grid {
             let report = problem.solve(l2, config);
-            let mut candidate = Candidate {
-                l2,
-                validation_top1: None,
-                validation_nll: None,
-                iterations: report.iterations,
-                converged: report.converged,
+            let logits = problem.model().predict(v.values())?;
+            let scores = Scores::new(&logits, v.classes(), v.labels())?;
+            let candidate = Candidate {
+                validation_top1: Some(top_k::top_k(&scores, 1)?),
+                validation_nll: Some(nll::NegativeLogLikelihood.value(&scores)?),
+                ..Candidate::new(l2, &report)
             };
-            if let Some(v) = &validation {
-                let logits = problem.model().predict(v.values())?;
-                let scores = Scores::new(&logits, v.classes(), v.labels())?;
-                candidate.validation_top1 = Some(top_k::top_k(&scores, 1)?);
-                candidate.validation_nll = Some(nll::NegativeLogLikelihood.value(&scores)?);
-            }
             candidates.push(candidate.clone());
             if best.as_ref().is_none_or(|(b, _)| better(&candidate, b)) {
                 best = Some((candidate, problem.weights.clone()));
@@ -187,19 +195,18 @@ impl LinearProbe {
         let (chosen, weights) = best.ok_or(EvalError::Empty { what: "l2" })?;
         problem.weights = weights;
 
-        let model = match &validation {
-            Some(v) if config.refit => {
-                let values = [train.values(), v.values()].concat();
-                let labels = [train.labels(), v.labels()].concat();
-                let all = Features::new(&values, train.width(), &labels, train.classes())?;
-                let mut together = Problem {
-                    weights: problem.weights,
-                    ..Problem::new(all)
-                };
-                together.solve(chosen.l2, config);
-                together.model()
-            }
-            _ => problem.model(),
+        let model = if config.refit {
+            let values = [train.values(), v.values()].concat();
+            let labels = [train.labels(), v.labels()].concat();
+            let all = Features::new(&values, train.width(), &labels, train.classes())?;
+            let mut together = Problem {
+                weights: problem.weights,
+                ..Problem::new(all)
+            };
+            together.solve(chosen.l2, config);
+            together.model()
+        } else {
+            problem.model()
         };
         Ok(Fitted {
             l2: chosen.l2,
@@ -208,6 +215,58 @@ impl LinearProbe {
             model,
         })
     }
+}
+
+/// A fit of one strength on all samples.
+fn fit_one(train: Features, l2: f64, config: &ProbeConfig) -> Fitted {
+    let mut problem = Problem::new(train);
+    let report = problem.solve(l2, config);
+    let candidates = vec![Candidate::new(l2, &report)];
+    Fitted {
+        l2,
+        validation_top1: None,
+        candidates,
+        model: problem.model(),
+    }
+}
+
+/// Chooses the strength on a part of `train`, then fits it on all of it.
+fn fit_held_out(train: Features, config: &ProbeConfig) -> Result<Fitted, EvalError> {
+    let mut seen = vec![0usize; train.classes()];
+    // Fitted on, held out: values and labels.
+    let mut parts = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
+    for (row, label) in train
+        .values()
+        .chunks_exact(train.width())
+        .zip(train.labels())
+    {
+        let count = &mut seen[*label as usize];
+        *count += 1;
+        let part = &mut parts[usize::from(count.is_multiple_of(5))];
+        part.0.extend_from_slice(row);
+        part.1.push(*label);
+    }
+    let [(x, y), (held_x, held_y)] = &parts;
+    if held_y.is_empty() {
+        let reason = "no class has five samples, so none can be held out to choose on: give one \
+                      strength, or a validation set";
+        return Err(EvalError::Setting {
+            name: "l2",
+            reason: reason.into(),
+        });
+    }
+    let rest = Features::new(x, train.width(), y, train.classes())?;
+    let held = Features::new(held_x, train.width(), held_y, train.classes())?;
+    let choice = ProbeConfig {
+        refit: false,
+        ..config.clone()
+    };
+    let chosen = LinearProbe::fit(rest, Some(held), &choice)?;
+    let fitted = fit_one(train, chosen.l2, config);
+    Ok(Fitted {
+        candidates: chosen.candidates,
+        ..fitted
+    })
 }
 
 /// Whether `a` is to be preferred to `b`, which came earlier and so has the stronger penalty.

@@ -168,3 +168,23 @@ fn saves_and_loads() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+#[test]
+fn without_validation_a_fifth_of_each_class_chooses() {
+    let (x, y) = clusters(300, 30, 5, 4.0);
+    let train = Features::new(&x, 30, &y, 5).unwrap();
+    let fitted = LinearProbe::fit(train, None, &ProbeConfig::default()).unwrap();
+    assert_eq!(fitted.candidates.len(), 6);
+    assert!(
+        fitted
+            .candidates
+            .iter()
+            .all(|c| c.validation_top1.is_some())
+    );
+    assert_eq!(fitted.validation_top1, None);
+    let alone = LinearProbe::fit(train, None, &ProbeConfig::fixed(fitted.l2)).unwrap();
+    assert_eq!(
+        fitted.model, alone.model,
+        "the reported fit has seen every sample"
+    );
+}
