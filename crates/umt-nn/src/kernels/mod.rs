@@ -22,6 +22,8 @@ mod shape;
 mod simd;
 mod tile;
 mod weight;
+mod winograd;
+mod winograd_conv;
 mod work;
 
 #[cfg(test)]

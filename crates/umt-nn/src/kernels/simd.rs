@@ -19,6 +19,20 @@ pub trait Simd: Copy + 'static {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);
+    /// The first `n` lanes, 0 in the others; touches no memory behind them.
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::V {
+        let mut lanes = [0.0f32; LANES];
+        std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(LANES));
+        Self::load(lanes.as_ptr())
+    }
+    /// Stores the first `n` lanes.
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, v: Self::V, n: usize) {
+        let mut lanes = [0.0f32; LANES];
+        Self::store(lanes.as_mut_ptr(), v);
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n.min(LANES));
+    }
     /// Store past the caches; `p` is aligned to 64 bytes.
     unsafe fn stream(p: *mut f32, v: Self::V);
     /// Makes streamed stores visible to other threads.
@@ -36,6 +50,10 @@ pub trait Simd: Copy + 'static {
     unsafe fn where_positive(mask: Self::V, x: Self::V) -> Self::V;
     /// The register tile of this instruction set, see [`super::tile`].
     unsafe fn tile(t: &super::tile::Tile, panels: usize);
+    /// The product of blocked matrices, see [`super::tile::dense`].
+    unsafe fn dense(t: &super::tile::Dense, panels: usize);
+    /// The sum of outer products, see [`super::tile::outer`].
+    unsafe fn outer(t: &super::tile::Outer);
 }
 
 /// A kernel body, generic over the instruction set.
@@ -150,12 +168,20 @@ impl Simd for Portable {
     unsafe fn tile(t: &super::tile::Tile, _panels: usize) {
         super::tile::body::<Self, 3, 1>(t)
     }
+    #[inline(always)]
+    unsafe fn dense(t: &super::tile::Dense, _panels: usize) {
+        super::tile::dense::<Self, 3, 1>(t)
+    }
+    #[inline(always)]
+    unsafe fn outer(t: &super::tile::Outer) {
+        super::tile::outer::<Self, 2>(t)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Simd;
-    use crate::kernels::tile::{Tile, body};
+    use super::super::tile::{Dense, Outer, Tile, body, dense, outer};
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -222,6 +248,22 @@ mod x86 {
         #[inline(always)]
         unsafe fn tile(t: &Tile, panels: usize) {
             if panels == 2 { body::<Self, 12, 2>(t) } else { body::<Self, 12, 1>(t) }
+        }
+        #[inline(always)]
+        unsafe fn dense(t: &Dense, panels: usize) {
+            if panels == 2 { dense::<Self, 12, 2>(t) } else { dense::<Self, 12, 1>(t) }
+        }
+        #[inline(always)]
+        unsafe fn outer(t: &Outer) {
+            outer::<Self, 16>(t)
+        }
+        #[inline(always)]
+        unsafe fn load_part(p: *const f32, n: usize) -> __m512 {
+            _mm512_maskz_loadu_ps(((1u32 << n.min(16)) - 1) as u16, p)
+        }
+        #[inline(always)]
+        unsafe fn store_part(p: *mut f32, v: __m512, n: usize) {
+            _mm512_mask_storeu_ps(p, ((1u32 << n.min(16)) - 1) as u16, v)
         }
     }
 
@@ -299,6 +341,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn tile(t: &Tile, _panels: usize) {
             body::<Self, 6, 1>(t)
+        }
+        #[inline(always)]
+        unsafe fn dense(t: &Dense, _panels: usize) {
+            dense::<Self, 6, 1>(t)
+        }
+        #[inline(always)]
+        unsafe fn outer(t: &Outer) {
+            outer::<Self, 4>(t)
         }
     }
 }

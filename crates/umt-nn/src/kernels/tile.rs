@@ -102,13 +102,105 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
                     Put::Add => S::store(o, S::add(S::load(o), acc[i][j])),
                 }
             } else if t.columns > j * LANES {
-                let mut lanes = [0.0f32; LANES];
-                S::store(lanes.as_mut_ptr(), acc[i][j]);
-                for (l, &v) in lanes.iter().enumerate().take(t.columns - j * LANES) {
-                    let o = o.add(l);
-                    *o = if t.put == Put::Add { *o + v } else { v };
+                let n = t.columns - j * LANES;
+                let old = if t.put == Put::Add { S::load_part(o, n) } else { S::splat(0.0) };
+                S::store_part(o, S::add(old, acc[i][j]), n);
+            }
+        }
+    }
+}
+
+/// Arguments of [`dense`]: matrices in blocks of sixteen of the inner dimension, so that every address is a pointer plus a constant.
+pub struct Dense {
+    /// `[blocks][rows][16]`
+    pub a: *const f32,
+    /// Floats from block to block of `a`.
+    pub block_a: usize,
+    /// Blocks of the inner dimension.
+    pub blocks: usize,
+    /// Panels `[blocks * 16][16]`.
+    pub b: *const f32,
+    /// Floats from panel to panel of `b`.
+    pub panel_b: usize,
+    /// Panels `[rows][16]`.
+    pub out: *mut f32,
+    /// Floats from panel to panel of `out`.
+    pub panel_out: usize,
+}
+
+/// `out = a b` for `R` rows and `P` panels; each output is one chain of multiply-adds in order.
+///
+/// # Safety
+/// The pointers are valid as [`Dense`] says, and the code runs inside `dispatch`.
+#[inline(always)]
+pub unsafe fn dense<S: Simd, const R: usize, const P: usize>(t: &Dense) {
+    let mut acc = [[S::splat(0.0); P]; R];
+    let mut b = t.b;
+    let mut block = t.a;
+    for _ in 0..t.blocks {
+        let mut a = block;
+        for _ in 0..LANES {
+            let mut bv = [S::splat(0.0); P];
+            for j in 0..P {
+                bv[j] = S::load(b.add(j * t.panel_b));
+            }
+            for i in 0..R {
+                let av = S::splat(*a.add(i * LANES));
+                for j in 0..P {
+                    acc[i][j] = S::fma(av, bv[j], acc[i][j]);
                 }
             }
+            a = a.add(1);
+            b = b.add(LANES);
+        }
+        block = block.wrapping_add(t.block_a);
+    }
+    for i in 0..R {
+        for j in 0..P {
+            S::store(t.out.add(j * t.panel_out + i * LANES), acc[i][j]);
+        }
+    }
+}
+
+/// Arguments of [`outer`].
+pub struct Outer {
+    /// `[steps][16]`
+    pub a: *const f32,
+    /// `[steps][16]`
+    pub b: *const f32,
+    /// Steps.
+    pub steps: usize,
+    /// `[16][16]`
+    pub out: *mut f32,
+    /// Whether the output starts from 0.
+    pub fresh: bool,
+}
+
+/// `out (+)= aᵀ b`, `R` rows at a time; each output is one chain of multiply-adds over the steps.
+///
+/// # Safety
+/// The pointers are valid as [`Outer`] says, and the code runs inside `dispatch`.
+#[inline(always)]
+pub unsafe fn outer<S: Simd, const R: usize>(t: &Outer) {
+    for row in (0..LANES).step_by(R) {
+        let out = t.out.add(row * LANES);
+        let mut acc = [S::splat(0.0); R];
+        if !t.fresh {
+            for i in 0..R {
+                acc[i] = S::load(out.add(i * LANES));
+            }
+        }
+        let (mut a, mut b) = (t.a.add(row), t.b);
+        for _ in 0..t.steps {
+            let bv = S::load(b);
+            for i in 0..R {
+                acc[i] = S::fma(S::splat(*a.add(i)), bv, acc[i]);
+            }
+            a = a.wrapping_add(LANES);
+            b = b.wrapping_add(LANES);
+        }
+        for i in 0..R {
+            S::store(out.add(i * LANES), acc[i]);
         }
     }
 }

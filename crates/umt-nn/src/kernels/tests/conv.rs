@@ -100,6 +100,8 @@ fn shapes() -> Vec<ConvShape> {
         all.push(shape(n, h, w, 16, 48, 3, 3, 2, 1));
         all.push(shape(n, h, w, 3, 16, 3, 3, 2, 1));
     }
+    // Few tiles, many channels.
+    all.push(shape(2, 7, 7, 144, 132, 3, 3, 1, 1));
     // No images.
     all.push(shape(0, 4, 4, 16, 16, 3, 3, 1, 1));
     all.push(shape(0, 4, 4, 3, 5, 3, 3, 2, 1));
