@@ -1,6 +1,6 @@
 //! Which kernel computes a convolution: chosen by the shape of one sample and channels only, so that a sample's bits do not depend on its batch.
 use super::shape::ConvShape;
-use super::{Isa, direct, weight, winograd_conv};
+use super::{Isa, direct, weight, winograd_conv, winograd_weight};
 
 /// [`super::conv2d`] with explicit instruction set.
 pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
@@ -22,5 +22,9 @@ pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]
 
 /// [`super::conv2d_grad_weight`] with explicit instruction set.
 pub fn grad_weight(isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    weight::grad_weight(isa, s, x, dy, dw);
+    if winograd_conv::suits(s) {
+        winograd_weight::grad_weight(isa, s, x, dy, dw);
+    } else {
+        weight::grad_weight(isa, s, x, dy, dw);
+    }
 }

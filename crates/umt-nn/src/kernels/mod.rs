@@ -24,6 +24,7 @@ mod tile;
 mod weight;
 mod winograd;
 mod winograd_conv;
+mod winograd_weight;
 mod work;
 
 #[cfg(test)]
