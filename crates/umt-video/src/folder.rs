@@ -1,7 +1,9 @@
 //! A folder of still frames, read like a clip.
 
 use crate::{
+    clip::ClipInfo,
     frame::{Frame, Orientation, Scaler},
+    named,
     select::{Pick, Select, Timeline},
 };
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata};
@@ -127,14 +129,51 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     (&number[zeros..], rest)
 }
 
+/// What a folder of frames is, from its names and the first frame's header.
+pub(crate) fn probe_folder(path: &Path, limits: &Limits) -> Result<ClipInfo, MediaError> {
+    let files = frame_files(path, limits)?;
+    let first = files.first().map_or(path, PathBuf::as_path);
+    let bytes = read_bounded(first, limits)?;
+    let (decoder, format) = open_picture(&bytes, limits).map_err(|error| named(first, error))?;
+    let (width, height) = decoder.dimensions();
+    let codec = if format == ImageFormat::Png {
+        "png"
+    } else {
+        "jpeg"
+    };
+    Ok(ClipInfo {
+        width: width as usize,
+        height: height as usize,
+        frames: files.len(),
+        fps: 0.0,
+        duration: 0.0,
+        rotation: 0,
+        codec: codec.to_owned(),
+    })
+}
+
 /// Decodes a jpeg or png picture to RGB; turned as its EXIF entry says, transparency dropped.
 pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, MediaError> {
-    let failed = |error: image::ImageError| match error {
-        image::ImageError::Unsupported(error) => {
-            MediaError::unsupported("the picture", format!("{error}; store it as jpeg or png"))
-        }
-        error => MediaError::malformed("the picture", error.to_string()),
-    };
+    let (mut decoder, _) = open_picture(bytes, limits)?;
+    let orientation = decoder
+        .orientation()
+        .unwrap_or(metadata::Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(picture_error)?;
+    picture.apply_orientation(orientation);
+    let picture = picture.into_rgb8();
+    let (width, height) = picture.dimensions();
+    Ok(Frame {
+        width: width as usize,
+        height: height as usize,
+        rgb: picture.into_raw(),
+    })
+}
+
+/// Reads a picture's header and compares its size with the limit.
+fn open_picture<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<(impl ImageDecoder + 'a, ImageFormat), MediaError> {
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, ..] => ImageFormat::Jpeg,
@@ -146,13 +185,11 @@ pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, MediaError
         }
     };
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(MediaError::malformed(
-            "the picture",
-            "the jpeg data has no end: it is cut short",
-        ));
+        let reason = "the jpeg data has no end: it is cut short";
+        return Err(MediaError::malformed("the picture", reason));
     }
     let reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let decoder = reader.into_decoder().map_err(picture_error)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
     Limits::check(
@@ -160,18 +197,16 @@ pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, MediaError
         pixels,
         limits.max_pixels,
     )?;
-    let orientation = decoder
-        .orientation()
-        .unwrap_or(metadata::Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    picture.apply_orientation(orientation);
-    let picture = picture.into_rgb8();
-    let (width, height) = picture.dimensions();
-    Ok(Frame {
-        width: width as usize,
-        height: height as usize,
-        rgb: picture.into_raw(),
-    })
+    Ok((decoder, format))
+}
+
+fn picture_error(error: image::ImageError) -> MediaError {
+    match error {
+        image::ImageError::Unsupported(error) => {
+            MediaError::unsupported("the picture", format!("{error}; store it as jpeg or png"))
+        }
+        error => MediaError::malformed("the picture", error.to_string()),
+    }
 }
 
 /// Whether a jpeg's segments and scans go on to its end marker. The decoder would fill what is
@@ -196,27 +231,6 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
                 None => return false,
             },
         }
-    }
-}
-
-/// Adds the file to an error.
-fn named(path: &Path, error: MediaError) -> MediaError {
-    let name = |what: String| format!("{}: {what}", path.display());
-    match error {
-        MediaError::Malformed { what, reason } => MediaError::Malformed {
-            what: name(what),
-            reason,
-        },
-        MediaError::Unsupported { what, reason } => MediaError::Unsupported {
-            what: name(what),
-            reason,
-        },
-        MediaError::Limit { what, value, limit } => MediaError::Limit {
-            what: name(what),
-            value,
-            limit,
-        },
-        error => error,
     }
 }
 

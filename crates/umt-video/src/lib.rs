@@ -24,6 +24,7 @@ mod select;
 
 mod colour;
 mod decoder;
+mod ffmpeg;
 mod frame;
 mod h264;
 mod mp4;
@@ -33,6 +34,7 @@ pub use folder::{decode_folder, decode_picture};
 pub use frame::Frame;
 pub use select::{Pick, Select, Timeline};
 
+use ffmpeg::Ffmpeg;
 use std::path::Path;
 use umt_media::{Limits, MediaError, read_bounded};
 
@@ -41,6 +43,9 @@ pub(crate) const CONVERT: &str = "install the `ffmpeg` command, or convert the c
      ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4";
 
 /// The selected frames of a clip or of a folder of frames: [`decode_clip`] or [`decode_folder`].
+///
+/// What [`decode_clip`] does not support goes to the `ffmpeg` command. Where that is not installed,
+/// the error is [`MediaError::Unsupported`] and says so. Errors name the file.
 pub fn decode_path(
     path: &Path,
     select: &Select,
@@ -52,5 +57,50 @@ pub fn decode_path(
         return decode_folder(path, select, pick, size, limits);
     }
     let bytes = read_bounded(path, limits)?;
-    decode_clip(&bytes, select, pick, size, limits)
+    match decode_clip(&bytes, select, pick, size, limits) {
+        Err(error @ MediaError::Unsupported { .. }) => {
+            let frames = Ffmpeg::default().decode(path, select, pick, size, limits)?;
+            frames.ok_or_else(|| named(path, error))
+        }
+        result => result.map_err(|error| named(path, error)),
+    }
+}
+
+/// What a clip or a folder of frames is; [`probe`] for files. A folder has no clock: its rate and
+/// duration are 0.
+pub fn probe_path(path: &Path, limits: &Limits) -> Result<ClipInfo, MediaError> {
+    if path.is_dir() {
+        return folder::probe_folder(path, limits);
+    }
+    let bytes = read_bounded(path, limits)?;
+    match probe(&bytes, limits) {
+        Err(error @ MediaError::Unsupported { .. }) => Ffmpeg::default()
+            .probe(path, limits)?
+            .ok_or_else(|| named(path, error)),
+        result => result.map_err(|error| named(path, error)),
+    }
+}
+
+/// Adds the file to an error.
+pub(crate) fn named(path: &Path, error: MediaError) -> MediaError {
+    let name = |what: String| format!("{}: {what}", path.display());
+    match error {
+        MediaError::Malformed { what, reason } => MediaError::Malformed {
+            what: name(what),
+            reason,
+        },
+        MediaError::Unsupported { what, reason } => MediaError::Unsupported {
+            what: name(what),
+            reason,
+        },
+        MediaError::Limit { what, value, limit } => MediaError::Limit {
+            what: name(what),
+            value,
+            limit,
+        },
+        MediaError::Missing { what } => MediaError::Missing {
+            what: format!("{what} ({})", path.display()),
+        },
+        error @ MediaError::Io { .. } => error,
+    }
 }
