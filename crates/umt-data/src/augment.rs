@@ -1,0 +1,175 @@
+//! What is done to a sample on its way into a batch: drawn for training, fixed for evaluation.
+//!
+//! Draws are a pure function of (seed, epoch, sample id), each modality from a stream of its own, so
+//! that a teacher of one modality and a network of both see the same pictures and sounds. One crop
+//! and one mirror image serve all frames of a clip.
+
+use crate::{AugmentConfig, DataConfig, VideoInput};
+
+/// Fixed or drawn choices for one sample's frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VideoChoice {
+    /// Left and upper edge of the crop.
+    pub at: [usize; 2],
+    pub flip: bool,
+    /// Which stored frame serves each used one.
+    pub frames: Vec<usize>,
+}
+
+/// Fixed or drawn choices for one sample's sound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AudioChoice {
+    /// Frames that the spectrogram is rolled by, to the right.
+    pub shift: usize,
+    /// Random bits for the window; `None` for the centre.
+    pub window: Option<u64>,
+    /// Blanked `(start, length)` in time and in frequency.
+    pub time: Vec<(usize, usize)>,
+    pub bands: Vec<(usize, usize)>,
+}
+
+/// Who draws: the run's seed, the epoch and the sample; `None` stands for evaluation.
+pub(crate) type Key = Option<(u64, u64, u64)>;
+
+impl VideoChoice {
+    pub fn new(input: &VideoInput, augment: &AugmentConfig, key: Key) -> Self {
+        let used = input.select.count();
+        let spare = [0, 1].map(|axis| input.size[axis] - input.crop[axis]);
+        let Some((seed, epoch, id)) = key else {
+            return Self {
+                at: spare.map(|s| s / 2),
+                flip: false,
+                frames: (0..used)
+                    .map(|k| k * input.candidates + input.candidates / 2)
+                    .collect(),
+            };
+        };
+        let mut rng = umt_random::stream(seed, "augment.video", epoch, id);
+        let mut below = |n: usize| rng.below(n as u64) as usize;
+        let at = spare.map(|s| {
+            let drawn = below(s + 1);
+            if augment.crop { drawn } else { s / 2 }
+        });
+        let frames = (0..used)
+            .map(|k| k * input.candidates + below(input.candidates))
+            .collect();
+        Self {
+            at,
+            flip: rng.bernoulli(augment.flip),
+            frames,
+        }
+    }
+}
+
+impl AudioChoice {
+    /// `shape` is that of the spectrogram, `[bins, frames]`.
+    pub fn new(config: &DataConfig, shape: [usize; 2], key: Key) -> Self {
+        let Some((seed, epoch, id)) = key else {
+            return Self::default();
+        };
+        let augment = &config.augment;
+        let [bins, frames] = shape;
+        let mut rng = umt_random::stream(seed, "augment.audio", epoch, id);
+        let window = Some(rng.next_u64());
+        let reach = augment.time_shift.min(frames.saturating_sub(1) / 2);
+        let drawn = rng.below(2 * reach as u64 + 1) as usize;
+        let shift = (drawn + frames - reach) % frames.max(1);
+        let mut masks = |count: usize, width: usize, length: usize| {
+            let mask = |_| {
+                let width = rng.below(width.min(length) as u64 + 1) as usize;
+                let start = rng.below((length - width) as u64 + 1) as usize;
+                (start, width)
+            };
+            (0..count).map(mask).collect()
+        };
+        Self {
+            shift,
+            window,
+            time: masks(augment.time_masks, augment.time_mask_width, frames),
+            bands: masks(augment.band_masks, augment.band_mask_width, bins),
+        }
+    }
+}
+
+/// `out = (values - mean) * scale`, rolled by the choice's shift, blanked where it says.
+/// Both are `[bins, frames]`; a blank is the mean.
+pub(crate) fn write_audio(
+    values: &[f32],
+    frames: usize,
+    choice: &AudioChoice,
+    (mean, scale): (f32, f32),
+    out: &mut [f32],
+) {
+    if frames == 0 {
+        return;
+    }
+    let cut = frames - choice.shift % frames;
+    let rows = values.chunks_exact(frames).zip(out.chunks_exact_mut(frames));
+    for (row, out) in rows {
+        let (head, tail) = row.split_at(cut);
+        let (front, back) = out.split_at_mut(frames - cut);
+        for (out, value) in front.iter_mut().zip(tail) {
+            *out = (value - mean) * scale;
+        }
+        for (out, value) in back.iter_mut().zip(head) {
+            *out = (value - mean) * scale;
+        }
+        for &(start, length) in &choice.time {
+            out[start..start + length].fill(0.0);
+        }
+    }
+    for &(start, length) in &choice.bands {
+        out[start * frames..(start + length) * frames].fill(0.0);
+    }
+}
+
+/// Scale and bias for each value of a row of the crop.
+pub(crate) struct RowAffine {
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl RowAffine {
+    pub fn new(input: &VideoInput) -> Self {
+        let (scale, bias) = input.normalise.affine();
+        Self {
+            scale: scale.repeat(input.crop[0]),
+            bias: bias.repeat(input.crop[0]),
+        }
+    }
+}
+
+/// Crops, mirrors and scales stored frames `rgb` into `out`, `[used frames, height, width, 3]`.
+pub(crate) fn write_video(
+    rgb: &[u8],
+    input: &VideoInput,
+    choice: &VideoChoice,
+    affine: &RowAffine,
+    out: &mut [f32],
+) {
+    let [width, height] = input.size;
+    let [crop_width, crop_height] = input.crop;
+    let row = crop_width * 3;
+    let mut rows = out.chunks_exact_mut(row);
+    for &frame in &choice.frames {
+        for y in 0..crop_height {
+            let start = ((frame * height + choice.at[1] + y) * width + choice.at[0]) * 3;
+            let (Some(from), Some(to)) = (rgb.get(start..start + row), rows.next()) else {
+                return;
+            };
+            if choice.flip {
+                for (x, to) in to.chunks_exact_mut(3).enumerate() {
+                    let at = (crop_width - 1 - x) * 3;
+                    for c in 0..3 {
+                        to[c] = f32::from(from[at + c]) * affine.scale[c] + affine.bias[c];
+                    }
+                }
+            } else {
+                let affine = affine.scale.iter().zip(&affine.bias);
+                for ((to, &from), (scale, bias)) in to.iter_mut().zip(from).zip(affine) {
+                    *to = f32::from(from) * scale + bias;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Every clip is decoded once; later runs read the decoded samples from one file.
+
+use crate::{
+    AudioNormalise, DataConfig, DataError, Dataset, Decoded, Failure, OnError, Problem, Skipped, Source,
+    Split, SplitCounts, Sums, decode::Decoder, shard,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::UNIX_EPOCH,
+};
+use umt_store::Store;
+
+/// Raised when the stored form changes, so that older caches are made again.
+const FORMAT: u32 = 1;
+
+/// How far the making of a cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Samples done.
+    pub done: usize,
+    /// Samples in all.
+    pub total: usize,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// The decoded samples of a set.
+#[derive(Debug)]
+pub struct Cache {
+    set: Dataset,
+    config: DataConfig,
+    pub(crate) shard: shard::Shard,
+    /// Mean and standard deviation of the training samples' spectrograms.
+    audio_stats: Option<[f32; 2]>,
+    digest: String,
+}
+
+impl Cache {
+    /// Opens the cache of `set` in `dir`, decoding all samples first if there is none.
+    ///
+    /// The file's name is a digest of what decides its content: the samples' files with sizes and
+    /// times, the stored form, and the format's version; splits and augmentation are no part of it.
+    /// Decoding runs on several threads with a bounded number of samples in flight; `progress` is
+    /// called on this thread after each sample. Under the policy `stop` the first sample of the
+    /// list that cannot be used ends it, and nothing is written.
+    ///
+    /// A training sample whose decoded content equals that of a validation or test sample leaves
+    /// train, and a validation sample equal to a test one leaves validation: see [`Cache::counts`].
+    pub fn build(
+        set: &Dataset,
+        config: &DataConfig,
+        dir: &Path,
+        progress: &mut dyn FnMut(Progress),
+        store: &Store,
+    ) -> Result<Self, DataError> {
+        config.validate()?;
+        let key = key(set, config)?;
+        let path = dir.join(format!("{}-{}.shard", set.name, &key[..16]));
+        if !path.is_file() {
+            write(set, config, &path, &key, progress, store)?;
+        }
+        let shard = shard::Shard::open(&path)?;
+        if shard.index.key != key || shard.index.entries.len() != set.samples.len() {
+            return Err(DataError::Cache {
+                path,
+                reason: "it belongs to another set".into(),
+            });
+        }
+        if let (OnError::Stop, Some(first)) = (config.on_error, shard.index.skipped.first()) {
+            return Err(stopped(first));
+        }
+        let mut cache = Self {
+            digest: content_digest(&shard.index),
+            set: set.clone(),
+            config: config.clone(),
+            shard,
+            audio_stats: None,
+        };
+        cache.leave_out_copies();
+        cache.audio_stats = cache.stats_of(&cache.set.indices(Split::Train));
+        Ok(cache)
+    }
+
+    /// The set, with the splits as they are used.
+    pub fn dataset(&self) -> &Dataset {
+        &self.set
+    }
+
+    /// The settings that it was made with.
+    pub fn config(&self) -> &DataConfig {
+        &self.config
+    }
+
+    /// Digest of the decoded content, the labels and the splits, 64 hex digits. It changes with any
+    /// bit of any sample and is the same wherever the files lie.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The usable samples of a split, in the order of the list: what [`crate::Loader::new`] takes.
+    pub fn indices(&self, split: Split) -> Vec<usize> {
+        let mut indices = self.set.indices(split);
+        indices.retain(|&i| self.has(i));
+        indices
+    }
+
+    /// Whether sample `i` was decoded.
+    pub fn has(&self, i: usize) -> bool {
+        self.shard.index.entries.get(i).is_some_and(Option::is_some)
+    }
+
+    /// Usable samples in each part.
+    pub fn counts(&self) -> SplitCounts {
+        let count = |split| self.indices(split).len();
+        SplitCounts {
+            train: count(Split::Train),
+            validation: count(Split::Validation),
+            test: count(Split::Test),
+            left_out: count(Split::LeftOut),
+        }
+    }
+
+    /// Samples that were left out under the policy `skip`, in the order of the list.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.shard.index.skipped
+    }
+
+    /// How many samples were left out for each kind of problem.
+    pub fn skip_counts(&self) -> BTreeMap<Problem, usize> {
+        let mut counts = BTreeMap::new();
+        for skipped in self.skipped() {
+            *counts.entry(skipped.problem).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Sample `i` as it was decoded, before augmentation and normalisation.
+    pub fn get(&self, i: usize) -> Result<Decoded, DataError> {
+        self.shard.decoded(i)
+    }
+
+    /// Mean and standard deviation of the spectrograms of the training samples; `None` without
+    /// sound or where each clip is normalised by itself.
+    pub fn audio_stats(&self) -> Option<[f32; 2]> {
+        self.audio_stats
+    }
+
+    /// `(mean, 1 / std)` that a clip's spectrogram is normalised with.
+    pub(crate) fn audio_affine(&self, i: usize) -> (f32, f32) {
+        let normalise = self.config.audio.as_ref().map(|audio| audio.normalise);
+        let stats = match normalise {
+            Some(AudioNormalise::Clip) => self.stats_of(&[i]),
+            _ => self.audio_stats,
+        };
+        stats.map_or((0.0, 1.0), |[mean, std]| (mean, 1.0 / std.max(1e-6)))
+    }
+
+    fn stats_of(&self, indices: &[usize]) -> Option<[f32; 2]> {
+        let audio = self.config.audio.as_ref()?;
+        if audio.normalise == AudioNormalise::None {
+            return None;
+        }
+        let mut all = Sums::default();
+        for entry in indices.iter().filter_map(|&i| self.shard.index.entries[i].as_ref()) {
+            all.count += entry.sums.count;
+            all.sum += entry.sums.sum;
+            all.squares += entry.sums.squares;
+        }
+        let count = all.count.max(1) as f64;
+        let mean = all.sum / count;
+        let variance = (all.squares / count - mean * mean).max(0.0);
+        Some([mean as f32, variance.sqrt() as f32])
+    }
+
+    fn leave_out_copies(&mut self) {
+        let mut held: HashMap<&str, Split> = HashMap::new();
+        let entries = &self.shard.index.entries;
+        // Test first: what is in test decides over validation, and both over train.
+        for split in [Split::Test, Split::Validation, Split::Train] {
+            for i in self.set.indices(split) {
+                let Some(entry) = &entries[i] else { continue };
+                match held.get(entry.digest.as_str()) {
+                    Some(&other) if other != split => self.set.samples[i].split = Split::LeftOut,
+                    Some(_) => {}
+                    None => {
+                        held.insert(&entry.digest, split);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stopped(skipped: &Skipped) -> DataError {
+    DataError::Sample {
+        id: skipped.id.clone(),
+        path: skipped.path.clone(),
+        reason: format!("{} ({})", skipped.reason, skipped.problem),
+    }
+}
+
+fn content_digest(index: &shard::Index) -> String {
+    let mut text = String::new();
+    for entry in &index.entries {
+        text.push_str(entry.as_ref().map_or("-", |e| e.digest.as_str()));
+        text.push('\n');
+    }
+    umt_store::sha256_hex(text.as_bytes())
+}
+
+/// What decides the content of the cache, as 64 hex digits.
+fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
+    let audio = config.audio.as_ref();
+    let audio = audio.map(|a| (&a.front_end, a.seconds, a.window, a.fill, a.min_seconds));
+    let video = config.video.as_ref().map(|v| (v.select, v.candidates, v.size));
+    let settings = serde_json::to_string(&(FORMAT, audio, video, &config.tolerate, &set.synthetic))
+        .map_err(|error| DataError::config("data", error.to_string()))?;
+    let mut text = format!("{settings} {}\n", umt_version());
+    for sample in &set.samples {
+        let _ = write!(text, "{:?}", sample.id);
+        for (modality, source) in &sample.sources {
+            match source {
+                Source::Synthetic(number) => {
+                    let _ = write!(text, " {modality}={number}:{}", sample.label);
+                }
+                Source::Path(path) => {
+                    let shown = path.strip_prefix(&set.root).unwrap_or(path);
+                    let _ = write!(text, " {modality}={}:{}", shown.display(), stamp(path));
+                }
+            }
+        }
+        text.push('\n');
+    }
+    Ok(umt_store::sha256_hex(text.as_bytes()))
+}
+
+/// Decoders and generators change with the crate's version.
+fn umt_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Size and time of a file, of every file of a folder; 0 for what is not there.
+fn stamp(path: &Path) -> String {
+    let of = |path: &Path| {
+        let Ok(meta) = path.metadata() else { return "0".to_owned() };
+        let time = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        format!("{}@{}", meta.len(), time.map_or(0, |t| t.as_nanos()))
+    };
+    let mut text = of(path);
+    if let (true, Ok(entries)) = (path.is_dir(), path.read_dir()) {
+        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.sort();
+        for file in files {
+            let _ = write!(text, "/{}", of(&file));
+        }
+    }
+    text
+}
+
+fn write(
+    set: &Dataset,
+    config: &DataConfig,
+    path: &Path,
+    key: &str,
+    progress: &mut dyn FnMut(Progress),
+    store: &Store,
+) -> Result<(), DataError> {
+    // Settings are tried here once, so that they fail as settings and not in every thread.
+    Decoder::new(set, config)?;
+    let mut failed = None;
+    let result = store.commit_with(path, |out| {
+        let mut writer = shard::Writer::new(out, key)?;
+        let mut bytes = 0;
+        let total = set.samples.len();
+        let outcome = decode_all(set, config, &mut |i, decoded| {
+            match decoded {
+                Ok((sample, sums)) => bytes += writer.push(&sample, sums)?,
+                Err(failure) => {
+                    let skipped = skipped(set, i, failure);
+                    if config.on_error == OnError::Stop {
+                        failed = Some(stopped(&skipped));
+                        return Err(io::Error::other("stopped at a sample"));
+                    }
+                    writer.skip(skipped);
+                }
+            }
+            progress(Progress {
+                done: i + 1,
+                total,
+                bytes,
+            });
+            Ok(())
+        });
+        outcome?;
+        writer.finish()
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => result.map(|_| ()).map_err(DataError::from),
+    }
+}
+
+fn skipped(set: &Dataset, index: usize, failure: Failure) -> Skipped {
+    Skipped {
+        index,
+        id: set.samples[index].id.clone(),
+        problem: failure.problem,
+        path: failure.path,
+        reason: failure.reason,
+    }
+}
+
+type Outcome = Result<(Decoded, Sums), Failure>;
+
+/// Decodes all samples on the set number of threads and hands them over in the list's order.
+/// At most eight samples per thread are in flight; an error of `take` ends it early.
+pub(crate) fn decode_all(
+    set: &Dataset,
+    config: &DataConfig,
+    take: &mut dyn FnMut(usize, Outcome) -> io::Result<()>,
+) -> io::Result<()> {
+    let threads = match config.decode_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n.min(256),
+    };
+    crate::ordered::in_order(
+        set.samples.len(),
+        threads,
+        8 * threads,
+        || Decoder::new(set, config).ok(),
+        |decoder, i| {
+            let sample = &set.samples[i];
+            let decoded = decoder.as_mut().map(|d| catch_unwind(AssertUnwindSafe(|| d.decode(sample))));
+            if let Some(Ok(outcome)) = decoded {
+                return outcome;
+            }
+            // A decoder that panicked on a file is not trusted with the next one.
+            *decoder = Decoder::new(set, config).ok();
+            Err(Failure {
+                problem: Problem::Corrupt,
+                path: format!("{:?}", sample.sources.values().next()),
+                reason: "the decoder panicked".into(),
+            })
+        },
+        take,
+    )
+}

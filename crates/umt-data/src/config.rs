@@ -1,0 +1,356 @@
+//! The settings of `[data]`: what is read, how it is stored, augmented and divided.
+
+use crate::{DataError, Problem, SyntheticAvConfig};
+use serde::{Deserialize, Serialize};
+use umt_audio::{Fill, FrontEndConfig, MelNorm, MelScale, Padding, Window};
+use umt_video::Select;
+
+/// All settings of a data set. The defaults read nothing: name at least one modality.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct DataConfig {
+    /// How sound enters the network; `None` leaves it out.
+    pub audio: Option<AudioInput>,
+    /// How video enters the network; `None` leaves it out.
+    pub video: Option<VideoInput>,
+    /// Random changes of the training samples.
+    pub augment: AugmentConfig,
+    /// The share of train that is held out.
+    pub validation: ValidationConfig,
+    /// What happens when a sample cannot be used.
+    pub on_error: OnError,
+    /// Problems that do not count as errors: `silent` and `short` samples can still be used.
+    pub tolerate: Vec<Problem>,
+    /// At most this many samples of each split, spread evenly over the classes.
+    pub limit: Option<usize>,
+    /// Threads that decode when the cache is made; 0 takes all cores. No result depends on it.
+    pub decode_threads: usize,
+    /// The design of the embedded synthetic set; used by `synthetic-av` alone.
+    pub synthetic: SyntheticAvConfig,
+}
+
+/// What happens when a sample cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// Stop with the file and the reason.
+    #[default]
+    Stop,
+    /// Leave the sample out and count it; the order of the others does not change.
+    Skip,
+}
+
+/// How sound enters the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AudioInput {
+    /// Waveform to spectrogram.
+    pub front_end: FrontEndConfig,
+    /// Length of the window in seconds.
+    pub seconds: f64,
+    /// Where the window lies; evaluation always uses the centre instead of a random one.
+    #[serde(default)]
+    pub window: AudioWindow,
+    /// What fills the window when the clip is shorter.
+    #[serde(default)]
+    pub fill: Fill,
+    /// Shift and scale of the spectrogram.
+    #[serde(default)]
+    pub normalise: AudioNormalise,
+    /// A clip with less sound than this is `short`; default: half the window.
+    #[serde(default)]
+    pub min_seconds: Option<f64>,
+}
+
+/// Where the window of sound lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AudioWindow {
+    /// At the start; the spectrogram is stored.
+    #[default]
+    Start,
+    /// In the middle; the spectrogram is stored.
+    Centre,
+    /// Anywhere, anew for each epoch; the waveform is stored (16 bit).
+    Random,
+}
+
+/// Shift and scale of a spectrogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AudioNormalise {
+    /// By mean and standard deviation over all values of the training samples.
+    #[default]
+    Train,
+    /// By the clip's own mean and standard deviation (done before any augmentation).
+    Clip,
+    /// Not at all (the front-end has done it).
+    None,
+}
+
+/// How video enters the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VideoInput {
+    /// Which frames of a clip.
+    pub select: Select,
+    /// Frames stored around each selected one; training draws one of them, evaluation takes the
+    /// middle. 1 stores only the frames that are used.
+    #[serde(default = "one")]
+    pub candidates: usize,
+    /// Width and height of a stored frame.
+    pub size: [usize; 2],
+    /// Width and height of what the network sees.
+    pub crop: [usize; 2],
+    /// Shift and scale of the 8-bit values.
+    #[serde(default)]
+    pub normalise: VideoNormalise,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Shift and scale of 8-bit colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VideoNormalise {
+    /// x / 127.5 - 1.
+    #[default]
+    Half,
+    /// (x / 255 - mean) / std with ImageNet's mean and standard deviation per channel.
+    Imagenet,
+}
+
+impl VideoNormalise {
+    /// `(scale, bias)` per channel, so that a value is `scale * x + bias`.
+    pub fn affine(self) -> ([f32; 3], [f32; 3]) {
+        match self {
+            Self::Half => ([1.0 / 127.5; 3], [-1.0; 3]),
+            Self::Imagenet => {
+                let mean = [0.485f32, 0.456, 0.406];
+                let std = [0.229f32, 0.224, 0.225];
+                (
+                    std.map(|s| 1.0 / (255.0 * s)),
+                    [0, 1, 2].map(|c| -mean[c] / std[c]),
+                )
+            }
+        }
+    }
+}
+
+/// Random changes of the training samples, drawn anew for each (seed, epoch, sample id).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct AugmentConfig {
+    /// Draw the place of the crop (one for all frames of a clip); otherwise it is the centre.
+    pub crop: bool,
+    /// Probability of mirroring a clip; 0 where left and right differ in meaning (digits).
+    pub flip: f64,
+    /// Roll the spectrogram in time by up to this many frames either way.
+    pub time_shift: usize,
+    /// Number of bands of time that are blanked, and their greatest width in frames.
+    pub time_masks: usize,
+    /// See `time_masks`.
+    pub time_mask_width: usize,
+    /// Number of bands of frequency that are blanked, and their greatest width in bins.
+    pub band_masks: usize,
+    /// See `band_masks`.
+    pub band_mask_width: usize,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        Self {
+            crop: true,
+            flip: 0.0,
+            time_shift: 0,
+            time_masks: 0,
+            time_mask_width: 0,
+            band_masks: 0,
+            band_mask_width: 0,
+        }
+    }
+}
+
+/// How validation is cut from train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct ValidationConfig {
+    /// Share of the training samples, 0 to 0.5; 0 holds nothing out.
+    pub share: f64,
+    /// The group column whose groups are held out whole; `None` takes the set's own choice.
+    pub group_by: Option<String>,
+}
+
+impl Default for ValidationConfig {
+    fn default() -> Self {
+        Self {
+            share: 0.1,
+            group_by: None,
+        }
+    }
+}
+
+impl AudioInput {
+    /// The window in samples at the front-end's rate.
+    pub(crate) fn samples(&self, rate: u32) -> usize {
+        (self.seconds * f64::from(rate)).round() as usize
+    }
+
+    /// The place of the window with these random bits (evaluation: `None`).
+    pub(crate) fn window(&self, bits: Option<u64>) -> Window {
+        match (self.window, bits) {
+            (AudioWindow::Start, _) => Window::Start,
+            (AudioWindow::Random, Some(bits)) => Window::Random(bits),
+            _ => Window::Centre,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Refuses settings that cannot be, before any file is opened.
+    pub fn validate(&self) -> Result<(), DataError> {
+        if self.audio.is_none() && self.video.is_none() {
+            return Err(DataError::config(
+                "audio, video",
+                "both are absent; name at least one",
+            ));
+        }
+        if let Some(audio) = &self.audio
+            && !(audio.seconds > 0.0 && audio.seconds <= 3600.0)
+        {
+            return Err(DataError::config(
+                "audio.seconds",
+                format!("{} is not in (0, 3600]", audio.seconds),
+            ));
+        }
+        if let Some(video) = &self.video {
+            video.validate()?;
+        }
+        if !(0.0..=1.0).contains(&self.augment.flip) {
+            return Err(DataError::config(
+                "augment.flip",
+                format!("{} is no probability (0 to 1)", self.augment.flip),
+            ));
+        }
+        if let Some(problem) = self.tolerate.iter().find(|p| !p.tolerable()) {
+            return Err(DataError::config(
+                "tolerate",
+                format!("`{problem}` cannot be used as it is; allowed: silent, short"),
+            ));
+        }
+        if self.limit == Some(0) {
+            return Err(DataError::config("limit", "0 leaves nothing; at least 1"));
+        }
+        self.validation.validate()
+    }
+}
+
+impl VideoInput {
+    fn validate(&self) -> Result<(), DataError> {
+        for (name, value) in [("size", self.size), ("crop", self.crop)] {
+            if value.iter().any(|&v| v == 0 || v > 4096) {
+                return Err(DataError::config(
+                    format!("video.{name}"),
+                    format!("{value:?} is not within 1..=4096"),
+                ));
+            }
+        }
+        if self.crop[0] > self.size[0] || self.crop[1] > self.size[1] {
+            return Err(DataError::config(
+                "video.crop",
+                format!("{:?} does not fit into size {:?}", self.crop, self.size),
+            ));
+        }
+        if !(1..=64).contains(&self.candidates) {
+            return Err(DataError::config(
+                "video.candidates",
+                format!("{} is not within 1..=64", self.candidates),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl ValidationConfig {
+    pub(crate) fn validate(&self) -> Result<(), DataError> {
+        if (0.0..=0.5).contains(&self.share) {
+            return Ok(());
+        }
+        Err(DataError::config(
+            "validation.share",
+            format!("{} is not within 0 to 0.5", self.share),
+        ))
+    }
+}
+
+impl DataConfig {
+    /// How the embedded synthetic set is read: 0.752 s of sound at 8 kHz as 32 log-mel bands of 48
+    /// frames, and 3 frames of 40x40 cropped to 32x32.
+    pub fn synthetic_av() -> Self {
+        Self {
+            audio: Some(AudioInput {
+                front_end: FrontEndConfig::LogMel {
+                    rate: 8_000,
+                    n_fft: 256,
+                    win: None,
+                    hop: 128,
+                    bands: 32,
+                    fmin: 60.0,
+                    fmax: None,
+                    floor: 1e-5,
+                    power: 1.0,
+                    centre: true,
+                    padding: Padding::Reflect,
+                    scale: MelScale::Htk,
+                    norm: MelNorm::None,
+                },
+                seconds: 0.752,
+                window: AudioWindow::Start,
+                fill: Fill::Zero,
+                normalise: AudioNormalise::Train,
+                min_seconds: None,
+            }),
+            video: Some(VideoInput {
+                select: Select::Count { count: 3 },
+                candidates: 1,
+                size: [40, 40],
+                crop: [32, 32],
+                normalise: VideoNormalise::Half,
+            }),
+            augment: AugmentConfig {
+                time_shift: 4,
+                ..AugmentConfig::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// How audio-visual digits are read: 1.5 s at 16 kHz as 64 log-mel bands of 151 frames, and the
+    /// middle frames of three segments at 72x72 cropped to 64x64.
+    pub fn av_digits() -> Self {
+        Self {
+            audio: Some(AudioInput {
+                front_end: FrontEndConfig::log_mel(16_000, 64),
+                seconds: 1.5,
+                window: AudioWindow::Start,
+                fill: Fill::Zero,
+                normalise: AudioNormalise::Train,
+                min_seconds: None,
+            }),
+            video: Some(VideoInput {
+                select: Select::Count { count: 3 },
+                candidates: 1,
+                size: [72, 72],
+                crop: [64, 64],
+                normalise: VideoNormalise::Half,
+            }),
+            augment: AugmentConfig {
+                time_shift: 10,
+                ..AugmentConfig::default()
+            },
+            ..Self::default()
+        }
+    }
+}

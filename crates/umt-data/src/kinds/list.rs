@@ -1,0 +1,146 @@
+//! What the kinds with a csv list share: rows with line numbers, class names, missing files.
+
+use crate::{DataConfig, DataError, Dataset, OnError, Source, Split};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+use umt_media::{Limits, Modality, read_bounded};
+
+/// The most that a list may hold: VGGSound's is 10 MB.
+const MAX_LIST_BYTES: u64 = 256 << 20;
+
+/// One row and the line where it starts.
+pub(super) struct Row {
+    pub line: u64,
+    pub fields: Vec<String>,
+}
+
+/// All rows of a csv file, quotes resolved. `expected` completes the error messages.
+pub(super) fn rows(path: &Path, expected: &str) -> Result<Vec<Row>, DataError> {
+    let limits = Limits {
+        max_file_bytes: MAX_LIST_BYTES,
+        ..Limits::default()
+    };
+    let bytes = read_bounded(path, &limits).map_err(|error| {
+        DataError::root(path, error.to_string(), format!("expected {expected}"))
+    })?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text);
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| DataError::List {
+            path: path.to_owned(),
+            line: error.position().map_or(0, csv::Position::line),
+            reason: "the text is not UTF-8".into(),
+            expected: expected.to_owned(),
+        })?;
+        rows.push(Row {
+            line: record.position().map_or(0, csv::Position::line),
+            fields: record.iter().map(|field| field.trim().to_owned()).collect(),
+        });
+    }
+    if rows.is_empty() {
+        return Err(DataError::List {
+            path: path.to_owned(),
+            line: 1,
+            reason: "the file is empty".into(),
+            expected: expected.to_owned(),
+        });
+    }
+    Ok(rows)
+}
+
+/// Whether `path` is a csv file whose first line names the columns of a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    if !path.is_file() {
+        return false;
+    }
+    let Ok(rows) = rows(path, "a list") else {
+        return false;
+    };
+    ["id", "label", "split"]
+        .iter()
+        .all(|name| rows[0].fields.iter().any(|field| field == name))
+}
+
+/// The split that a list's word names.
+pub(super) fn split_of(word: &str) -> Option<Split> {
+    match word {
+        "train" => Some(Split::Train),
+        "validation" | "val" | "valid" => Some(Split::Validation),
+        "test" => Some(Split::Test),
+        _ => None,
+    }
+}
+
+/// Sorted class names, and the label of each word.
+pub(super) fn classes(words: &[String]) -> (Vec<String>, Vec<usize>) {
+    let names: BTreeSet<&String> = words.iter().collect();
+    let names: Vec<String> = names.into_iter().cloned().collect();
+    let labels = words
+        .iter()
+        .map(|word| names.partition_point(|name| name < word))
+        .collect();
+    (names, labels)
+}
+
+/// Under the policy `stop`, refuses a set whose list names files that are not there.
+pub(super) fn require_files(set: &Dataset, config: &DataConfig) -> Result<(), DataError> {
+    if config.on_error == OnError::Skip {
+        return Ok(());
+    }
+    let wanted = |modality: &Modality| match modality {
+        Modality::Audio => config.audio.is_some(),
+        Modality::Video => config.video.is_some(),
+        _ => false,
+    };
+    let mut missing: Vec<&PathBuf> = Vec::new();
+    let mut samples = 0;
+    for sample in &set.samples {
+        let paths = sample.sources.iter().filter(|(m, _)| wanted(m));
+        let absent: Vec<&PathBuf> = paths
+            .filter_map(|(_, source)| match source {
+                Source::Path(path) if !path.exists() => Some(path),
+                _ => None,
+            })
+            .collect();
+        samples += usize::from(!absent.is_empty());
+        missing.extend(absent);
+    }
+    if samples == 0 {
+        return Ok(());
+    }
+    missing.dedup();
+    let first: Vec<String> = missing
+        .iter()
+        .take(3)
+        .map(|path| path.display().to_string())
+        .collect();
+    Err(DataError::Missing {
+        missing: samples,
+        total: set.samples.len(),
+        first: first.join(", "),
+    })
+}
+
+/// The folder of a set, or what to do without one.
+pub(super) fn folder<'a>(name: &str, root: Option<&'a Path>) -> Result<&'a Path, DataError> {
+    let Some(root) = root else {
+        return Err(DataError::config(
+            "root",
+            format!("`{name}` is read from a folder; give it with --data DIR"),
+        ));
+    };
+    if !root.exists() {
+        return Err(DataError::root(
+            root,
+            "there is no such file or folder",
+            "check --data",
+        ));
+    }
+    Ok(root)
+}

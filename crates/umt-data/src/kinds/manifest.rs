@@ -1,0 +1,146 @@
+//! Own data: a csv with a header that names the columns.
+//!
+//! `id`, `label` and `split` (train, validation, test) are needed; `audio` and `video` hold paths
+//! relative to the manifest's folder (a clip, a sound file, or a folder of frames for video); every
+//! column `group:NAME` names groups that validation must not tear apart.
+
+use super::{Kind, list};
+use crate::{DataConfig, DataError, Dataset, SampleInfo, Source};
+use std::{collections::BTreeMap, path::Path};
+use umt_media::Modality;
+
+pub(super) struct Manifest;
+
+const FORM: &str = "a csv with the header id,label,split, a path column for each modality (audio, video) and any number of group:NAME columns; split is train, validation or test";
+
+impl Kind for Manifest {
+    fn name(&self) -> &'static str {
+        "manifest"
+    }
+
+    fn about(&self) -> &'static str {
+        "own data: a csv with the header id,label,split,audio,video and optional group:NAME columns"
+    }
+
+    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+        let given = list::folder(self.name(), root)?;
+        let path = if given.is_dir() {
+            let inside = given.join("manifest.csv");
+            if !inside.is_file() {
+                return Err(DataError::root(
+                    given,
+                    "there is no manifest.csv in the folder",
+                    format!("give the list with --data LIST.csv: {FORM}"),
+                ));
+            }
+            inside
+        } else {
+            given.to_owned()
+        };
+        read(&path, config)
+    }
+}
+
+/// What a column of the manifest is for.
+enum Column {
+    Id,
+    Label,
+    Split,
+    Path(Modality),
+    Group,
+}
+
+fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+    let error = |line, reason| DataError::List {
+        path: path.to_owned(),
+        line,
+        reason,
+        expected: FORM.to_owned(),
+    };
+    let mut rows = list::rows(path, FORM)?.into_iter();
+    let header = rows.next().map_or(Vec::new(), |row| row.fields);
+    let columns = columns(&header, config).map_err(|reason| error(1, reason))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let (mut samples, mut words) = (Vec::new(), Vec::new());
+    for row in rows {
+        if row.fields.len() != header.len() {
+            let found = format!("{} fields instead of {}", row.fields.len(), header.len());
+            return Err(error(row.line, found));
+        }
+        let mut sample = SampleInfo {
+            id: String::new(),
+            label: 0,
+            split: crate::Split::Train,
+            groups: Vec::new(),
+            sources: BTreeMap::new(),
+        };
+        for (column, field) in columns.iter().zip(row.fields) {
+            match column {
+                Column::Id if field.is_empty() => {
+                    return Err(error(row.line, "the id is empty".into()));
+                }
+                Column::Id => sample.id = field,
+                Column::Label if field.is_empty() => {
+                    return Err(error(row.line, "the label is empty".into()));
+                }
+                Column::Label => words.push(field),
+                Column::Split => {
+                    sample.split = list::split_of(&field)
+                        .ok_or_else(|| error(row.line, format!("the split is `{field}`")))?;
+                }
+                Column::Path(_) if field.is_empty() => {}
+                Column::Path(modality) => {
+                    let source = Source::Path(folder.join(field));
+                    sample.sources.insert(*modality, source);
+                }
+                Column::Group => sample.groups.push(field),
+            }
+        }
+        samples.push(sample);
+    }
+    let (classes, labels) = list::classes(&words);
+    for (sample, label) in samples.iter_mut().zip(labels) {
+        sample.label = label;
+    }
+    let group_names: Vec<String> = header
+        .iter()
+        .filter_map(|name| name.strip_prefix("group:"))
+        .map(str::to_owned)
+        .collect();
+    let set = Dataset {
+        name: "manifest".into(),
+        root: folder.to_owned(),
+        classes,
+        samples,
+        hold_out: group_names.first().cloned(),
+        group_names,
+        synthetic: None,
+    };
+    set.validate(path)?;
+    Ok(set)
+}
+
+fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String> {
+    let of_name = |name: &String| match name.as_str() {
+        "id" => Ok(Column::Id),
+        "label" => Ok(Column::Label),
+        "split" => Ok(Column::Split),
+        "audio" => Ok(Column::Path(Modality::Audio)),
+        "video" => Ok(Column::Path(Modality::Video)),
+        group if group.strip_prefix("group:").is_some_and(|g| !g.is_empty()) => Ok(Column::Group),
+        other => Err(format!("unknown column `{other}`")),
+    };
+    for (index, name) in header.iter().enumerate() {
+        if header[..index].contains(name) {
+            return Err(format!("column `{name}` stands twice"));
+        }
+    }
+    let mut needed = vec!["id", "label", "split"];
+    needed.extend(config.audio.as_ref().map(|_| "audio"));
+    needed.extend(config.video.as_ref().map(|_| "video"));
+    let columns = header.iter().map(of_name).collect::<Result<_, _>>()?;
+    match needed.iter().find(|name| !header.iter().any(|h| h == *name)) {
+        Some(name) => Err(format!("no column `{name}` in the header")),
+        None => Ok(columns),
+    }
+}

@@ -1,0 +1,79 @@
+//! The list of data sets: each kind is one file behind a small trait.
+
+mod av_digits;
+mod list;
+mod manifest;
+mod synthetic_av;
+mod vggsound;
+
+use crate::{DataConfig, DataError, Dataset};
+use std::path::Path;
+
+/// One kind of data set.
+pub trait Kind: Sync {
+    /// The name for `--dataset` and `data.set`.
+    fn name(&self) -> &'static str;
+
+    /// One line for help and documentation.
+    fn about(&self) -> &'static str;
+
+    /// Reads the list, not the media. `root` is a folder or a list file; a set made by code needs
+    /// none.
+    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError>;
+}
+
+/// All kinds. A new one is a file here, a `mod` line and an entry.
+pub const KINDS: &[&dyn Kind] = &[
+    &av_digits::AvDigits,
+    &manifest::Manifest,
+    &synthetic_av::SyntheticAv,
+    &vggsound::VggSound,
+];
+
+/// Opens a data set by name.
+///
+/// A `root` that is a manifest (a csv file whose header names `id`, `label` and `split`) is read as
+/// one whatever the name is, so that own data can stand wherever a set can.
+///
+/// # Errors
+/// An unknown name, a missing folder, a list of another form, files that are not there (policy
+/// `stop`), or settings that cannot be.
+pub fn open(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+    config.validate()?;
+    let mut set = read_list(dataset, root, config)?;
+    if let Some(limit) = config.limit {
+        set.limit(limit);
+    }
+    list::require_files(&set, config)?;
+    Ok(set)
+}
+
+/// [`open`] without a look at the media files.
+pub(crate) fn read_list(
+    dataset: &str,
+    root: Option<&Path>,
+    config: &DataConfig,
+) -> Result<Dataset, DataError> {
+    let kind = KINDS
+        .iter()
+        .find(|kind| kind.name() == dataset)
+        .ok_or_else(|| DataError::UnknownDataset {
+            name: dataset.to_owned(),
+            known: KINDS.map_names(),
+        })?;
+    if let Some(path) = root.filter(|path| list::is_manifest(path)) {
+        return manifest::Manifest.open(Some(path), config);
+    }
+    kind.open(root, config)
+}
+
+trait Names {
+    fn map_names(&self) -> String;
+}
+
+impl Names for [&dyn Kind] {
+    fn map_names(&self) -> String {
+        let names: Vec<_> = self.iter().map(|kind| kind.name()).collect();
+        names.join(", ")
+    }
+}

@@ -1,0 +1,289 @@
+//! The file of decoded samples: records one after another, then an index, then a footer.
+//!
+//! ```text
+//! "UMTSHRD1" | records ... | index (JSON) | offset u64 | length u64 | sha256 of the index (hex) | "UMTSHRD1"
+//! ```
+//! A record is the sound (f32 or i16, little-endian) followed by the frames (u8). Its digest stands
+//! in the index and is compared when the record is read for the first time. Records are read at
+//! their place (`pread`): as cheap as a mapping for whole records, without unsafe code, and the
+//! memory of a process does not grow with the set.
+
+use crate::{AudioData, DataError, Decoded, Skipped, Sums, VideoData};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+use umt_media::Array;
+
+const MAGIC: &[u8; 8] = b"UMTSHRD1";
+const FOOTER: usize = 8 + 8 + 64 + 8;
+
+/// Where a record lies and what it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub offset: u64,
+    pub audio: Option<AudioEntry>,
+    /// Frames, height, width.
+    pub video: Option<[usize; 3]>,
+    /// First 32 hex digits of the sha256 of the record's bytes.
+    pub digest: String,
+    pub sums: Sums,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AudioEntry {
+    /// Bins and frames.
+    Spectrogram([usize; 2]),
+    /// Samples.
+    Waveform(usize),
+}
+
+/// One entry per sample of the set; `None` for those in `skipped`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Index {
+    pub key: String,
+    pub entries: Vec<Option<Entry>>,
+    pub skipped: Vec<Skipped>,
+}
+
+impl Entry {
+    /// Length of the sound and of the frames in bytes; an error for lengths that overflow.
+    fn lengths(&self) -> Option<(usize, usize)> {
+        let audio = match self.audio {
+            None => 0,
+            Some(AudioEntry::Spectrogram([bins, frames])) => {
+                bins.checked_mul(frames)?.checked_mul(4)?
+            }
+            Some(AudioEntry::Waveform(samples)) => samples.checked_mul(2)?,
+        };
+        let video = match self.video {
+            None => 0,
+            Some([t, h, w]) => t.checked_mul(h)?.checked_mul(w)?.checked_mul(3)?,
+        };
+        Some((audio, video))
+    }
+}
+
+/// Writes records in the order they are pushed.
+pub(crate) struct Writer<'a> {
+    out: &'a mut dyn Write,
+    offset: u64,
+    bytes: Vec<u8>,
+    index: Index,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(out: &'a mut dyn Write, key: &str) -> io::Result<Self> {
+        out.write_all(MAGIC)?;
+        Ok(Self {
+            out,
+            offset: MAGIC.len() as u64,
+            bytes: Vec::new(),
+            index: Index {
+                key: key.to_owned(),
+                ..Index::default()
+            },
+        })
+    }
+
+    /// Appends a record; gives its size in bytes.
+    pub fn push(&mut self, sample: &Decoded, sums: Sums) -> io::Result<u64> {
+        self.bytes.clear();
+        let audio = sample.audio.as_ref().map(|audio| match audio {
+            AudioData::Spectrogram(array) => {
+                self.bytes
+                    .extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
+                AudioEntry::Spectrogram([array.shape[0], array.shape[1]])
+            }
+            AudioData::Waveform(samples) => {
+                self.bytes.extend(samples.iter().flat_map(|v| v.to_le_bytes()));
+                AudioEntry::Waveform(samples.len())
+            }
+        });
+        let video = sample.video.as_ref().map(|video| {
+            self.bytes.extend_from_slice(&video.rgb);
+            video.shape
+        });
+        self.out.write_all(&self.bytes)?;
+        self.index.entries.push(Some(Entry {
+            offset: self.offset,
+            audio,
+            video,
+            digest: short_digest(&self.bytes),
+            sums,
+        }));
+        self.offset += self.bytes.len() as u64;
+        Ok(self.bytes.len() as u64)
+    }
+
+    /// Notes that the next sample has no record.
+    pub fn skip(&mut self, skipped: Skipped) {
+        self.index.entries.push(None);
+        self.index.skipped.push(skipped);
+    }
+
+    pub fn finish(self) -> io::Result<()> {
+        let index = serde_json::to_vec(&self.index)?;
+        self.out.write_all(&index)?;
+        self.out.write_all(&self.offset.to_le_bytes())?;
+        self.out.write_all(&(index.len() as u64).to_le_bytes())?;
+        self.out.write_all(umt_store::sha256_hex(&index).as_bytes())?;
+        self.out.write_all(MAGIC)
+    }
+}
+
+fn short_digest(bytes: &[u8]) -> String {
+    let mut digest = umt_store::sha256_hex(bytes);
+    digest.truncate(32);
+    digest
+}
+
+/// An open shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    path: PathBuf,
+    file: File,
+    pub index: Index,
+    /// Records whose digest was compared.
+    checked: Vec<AtomicBool>,
+}
+
+impl Shard {
+    /// Opens a shard and compares the index's digest.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let io = |source| DataError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let damaged = |reason: &str| DataError::Cache {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let Some(footer_at) = length.checked_sub(FOOTER as u64) else {
+            return Err(damaged("the file is too short"));
+        };
+        let mut footer = [0; FOOTER];
+        read_at(&file, &mut footer, footer_at).map_err(io)?;
+        let number = |at: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&footer[at..at + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        let (offset, size) = (number(0), number(8));
+        if &footer[FOOTER - 8..] != MAGIC || offset.checked_add(size) != Some(footer_at) {
+            return Err(damaged("the footer is not that of a shard"));
+        }
+        let mut bytes = vec![0; size as usize];
+        read_at(&file, &mut bytes, offset).map_err(io)?;
+        if umt_store::sha256_hex(&bytes).as_bytes() != &footer[16..80] {
+            return Err(damaged("the index does not fit its digest"));
+        }
+        let index: Index =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
+        for entry in index.entries.iter().flatten() {
+            let inside = entry.lengths().and_then(|(audio, video)| {
+                let end = entry.offset.checked_add((audio as u64).checked_add(video as u64)?)?;
+                (end <= offset).then_some(())
+            });
+            if inside.is_none() {
+                return Err(damaged("a record lies outside the file"));
+            }
+        }
+        let checked = index.entries.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            index,
+            checked,
+        })
+    }
+
+    /// The bytes of record `i` into `buffer`: sound, then frames; gives the length of the sound.
+    pub fn read(&self, i: usize, buffer: &mut Vec<u8>) -> Result<usize, DataError> {
+        let entry = self.index.entries.get(i).and_then(Option::as_ref);
+        let Some((entry, (audio, video))) = entry.and_then(|e| Some((e, e.lengths()?))) else {
+            return Err(self.damaged(format!("there is no record {i}")));
+        };
+        buffer.resize(audio + video, 0);
+        read_at(&self.file, buffer, entry.offset).map_err(|source| DataError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        if !self.checked[i].load(Ordering::Relaxed) {
+            if short_digest(buffer) != entry.digest {
+                return Err(self.damaged(format!("record {i} does not fit its digest")));
+            }
+            self.checked[i].store(true, Ordering::Relaxed);
+        }
+        Ok(audio)
+    }
+
+    /// Record `i` as values.
+    pub fn decoded(&self, i: usize) -> Result<Decoded, DataError> {
+        let mut bytes = Vec::new();
+        let sound = self.read(i, &mut bytes)?;
+        let video_bytes = bytes.split_off(sound);
+        let entry = self.index.entries[i].as_ref();
+        let audio = entry.and_then(|e| e.audio.as_ref()).map(|audio| match audio {
+            AudioEntry::Spectrogram(shape) => AudioData::Spectrogram(Array {
+                shape: shape.to_vec(),
+                data: floats(&bytes).collect(),
+            }),
+            AudioEntry::Waveform(_) => AudioData::Waveform(shorts(&bytes).collect()),
+        });
+        let video = entry.and_then(|e| e.video).map(|shape| VideoData {
+            shape,
+            rgb: video_bytes,
+        });
+        Ok(Decoded { audio, video })
+    }
+
+    fn damaged(&self, reason: String) -> DataError {
+        DataError::Cache {
+            path: self.path.clone(),
+            reason,
+        }
+    }
+}
+
+/// Little-endian `f32` values.
+pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
+}
+
+/// Little-endian `i16` values.
+pub(crate) fn shorts(bytes: &[u8]) -> impl Iterator<Item = i16> {
+    bytes
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|&bytes| i16::from_le_bytes(bytes))
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, buffer, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer = &mut buffer[read..];
+        offset += read as u64;
+    }
+    Ok(())
+}

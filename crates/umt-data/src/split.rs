@@ -1,0 +1,159 @@
+//! The validation share: seeded, stratified by class, torn along no group.
+
+use crate::{DataError, Dataset, Split, ValidationConfig};
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+
+/// How many samples each part has after the cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitCounts {
+    /// Trained on.
+    pub train: usize,
+    /// Held out.
+    pub validation: usize,
+    /// The official test part.
+    pub test: usize,
+    /// In no part: they share a group or their content with a held-out sample.
+    pub left_out: usize,
+}
+
+impl Dataset {
+    /// Number of samples in each part.
+    pub fn counts(&self) -> SplitCounts {
+        let count = |split| self.samples.iter().filter(|s| s.split == split).count();
+        SplitCounts {
+            train: count(Split::Train),
+            validation: count(Split::Validation),
+            test: count(Split::Test),
+            left_out: count(Split::LeftOut),
+        }
+    }
+
+    /// Cuts validation from train (never from test).
+    ///
+    /// Groups of the held-out kind go over whole, in a seeded order, as long as each brings the
+    /// class counts nearer to the share of every class; samples without such a group stand for
+    /// themselves. A training sample that shares a group of any other kind with validation leaves
+    /// train. A set that names its own validation samples keeps them, and so does a share of 0.
+    pub fn split_validation(
+        &mut self,
+        seed: u64,
+        config: &ValidationConfig,
+    ) -> Result<SplitCounts, DataError> {
+        config.validate()?;
+        let column = self.hold_out_column(config)?;
+        if config.share == 0.0 || self.samples.iter().any(|s| s.split == Split::Validation) {
+            return Ok(self.counts());
+        }
+        let groups = self.shuffled_groups(seed, column);
+        for index in choose(&groups, self, config.share) {
+            self.samples[index].split = Split::Validation;
+        }
+        self.leave_out_related();
+        let counts = self.counts();
+        if counts.validation == 0 || counts.train == 0 {
+            return Err(DataError::config(
+                "validation",
+                format!(
+                    "a share of {} of {} groups leaves {} training and {} validation samples; choose another share or group-by, or share = 0",
+                    config.share,
+                    groups.len(),
+                    counts.train,
+                    counts.validation
+                ),
+            ));
+        }
+        Ok(counts)
+    }
+
+    fn hold_out_column(&self, config: &ValidationConfig) -> Result<Option<usize>, DataError> {
+        let Some(name) = config.group_by.as_ref().or(self.hold_out.as_ref()) else {
+            return Ok(None);
+        };
+        let found = self.group_names.iter().position(|known| known == name);
+        found.map(Some).ok_or_else(|| {
+            DataError::config(
+                "validation.group-by",
+                format!(
+                    "no group `{name}` in {}; it has: {}",
+                    self.name,
+                    if self.group_names.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        self.group_names.join(", ")
+                    }
+                ),
+            )
+        })
+    }
+
+    /// The training samples by group, groups in a seeded order that no row order changes.
+    fn shuffled_groups(&self, seed: u64, column: Option<usize>) -> Vec<Vec<usize>> {
+        let mut by_key: HashMap<(bool, &str), Vec<usize>> = HashMap::new();
+        for index in self.indices(Split::Train) {
+            let sample = &self.samples[index];
+            let group = column.map_or("", |c| sample.groups[c].as_str());
+            let key = if group.is_empty() {
+                (false, sample.id.as_str())
+            } else {
+                (true, group)
+            };
+            by_key.entry(key).or_default().push(index);
+        }
+        let mut keyed: Vec<_> = by_key.into_iter().collect();
+        keyed.sort_unstable_by_key(|(key, _)| *key);
+        umt_random::stream(seed, "validation", 0, 0).shuffle(&mut keyed);
+        keyed.into_iter().map(|(_, members)| members).collect()
+    }
+
+    fn leave_out_related(&mut self) {
+        let held: HashSet<(usize, String)> = self
+            .samples
+            .iter()
+            .filter(|s| s.split == Split::Validation)
+            .flat_map(|s| s.groups.iter().cloned().enumerate())
+            .filter(|(_, group)| !group.is_empty())
+            .collect();
+        for sample in self.samples.iter_mut().filter(|s| s.split == Split::Train) {
+            let mut groups = sample.groups.iter().cloned().enumerate();
+            if groups.any(|group| held.contains(&group)) {
+                sample.split = Split::LeftOut;
+            }
+        }
+    }
+}
+
+/// The samples of the groups that are held out.
+fn choose(groups: &[Vec<usize>], set: &Dataset, share: f64) -> Vec<usize> {
+    let targets: Vec<f64> = set
+        .class_counts(Split::Train)
+        .iter()
+        .map(|&count| count as f64 * share)
+        .collect();
+    let total = targets.iter().sum::<f64>().round() as usize;
+    let mut held = vec![0.0; targets.len()];
+    let (mut taken, mut rest) = (Vec::new(), Vec::new());
+    for members in groups {
+        let mut with = held.clone();
+        for &index in members {
+            with[set.samples[index].label] += 1.0;
+        }
+        if distance(&with, &targets) < distance(&held, &targets) {
+            held = with;
+            taken.extend_from_slice(members);
+        } else {
+            rest.push(members);
+        }
+    }
+    // Classes too small for a sample of their own still fill the share together.
+    for members in rest {
+        if taken.len() + members.len() <= total {
+            taken.extend_from_slice(members);
+        }
+    }
+    taken
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum()
+}
