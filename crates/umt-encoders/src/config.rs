@@ -1,0 +1,62 @@
+//! The list of encoders.
+
+use crate::{Block, Encoder, R2Plus1d, R2Plus1dConfig, ResNet, ResNetConfig};
+use serde::{Deserialize, Serialize};
+use umt_nn::NnError;
+
+/// An encoder by name, with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum EncoderConfig {
+    /// ResNet-18: basic blocks 2, 2, 2, 2.
+    Resnet18(ResNetConfig),
+    /// ResNet-34: basic blocks 3, 4, 6, 3.
+    Resnet34(ResNetConfig),
+    /// ResNet-50: bottleneck blocks 3, 4, 6, 3.
+    Resnet50(ResNetConfig),
+    /// R(2+1)D-18: space and time convolved in turn.
+    R2plus1d18(R2Plus1dConfig),
+}
+
+impl EncoderConfig {
+    /// One of each, small enough for a test.
+    pub fn examples() -> Vec<(&'static str, Self)> {
+        let small = ResNetConfig {
+            channels: 2,
+            width: 4,
+            ..ResNetConfig::default()
+        };
+        vec![
+            ("resnet18", Self::Resnet18(small)),
+            ("resnet34", Self::Resnet34(small)),
+            ("resnet50", Self::Resnet50(small)),
+            (
+                "r2plus1d18",
+                Self::R2plus1d18(R2Plus1dConfig {
+                    channels: 2,
+                    width: 4,
+                }),
+            ),
+        ]
+    }
+
+    /// The encoder itself.
+    pub fn build(&self) -> Result<Box<dyn Encoder>, NnError> {
+        Ok(match *self {
+            Self::Resnet18(config) => Box::new(ResNet::new(Block::Basic, [2, 2, 2, 2], config)?),
+            Self::Resnet34(config) => Box::new(ResNet::new(Block::Basic, [3, 4, 6, 3], config)?),
+            Self::Resnet50(config) => {
+                Box::new(ResNet::new(Block::Bottleneck, [3, 4, 6, 3], config)?)
+            }
+            Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config)?),
+        })
+    }
+
+    /// Channels of the input.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::Resnet18(c) | Self::Resnet34(c) | Self::Resnet50(c) => c.channels,
+            Self::R2plus1d18(c) => c.channels,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! One modality in, one feature vector per sample out: the ResNet family.
+//!
+//! The one decision: an encoder is a small table of integers over shared blocks, and its parameter
+//! names are torchvision's (`conv1`, `layer1.0.downsample.0`), so that published weights load
+//! without a translation table. Encoders hold no weights: they read them from [`umt_nn::Params`]
+//! under a prefix, so a network of several encoders has one sorted set of parameters.
+//!
+//! ```
+//! use umt_encoders::{EncoderConfig, ResNetConfig};
+//! use umt_nn::{Array, Params, Tape};
+//! let config = EncoderConfig::Resnet18(ResNetConfig { channels: 1, width: 8, ..Default::default() });
+//! let encoder = config.build()?;
+//! let mut params = Params::default();
+//! encoder.init(&mut params, "encoder.audio.", &mut umt_random::stream(1, "init", 0, 0));
+//! let mut tape = Tape::eval();
+//! let spectrogram = tape.input(Array::zeros(&[2, 64, 48, 1]));
+//! let features = encoder.forward(&mut tape, &params, "encoder.audio.", &spectrogram)?;
+//! assert_eq!(features.shape(), [2, 64]);
+//! # Ok::<(), umt_nn::NnError>(())
+//! ```
+
+mod config;
+mod r2plus1d;
+mod resnet;
+
+pub use config::EncoderConfig;
+pub use r2plus1d::{R2Plus1d, R2Plus1dConfig};
+pub use resnet::{Block, ResNet, ResNetConfig, Stem};
+
+use umt_nn::{NnError, Params, Tape, Var};
+use umt_random::Rng;
+
+/// Maps a batch of one modality to features.
+///
+/// Input is `[n, h, w, c]`, or `[n, t, h, w, c]` for pictures in a row; output `[n, width]`.
+/// `prefix` ends with a dot or is empty.
+pub trait Encoder: Send + Sync {
+    /// Adds freshly drawn parameters under `prefix`.
+    fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng);
+
+    /// Features of a batch.
+    fn forward(
+        &self,
+        tape: &mut Tape,
+        params: &Params,
+        prefix: &str,
+        input: &Var,
+    ) -> Result<Var, NnError>;
+
+    /// Length of a feature vector.
+    fn width(&self) -> usize;
+}

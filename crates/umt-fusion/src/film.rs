@@ -1,0 +1,55 @@
+//! Feature-wise linear modulation (Perez et al., "FiLM", 2018).
+
+use crate::{Fusion, Weights};
+use candle_core::Tensor;
+use std::collections::BTreeMap;
+use umt_media::Modality;
+use umt_nn::{NnError, Params, init};
+use umt_random::Rng;
+
+/// `h = x_last; h <- gamma_m(x_m) * h + beta_m(x_m)` for each other modality in order; `head(h)`.
+///
+/// The last modality by name is modulated: with audio and video, sound modulates what is seen.
+pub struct Film;
+
+impl Fusion for Film {
+    fn init(
+        &self,
+        params: &mut Params,
+        widths: &BTreeMap<Modality, usize>,
+        classes: usize,
+        rng: &mut Rng,
+    ) {
+        let Some((base, &base_width)) = widths.last_key_value() else {
+            return;
+        };
+        for (modality, &width) in widths.iter().filter(|(modality, _)| *modality != base) {
+            init::linear(
+                params,
+                &format!("film.{modality}"),
+                width,
+                2 * base_width,
+                rng,
+            );
+        }
+        init::linear(params, "head", base_width, classes, rng);
+    }
+
+    fn forward(
+        &self,
+        weights: &Weights,
+        features: &BTreeMap<Modality, Tensor>,
+    ) -> Result<Tensor, NnError> {
+        let Some((base, x)) = features.last_key_value() else {
+            return Err(NnError::Setting(
+                "a fusion needs at least one modality".into(),
+            ));
+        };
+        let (mut h, width) = (x.clone(), x.dim(1)?);
+        for (modality, x) in features.iter().filter(|(modality, _)| *modality != base) {
+            let both = weights.linear(&format!("film.{modality}"), x)?;
+            h = ((both.narrow(1, 0, width)? * h)? + both.narrow(1, width, width)?)?;
+        }
+        weights.linear("head", &h)
+    }
+}

@@ -1,0 +1,48 @@
+//! The parameters behind the features, as candle variables.
+
+use candle_core::{Tensor, Var, backprop::GradStore};
+use std::collections::BTreeMap;
+use umt_nn::{Array, Grads, NnError, Params, Role};
+
+/// Parameters of fusion and head as candle variables, so that candle differentiates by them.
+pub struct Weights(BTreeMap<String, Var>);
+
+impl Weights {
+    /// Every learnt parameter whose name does not start with `encoder.`.
+    pub(crate) fn of(params: &Params) -> Result<Self, NnError> {
+        let mut weights = BTreeMap::new();
+        for (name, param) in params.iter() {
+            if param.role == Role::Weight && !name.starts_with("encoder.") {
+                weights.insert(name.clone(), Var::from_tensor(&param.value.to_tensor()?)?);
+            }
+        }
+        Ok(Self(weights))
+    }
+
+    /// A parameter by name.
+    pub fn get(&self, name: &str) -> Result<&Tensor, NnError> {
+        match self.0.get(name) {
+            Some(var) => Ok(var.as_tensor()),
+            None => Err(NnError::NoParameter(name.to_owned())),
+        }
+    }
+
+    /// The linear layer `<name>.weight`, `<name>.bias` on `x` `[n, d]`.
+    pub fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor, NnError> {
+        let weight = self.get(&format!("{name}.weight"))?;
+        let bias = self.get(&format!("{name}.bias"))?;
+        Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?)
+    }
+
+    /// Gradients of all of them; zeros for one the loss does not depend on.
+    pub(crate) fn grads(&self, store: &GradStore) -> Result<Grads, NnError> {
+        let grad = |(name, var): (&String, &Var)| {
+            let array = match store.get(var) {
+                Some(grad) => Array::from_tensor(grad)?,
+                None => Array::zeros(var.dims()),
+            };
+            Ok((name.clone(), array))
+        };
+        self.0.iter().map(grad).collect()
+    }
+}

@@ -1,0 +1,308 @@
+//! Encoders and fusions against PyTorch and torchvision: logits, loss, every gradient, and the
+//! evaluation-mode logits after one update of the running statistics.
+//!
+//! `golden/make_golden.py` made the values in f64; here everything is f32.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use umt_encoders::{EncoderConfig, R2Plus1dConfig, ResNetConfig, Stem};
+use umt_fusion::{FusionConfig, Loss, Network, NetworkConfig, Outputs};
+use umt_media::Modality::{self, Audio, Video};
+use umt_nn::{Array, Layout, Role};
+
+/// The script's formula: uniform in [-0.5, 0.5).
+fn noise(count: usize, salt: u64) -> impl Iterator<Item = f64> {
+    (0..count as u64).map(move |i| {
+        let mut h = i
+            .wrapping_mul(2_654_435_761)
+            .wrapping_add(salt * 40_503 + 12_345)
+            & 0xffff_ffff;
+        for _ in 0..2 {
+            h = (h ^ (h >> 16)).wrapping_mul(0x45d9_f3b) & 0xffff_ffff;
+        }
+        (h ^ (h >> 16)) as f64 / 4_294_967_296.0 - 0.5
+    })
+}
+
+/// torchvision's name of a parameter: one encoder with its classifier has no prefix there.
+fn reference_name(name: &str, single: bool) -> String {
+    if !single {
+        return name.to_owned();
+    }
+    let bare = name
+        .trim_start_matches("encoder.audio.")
+        .trim_start_matches("encoder.video.");
+    bare.replace("head.", "fc.")
+}
+
+fn salts(network: &Network, single: bool) -> BTreeMap<String, u64> {
+    let weights = network
+        .params()
+        .iter()
+        .filter(|(_, p)| p.role == Role::Weight);
+    let mut names: Vec<(String, String)> = weights
+        .map(|(name, _)| (reference_name(name, single), name.clone()))
+        .collect();
+    names.sort();
+    (0..)
+        .zip(names)
+        .map(|(salt, (_, name))| (name, salt))
+        .collect()
+}
+
+/// The same array with the axes of a picture channels-last; the formula counts channels-first.
+fn channels_last(shape: &[usize], values: &[f32]) -> Array {
+    let [.., c, h, w] = *shape else {
+        panic!("{shape:?}")
+    };
+    let lead: usize = shape[..shape.len() - 3].iter().product();
+    let mut out = vec![0.0; values.len()];
+    for n in 0..lead {
+        for (i, &value) in values[n * c * h * w..][..c * h * w].iter().enumerate() {
+            out[n * c * h * w + (i % (h * w)) * c + i / (h * w)] = value;
+        }
+    }
+    let shape = [&shape[..shape.len() - 3], &[h, w, c]].concat();
+    Array::from_slice(&shape, &out).unwrap()
+}
+
+fn picture(shape: &[usize], salt: u64) -> Array {
+    let values: Vec<f32> = noise(shape.iter().product(), salt)
+        .map(|x| (4.0 * x) as f32)
+        .collect();
+    channels_last(shape, &values)
+}
+
+/// Gradients and weights in PyTorch's order.
+fn to_disk(array: &Array, layout: Layout) -> Vec<f32> {
+    match (layout, array.shape()) {
+        (Layout::Conv, &[kh, kw, i, o]) => {
+            let mut out = Vec::with_capacity(array.len());
+            for o_ in 0..o {
+                for i_ in 0..i {
+                    for tap in 0..kh * kw {
+                        out.push(array.as_slice()[(tap * i + i_) * o + o_]);
+                    }
+                }
+            }
+            out
+        }
+        _ => array.as_slice().to_vec(),
+    }
+}
+
+fn fill(network: &mut Network, salts: &BTreeMap<String, u64>) {
+    let mut tensors = network.params().to_tensors();
+    for (name, &salt) in salts {
+        let (shape, values) = tensors.get_mut(name).unwrap();
+        let fan_in = values.len() as f64 / shape[0] as f64;
+        let many = shape.len() > 1;
+        let count = values.len();
+        for (value, n) in values.iter_mut().zip(noise(count, salt)) {
+            *value = if many {
+                (n * 12f64.sqrt() * (2.0 / fan_in).sqrt()) as f32
+            } else if name.ends_with("weight") {
+                (1.0 + 0.2 * n) as f32
+            } else {
+                (0.2 * n) as f32
+            };
+        }
+    }
+    network.params_mut().load_tensors(&tensors).unwrap();
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap())
+        .collect()
+}
+
+fn close(what: &str, got: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0f64, |m, x| m.max(x.abs()));
+    for (g, e) in got.iter().zip(expected) {
+        assert!(
+            (f64::from(*g) - e).abs() <= tolerance * largest,
+            "{what}: {got:?} for {expected:?}"
+        );
+    }
+}
+
+fn check(
+    name: &str,
+    golden: &Value,
+    config: &NetworkConfig,
+    inputs: &BTreeMap<Modality, Array>,
+    single: bool,
+) {
+    let mut network = Network::new(config, 1).unwrap();
+    let salts = salts(&network, single);
+    fill(&mut network, &salts);
+    let labels =
+        candle_core::Tensor::from_slice(&[0u32, 3, 4], 3, &candle_core::Device::Cpu).unwrap();
+    let mut logits = Vec::new();
+    let mut objective = |outputs: &Outputs| {
+        logits = outputs.logits.flatten_all()?.to_vec1::<f32>()?;
+        let value = candle_nn::loss::cross_entropy(&outputs.logits, &labels)?;
+        Ok(Loss {
+            value,
+            log: BTreeMap::new(),
+        })
+    };
+    let step = network.train_step(inputs, &mut objective).unwrap();
+    close(
+        &format!("{name} logits"),
+        &logits,
+        &numbers(&golden["logits"]),
+        2e-4,
+    );
+    let loss = golden["loss"].as_f64().unwrap();
+    assert!(
+        (f64::from(step.loss) - loss).abs() < 1e-4 * loss,
+        "{name}: loss {} for {loss}",
+        step.loss
+    );
+
+    let golden_grads = golden["grads"].as_object().unwrap();
+    assert_eq!(golden_grads.len(), step.grads.len(), "{name}");
+    // All gradients together: what a step of descent would move.
+    let (mut error, mut norm) = (0.0, 0.0);
+    for (parameter, grad) in &step.grads {
+        let expected = numbers(&golden_grads[&reference_name(parameter, single)]);
+        let values = to_disk(grad, network.params().get(parameter).unwrap().layout);
+        let length = values
+            .iter()
+            .map(|x| f64::from(*x).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        let along: f64 = values
+            .iter()
+            .zip(noise(values.len(), salts[parameter] + 1000))
+            .map(|(g, d)| f64::from(*g) * d)
+            .sum();
+        // The direction's own length is about sqrt(n / 12).
+        let unit = (values.len() as f64 / 12.0).sqrt();
+        let off = ((length - expected[0]).powi(2) + ((along - expected[1]) / unit).powi(2)).sqrt();
+        assert!(
+            off <= 2e-3 * expected[0] + 1e-7,
+            "{name} {parameter}: {length}, {along} for {expected:?}"
+        );
+        error += off * off;
+        norm += expected[0] * expected[0];
+    }
+    let error = (error / norm).sqrt();
+    assert!(error < 1e-4, "{name}: gradients off by {error}");
+    let after = network.logits(inputs).unwrap();
+    close(
+        &format!("{name} evaluation"),
+        after.as_slice(),
+        &numbers(&golden["eval_logits"]),
+        2e-4,
+    );
+}
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("golden/networks.json")).unwrap()
+}
+
+#[test]
+fn encoders_agree_with_torchvision() {
+    let golden = golden();
+    let large = |channels, width| ResNetConfig {
+        channels,
+        width,
+        stem: Stem::Large,
+    };
+    let cases: Vec<(&str, EncoderConfig, Array)> = vec![
+        (
+            "resnet18",
+            EncoderConfig::Resnet18(large(3, 64)),
+            picture(&[3, 3, 70, 66], 7),
+        ),
+        (
+            "resnet34",
+            EncoderConfig::Resnet34(large(2, 8)),
+            picture(&[3, 2, 66, 64], 7),
+        ),
+        (
+            "resnet50",
+            EncoderConfig::Resnet50(large(1, 8)),
+            picture(&[3, 1, 96, 102], 7),
+        ),
+        (
+            "resnet18-3x3",
+            EncoderConfig::Resnet18(ResNetConfig {
+                channels: 1,
+                width: 64,
+                stem: Stem::Small,
+            }),
+            picture(&[3, 1, 33, 40], 7),
+        ),
+        (
+            "resnet18-frames",
+            EncoderConfig::Resnet18(large(3, 8)),
+            picture(&[3, 2, 3, 64, 60], 8),
+        ),
+        (
+            "r2plus1d18",
+            EncoderConfig::R2plus1d18(R2Plus1dConfig::default()),
+            time_second(&[3, 3, 5, 24, 24], 9),
+        ),
+    ];
+    for (name, encoder, input) in cases {
+        let config = NetworkConfig {
+            encoders: BTreeMap::from([(Video, encoder)]),
+            fusion: FusionConfig::Concat,
+            classes: 5,
+        };
+        check(
+            name,
+            &golden["encoders"][name],
+            &config,
+            &BTreeMap::from([(Video, input)]),
+            true,
+        );
+    }
+}
+
+/// PyTorch's video order `[n, c, t, h, w]` as `[n, t, h, w, c]`.
+fn time_second(shape: &[usize; 5], salt: u64) -> Array {
+    let [n, c, t, h, w] = *shape;
+    let values: Vec<f32> = noise(n * c * t * h * w, salt)
+        .map(|x| (4.0 * x) as f32)
+        .collect();
+    let mut out = vec![0.0; values.len()];
+    for (i, value) in values.into_iter().enumerate() {
+        let (place, time, channel) = (i % (h * w), i / (h * w) % t, i / (h * w * t) % c);
+        let sample = i / (h * w * t * c);
+        out[((sample * t + time) * h * w + place) * c + channel] = value;
+    }
+    Array::from_slice(&[n, t, h, w, c], &out).unwrap()
+}
+
+#[test]
+fn fusions_agree_with_pytorch() {
+    let golden = golden();
+    let small = |channels| {
+        EncoderConfig::Resnet18(ResNetConfig {
+            channels,
+            width: 4,
+            stem: Stem::Small,
+        })
+    };
+    let inputs = BTreeMap::from([
+        (Audio, picture(&[3, 1, 32, 36], 10)),
+        (Video, picture(&[3, 2, 3, 32, 32], 11)),
+    ]);
+    for (name, fusion) in FusionConfig::examples() {
+        let config = NetworkConfig {
+            encoders: BTreeMap::from([(Audio, small(1)), (Video, small(3))]),
+            fusion,
+            classes: 5,
+        };
+        check(name, &golden["fusions"][name], &config, &inputs, false);
+    }
+}

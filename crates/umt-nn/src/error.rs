@@ -1,0 +1,50 @@
+//! What can go wrong between arrays, parameters and tensors.
+
+use thiserror::Error;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+pub enum NnError {
+    /// Two shapes that must fit do not.
+    #[error("{what}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// The operator or parameter.
+        what: String,
+        /// What would fit.
+        expected: String,
+        /// What came.
+        got: Vec<usize>,
+    },
+    /// A parameter the network asks for is not there.
+    #[error("parameter `{0}` does not exist")]
+    NoParameter(String),
+    /// Tensors that do not match a network's parameters, each list sorted.
+    #[error(
+        "the tensors do not fit this network: missing [{}], unexpected [{}], ill-shaped [{}]",
+        missing.join(", "), unexpected.join(", "), ill_shaped.join(", ")
+    )]
+    Mismatch {
+        /// Names the network has and the file has not.
+        missing: Vec<String>,
+        /// Names the file has and the network has not.
+        unexpected: Vec<String>,
+        /// Names with the wrong shape, both shapes given.
+        ill_shaped: Vec<String>,
+    },
+    /// A setting that has no meaning.
+    #[error("{0}")]
+    Setting(String),
+    /// A convolution or pooling whose sizes cannot be.
+    #[error(transparent)]
+    Kernel(#[from] crate::kernels::ShapeError),
+    /// candle refused.
+    #[error("candle: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+impl NnError {
+    /// A [`NnError::Shape`] in one line.
+    pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
+        Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
+    }
+}

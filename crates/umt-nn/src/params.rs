@@ -1,0 +1,172 @@
+//! Parameters in one fixed order: sorted by name.
+
+use crate::{Array, NnError};
+use std::collections::BTreeMap;
+
+/// Gradients by parameter name.
+pub type Grads = BTreeMap<String, Array>;
+
+/// Tensors as they are stored: name, shape, values, in PyTorch's layout.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Whether an optimiser may touch a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Learnt by gradient.
+    Weight,
+    /// State that is stored but not learnt: running statistics of batch-norm.
+    Buffer,
+}
+
+/// How a parameter lies in memory, against PyTorch's order on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// As in PyTorch.
+    Plain,
+    /// Convolution weights: `[kh][kw][in][out]` in memory, `[out][in][kh][kw]` on disk.
+    Conv,
+}
+
+/// One named tensor of a network.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its values, in memory layout.
+    pub value: Array,
+    /// Whether it is learnt.
+    pub role: Role,
+    /// Its layout in memory.
+    pub layout: Layout,
+}
+
+impl Param {
+    /// A learnt parameter in PyTorch's layout.
+    pub fn weight(value: Array) -> Self {
+        Self { value, role: Role::Weight, layout: Layout::Plain }
+    }
+
+    /// Convolution weights, `[kh, kw, in / groups, out]`.
+    pub fn conv(value: Array) -> Self {
+        Self { value, role: Role::Weight, layout: Layout::Conv }
+    }
+
+    /// Stored state that is not learnt.
+    pub fn buffer(value: Array) -> Self {
+        Self { value, role: Role::Buffer, layout: Layout::Plain }
+    }
+
+    fn disk_shape(&self) -> Vec<usize> {
+        match (self.layout, self.value.shape()) {
+            (Layout::Conv, &[kh, kw, input, output]) => vec![output, input, kh, kw],
+            (_, shape) => shape.to_vec(),
+        }
+    }
+
+    /// Index in memory of each value in disk order.
+    fn disk_order(&self) -> Box<dyn Iterator<Item = usize>> {
+        match (self.layout, self.value.shape()) {
+            (Layout::Conv, &[kh, kw, input, output]) => {
+                Box::new((0..output).flat_map(move |o| {
+                    (0..input * kh * kw).map(move |rest| {
+                        let (i, tap) = (rest / (kh * kw), rest % (kh * kw));
+                        (tap * input + i) * output + o
+                    })
+                }))
+            }
+            _ => Box::new(0..self.value.len()),
+        }
+    }
+}
+
+/// A network's parameters and buffers, always visited in the order of their names.
+#[derive(Clone, Debug, Default)]
+pub struct Params {
+    entries: BTreeMap<String, Param>,
+}
+
+impl Params {
+    /// Adds or replaces a parameter.
+    pub fn insert(&mut self, name: impl Into<String>, param: Param) {
+        self.entries.insert(name.into(), param);
+    }
+
+    /// The values of a parameter.
+    pub fn value(&self, name: &str) -> Result<&Array, NnError> {
+        match self.entries.get(name) {
+            Some(param) => Ok(&param.value),
+            None => Err(NnError::NoParameter(name.to_owned())),
+        }
+    }
+
+    /// A parameter, if it exists.
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.entries.get(name)
+    }
+
+    /// A parameter for writing, if it exists.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Param> {
+        self.entries.get_mut(name)
+    }
+
+    /// All of them, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Param)> {
+        self.entries.iter()
+    }
+
+    /// All of them for writing, sorted by name.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Param)> {
+        self.entries.iter_mut()
+    }
+
+    /// Number of learnt values.
+    pub fn weight_count(&self) -> usize {
+        self.iter().filter(|(_, p)| p.role == Role::Weight).map(|(_, p)| p.value.len()).sum()
+    }
+
+    /// Writes batch-norm statistics that a forward pass produced.
+    pub fn update(&mut self, values: Vec<(String, Array)>) -> Result<(), NnError> {
+        for (name, value) in values {
+            match self.entries.get_mut(&name) {
+                Some(param) => param.value = value,
+                None => return Err(NnError::NoParameter(name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tensor in PyTorch's layout, for a file.
+    pub fn to_tensors(&self) -> Tensors {
+        let entry = |(name, param): (&String, &Param)| {
+            let values = param.value.as_slice();
+            let data = param.disk_order().map(|index| values[index]).collect();
+            (name.clone(), (param.disk_shape(), data))
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
+    /// Takes every tensor from a file's; on any mismatch nothing changes and all names are listed.
+    pub fn load_tensors(&mut self, tensors: &Tensors) -> Result<(), NnError> {
+        let missing: Vec<String> =
+            self.entries.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
+        let unexpected: Vec<String> =
+            tensors.keys().filter(|name| !self.entries.contains_key(*name)).cloned().collect();
+        let mut ill_shaped = Vec::new();
+        for (name, param) in &self.entries {
+            if let Some((shape, _)) = tensors.get(name)
+                && *shape != param.disk_shape()
+            {
+                ill_shaped.push(format!("{name}: {shape:?} for {:?}", param.disk_shape()));
+            }
+        }
+        if !(missing.is_empty() && unexpected.is_empty() && ill_shaped.is_empty()) {
+            return Err(NnError::Mismatch { missing, unexpected, ill_shaped });
+        }
+        for (name, param) in &mut self.entries {
+            if let Some((_, data)) = tensors.get(name) {
+                let order = param.disk_order();
+                let values = param.value.make_mut();
+                order.zip(data).for_each(|(index, &value)| values[index] = value);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! The record of a forward pass, and its way back.
+
+use crate::{Array, Grads, NnError, kernels};
+use std::collections::BTreeMap;
+
+/// A value on the tape. Cloning shares the array.
+#[derive(Clone, Debug)]
+pub struct Var {
+    pub(crate) value: Array,
+    /// The node that made it; none for constants and in evaluation.
+    pub(crate) node: Option<usize>,
+}
+
+impl Var {
+    /// The values.
+    pub fn value(&self) -> &Array {
+        &self.value
+    }
+
+    /// Length of each axis.
+    pub fn shape(&self) -> &[usize] {
+        self.value.shape()
+    }
+}
+
+/// What an operator does with the gradient of its output: it hands gradients to the [`Sink`].
+pub(crate) type BackwardFn = Box<dyn FnOnce(Array, &mut Sink) -> Result<(), NnError>>;
+
+/// A forward pass. In training it records how to come back; in evaluation it records nothing, and
+/// arrays are freed as soon as the last operator that needs them is done.
+pub struct Tape {
+    training: bool,
+    nodes: Vec<Option<BackwardFn>>,
+    statistics: Vec<(String, Array)>,
+}
+
+impl Tape {
+    /// A tape that records, and normalises by the batch's own statistics.
+    pub fn train() -> Self {
+        Self { training: true, nodes: Vec::new(), statistics: Vec::new() }
+    }
+
+    /// A tape that records nothing, and normalises by the running statistics.
+    pub fn eval() -> Self {
+        Self { training: false, nodes: Vec::new(), statistics: Vec::new() }
+    }
+
+    /// Whether this pass is for training.
+    pub fn is_training(&self) -> bool {
+        self.training
+    }
+
+    /// A constant: no gradient is computed for it.
+    pub fn input(&mut self, value: Array) -> Var {
+        Var { value, node: None }
+    }
+
+    /// A value whose gradient is wanted.
+    pub fn leaf(&mut self, value: Array) -> Var {
+        let node = self.training.then(|| {
+            self.nodes.push(None);
+            self.nodes.len() - 1
+        });
+        Var { value, node }
+    }
+
+    /// Running statistics after this pass, to be put into the parameters.
+    pub fn take_statistics(&mut self) -> Vec<(String, Array)> {
+        std::mem::take(&mut self.statistics)
+    }
+
+    pub(crate) fn record_statistics(&mut self, name: String, value: Array) {
+        self.statistics.push((name, value));
+    }
+
+    /// The result of an operator. `backward` is dropped at once in evaluation.
+    pub(crate) fn push(
+        &mut self,
+        value: Array,
+        backward: impl FnOnce(Array, &mut Sink) -> Result<(), NnError> + 'static,
+    ) -> Var {
+        if !self.training {
+            return Var { value, node: None };
+        }
+        self.nodes.push(Some(Box::new(backward)));
+        Var { value, node: Some(self.nodes.len() - 1) }
+    }
+
+    /// Goes back from `seeds` (a value and the gradient of the loss with respect to it).
+    pub fn backward(self, seeds: Vec<(Var, Array)>) -> Result<Backward, NnError> {
+        let mut sink = Sink { nodes: BTreeMap::new(), params: Grads::new() };
+        for (var, grad) in seeds {
+            if var.shape() != grad.shape() {
+                return Err(NnError::shape("gradient", format!("{:?}", var.shape()), grad.shape()));
+            }
+            sink.add(&var, grad);
+        }
+        let mut leaves = BTreeMap::new();
+        for (index, node) in self.nodes.into_iter().enumerate().rev() {
+            let Some(grad) = sink.nodes.remove(&index) else { continue };
+            match node {
+                Some(backward) => backward(grad, &mut sink)?,
+                None => drop(leaves.insert(index, grad)),
+            }
+        }
+        Ok(Backward { params: sink.params, leaves })
+    }
+}
+
+/// Where operators put gradients on the way back.
+pub(crate) struct Sink {
+    nodes: BTreeMap<usize, Array>,
+    params: Grads,
+}
+
+impl Sink {
+    /// Whether anybody wants the gradient of `var`: an encoder's first layer need not compute it.
+    pub(crate) fn wants(var: &Option<usize>) -> bool {
+        var.is_some()
+    }
+
+    pub(crate) fn add(&mut self, var: &Var, grad: Array) {
+        self.add_to(var.node, grad);
+    }
+
+    pub(crate) fn add_to(&mut self, node: Option<usize>, grad: Array) {
+        let Some(node) = node else { return };
+        match self.nodes.get_mut(&node) {
+            Some(sum) => kernels::add_assign(sum.make_mut(), grad.as_slice()),
+            None => drop(self.nodes.insert(node, grad)),
+        }
+    }
+
+    pub(crate) fn add_param(&mut self, name: String, grad: Array) {
+        match self.params.get_mut(&name) {
+            Some(sum) => kernels::add_assign(sum.make_mut(), grad.as_slice()),
+            None => drop(self.params.insert(name, grad)),
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Backward {
+    /// Gradients of the parameters.
+    pub params: Grads,
+    leaves: BTreeMap<usize, Array>,
+}
+
+impl Backward {
+    /// The gradient of a [`Tape::leaf`], if the seeds depend on it.
+    pub fn leaf(&self, leaf: &Var) -> Option<&Array> {
+        leaf.node.and_then(|node| self.leaves.get(&node))
+    }
+}
