@@ -35,6 +35,9 @@ pub trait Simd: Copy + 'static {
     }
     /// Store past the caches; `p` is aligned to 64 bytes.
     unsafe fn stream(p: *mut f32, v: Self::V);
+    /// Asks for the cache line at `p`, which need not be valid memory.
+    #[inline(always)]
+    unsafe fn prefetch(_p: *const f32) {}
     /// Makes streamed stores visible to other threads.
     unsafe fn fence();
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -208,6 +211,10 @@ mod x86 {
             _mm512_stream_ps(p, v)
         }
         #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T1>(p.cast())
+        }
+        #[inline(always)]
         unsafe fn fence() {
             _mm_sfence()
         }
@@ -296,6 +303,10 @@ mod x86 {
         unsafe fn stream(p: *mut f32, v: Self::V) {
             _mm256_stream_ps(p, v.0);
             _mm256_stream_ps(p.add(8), v.1)
+        }
+        #[inline(always)]
+        unsafe fn prefetch(p: *const f32) {
+            _mm_prefetch::<_MM_HINT_T1>(p.cast())
         }
         #[inline(always)]
         unsafe fn fence() {

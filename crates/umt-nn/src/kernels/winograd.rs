@@ -87,6 +87,10 @@ unsafe fn grad3<S: Simd>(u: [S::V; 6]) -> [S::V; 3] {
     ]
 }
 
+#[repr(align(64))]
+struct Line([f32; LANES]);
+static ZEROS: Line = Line([0.0; LANES]);
+
 /// A window of pixels: which of its rows and columns exist, and where they lie.
 #[derive(Clone, Copy)]
 pub struct Patch {
@@ -110,6 +114,10 @@ impl Patch {
             let p = self.at.wrapping_add(i * self.row + column * self.column);
             if whole {
                 d[i] = S::load(p);
+            } else if self.lanes == LANES {
+                // A choice of pointers, not a branch: borders are frequent in small images.
+                let inside = i >= self.rows[0] && i < self.rows[1];
+                d[i] = S::load(if inside { p } else { ZEROS.0.as_ptr() });
             } else if i >= self.rows[0] && i < self.rows[1] {
                 d[i] = S::load_part(p, self.lanes);
             }
@@ -305,6 +313,20 @@ impl Tiles {
         let row = (image * h + i).wrapping_sub(pad[0]);
         let at = x.wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
         Patch { at, row: w * c, column: c, rows: range(i, pad[0], h), columns: range(j, pad[1], w), lanes: (c - first).min(LANES) }
+    }
+    /// Asks for the pixels of images `x` of `w` by `h` pixels of `c` channels that tile `t` is the first to read.
+    #[inline(always)]
+    pub unsafe fn prefetch<S: Simd>(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize) {
+        let (image, i, j) = self.at(t);
+        if image >= self.images {
+            return;
+        }
+        let at = x.wrapping_add(((image * h + i) * w + j) * c);
+        for row in 0..SIDE {
+            for line in (0..SIDE * c).step_by(LANES) {
+                S::prefetch(at.wrapping_add(row * w * c + line));
+            }
+        }
     }
     /// The output window of tile `t` of images of `c` channels, from channel `first`, for reading.
     #[inline(always)]

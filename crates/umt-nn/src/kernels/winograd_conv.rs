@@ -182,6 +182,7 @@ impl Op for Inputs<'_> {
     unsafe fn run<S: Simd>(self) {
         let c = self.conv;
         for t in self.range {
+            c.tiles.prefetch::<S>(t + self.per, c.x.as_ptr(), c.h, c.w, c.c);
             for first in (0..c.c).step_by(LANES) {
                 let patch = c.tiles.window(t, c.x.as_ptr(), c.h, c.w, c.c, c.pad, first);
                 let out = self.v.ptr().add(first * self.per + (t - self.first) * LANES);

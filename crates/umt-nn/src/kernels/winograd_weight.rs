@@ -99,6 +99,8 @@ impl Op for Transforms<'_> {
         let (j, s) = (self.job, self.job.s);
         for (i, t) in self.tiles.enumerate() {
             let row = (self.row + i) * LANES;
+            j.tiles.prefetch::<S>(t + self.per, j.x.as_ptr(), s.h, s.w, s.c);
+            j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k);
             for b in 0..j.cb {
                 let patch = j.tiles.window(t, j.x.as_ptr(), s.h, s.w, s.c, s.pad, b * LANES);
                 input::<S>(&patch, self.v.ptr().add(b * self.per * LANES + row), self.steps[0]);
