@@ -52,12 +52,7 @@ struct Manifest {
 /// # Errors
 /// [`StoreError::Name`] for a blob name that is no plain file name; [`StoreError::Write`] or
 /// [`StoreError::Io`] if the disk refuses, and the older checkpoints are untouched then.
-pub fn save(
-    store: &Store,
-    dir: &Path,
-    step: u64,
-    blobs: &BTreeMap<String, Vec<u8>>,
-) -> Result<(), StoreError> {
+pub fn save(store: &Store, dir: &Path, step: u64, blobs: &BTreeMap<String, Vec<u8>>) -> Result<(), StoreError> {
     if let Some(name) = blobs.keys().find(|name| !is_plain(name)) {
         return Err(StoreError::Name { name: name.clone() });
     }
@@ -98,10 +93,7 @@ pub fn load_latest(dir: &Path) -> Result<Option<Loaded>, StoreError> {
         match read(&folder) {
             Ok((step, blobs)) => return Ok(Some((step, blobs, warnings))),
             Err(error) => {
-                warnings.push(Warning {
-                    path: folder,
-                    reason: error.to_string(),
-                });
+                warnings.push(Warning { path: folder, reason: error.to_string() });
                 if matches!(error, StoreError::Io { .. }) {
                     unreadable.get_or_insert(error);
                 }
@@ -129,12 +121,7 @@ pub fn clear(store: &Store, dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write(
-    store: &Store,
-    folder: &Path,
-    step: u64,
-    blobs: &BTreeMap<String, Vec<u8>>,
-) -> Result<(), StoreError> {
+fn write(store: &Store, folder: &Path, step: u64, blobs: &BTreeMap<String, Vec<u8>>) -> Result<(), StoreError> {
     store.create_dir(folder)?;
     let mut files = BTreeMap::new();
     for (name, bytes) in blobs {
@@ -144,30 +131,20 @@ fn write(
     }
     // The blobs' names must be on the disk before the manifest that vouches for them.
     store.sync_dir(folder)?;
-    let manifest = render(&Manifest {
-        format: FORMAT,
-        step,
-        files,
-    })?;
+    let manifest = render(&Manifest { format: FORMAT, step, files })?;
     store.commit(&folder.join(MANIFEST), manifest.as_bytes())?;
     Ok(())
 }
 
 fn read(folder: &Path) -> Result<(u64, BTreeMap<String, Vec<u8>>), StoreError> {
     let path = folder.join(MANIFEST);
-    let corrupt = |path: &Path, reason: &str| StoreError::Corrupt {
-        path: path.to_path_buf(),
-        reason: reason.to_string(),
-    };
+    let corrupt =
+        |path: &Path, reason: &str| StoreError::Corrupt { path: path.to_path_buf(), reason: reason.to_string() };
     let stored = fs::read(&path).map_err(StoreError::io("read", &path))?;
     // `{...}` newline, 64 digits, newline.
-    let body = stored
-        .len()
-        .checked_sub(66)
-        .and_then(|end| stored.get(..end))
-        .unwrap_or_default();
-    let manifest: Manifest = serde_json::from_slice(body)
-        .map_err(|error| corrupt(&path, &format!("not a manifest ({error})")))?;
+    let body = stored.len().checked_sub(66).and_then(|end| stored.get(..end)).unwrap_or_default();
+    let manifest: Manifest =
+        serde_json::from_slice(body).map_err(|error| corrupt(&path, &format!("not a manifest ({error})")))?;
     if render(&manifest)?.as_bytes() != stored {
         return Err(corrupt(&path, "its contents do not match its SHA-256"));
     }
@@ -190,10 +167,7 @@ fn read(folder: &Path) -> Result<(u64, BTreeMap<String, Vec<u8>>), StoreError> {
             return Err(corrupt(&path, &reason));
         }
         if sha256_hex(&bytes) != digest.sha256 {
-            return Err(corrupt(
-                &path,
-                "its contents do not match the SHA-256 in the manifest",
-            ));
+            return Err(corrupt(&path, "its contents do not match the SHA-256 in the manifest"));
         }
         blobs.insert(name, bytes);
     }
@@ -202,9 +176,7 @@ fn read(folder: &Path) -> Result<(u64, BTreeMap<String, Vec<u8>>), StoreError> {
 
 /// The manifest's exact bytes: one line of JSON and one line with that line's SHA-256.
 fn render(manifest: &Manifest) -> Result<String, StoreError> {
-    let body = serde_json::to_string(manifest).map_err(|error| StoreError::Tensors {
-        reason: error.to_string(),
-    })?;
+    let body = serde_json::to_string(manifest).map_err(|error| StoreError::Tensors { reason: error.to_string() })?;
     let digest = sha256_hex(body.as_bytes());
     Ok(format!("{body}\n{digest}\n"))
 }
@@ -216,10 +188,7 @@ fn numbered(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     }
     let mut folders = Vec::new();
     for path in list(dir)? {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_number = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_digit());
         if let (true, true, Ok(number)) = (is_number, path.is_dir(), name.parse()) {
             folders.push((number, path));

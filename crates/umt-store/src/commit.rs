@@ -48,10 +48,7 @@ pub fn digest_file(path: &Path) -> Result<Digest, StoreError> {
             Err(error) => return Err(StoreError::io("read", path)(error)),
         }
     }
-    Ok(Digest {
-        sha256: hex(&hasher.finalize()),
-        bytes,
-    })
+    Ok(Digest { sha256: hex(&hasher.finalize()), bytes })
 }
 
 /// Reads a JSON file.
@@ -61,10 +58,8 @@ pub fn digest_file(path: &Path) -> Result<Digest, StoreError> {
 /// does not hold a `T`.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     let bytes = fs::read(path).map_err(StoreError::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| StoreError::Corrupt { path: path.to_path_buf(), reason: error.to_string() })
 }
 
 /// A folder opened for writing. Clones share it.
@@ -93,11 +88,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn with_files(root: &Path, files: Arc<dyn Files>) -> Result<Self, StoreError> {
         let absolute_root = std::path::absolute(root).map_err(StoreError::io("resolve", root))?;
-        let store = Self {
-            root: root.to_path_buf(),
-            absolute_root,
-            files,
-        };
+        let store = Self { root: root.to_path_buf(), absolute_root, files };
         store.ensure_dir(root)?;
         store.remove_leftovers(root)?;
         Ok(store)
@@ -135,8 +126,7 @@ impl Store {
         self.ensure_dir(&dir)?;
         let temporary = temporary_sibling(path);
         let committed = self.write_new(&temporary, path, write).and_then(|digest| {
-            retry(|| self.files.rename(&temporary, path))
-                .map_err(StoreError::io("rename to", path))?;
+            retry(|| self.files.rename(&temporary, path)).map_err(StoreError::io("rename to", path))?;
             Ok(digest)
         });
         if committed.is_err() {
@@ -152,11 +142,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub fn commit_json<T: Serialize + ?Sized>(
-        &self,
-        path: &Path,
-        value: &T,
-    ) -> Result<Digest, StoreError> {
+    pub fn commit_json<T: Serialize + ?Sized>(&self, path: &Path, value: &T) -> Result<Digest, StoreError> {
         self.commit_with(path, |out| {
             serde_json::to_writer_pretty(&mut *out, value)?;
             out.write_all(b"\n")
@@ -171,11 +157,7 @@ impl Store {
     pub fn remove(&self, path: &Path) -> Result<(), StoreError> {
         let dir = self.inside(path)?;
         self.remove_inside(path)?;
-        if dir.is_dir() {
-            self.sync_dir(&dir)
-        } else {
-            Ok(())
-        }
+        if dir.is_dir() { self.sync_dir(&dir) } else { Ok(()) }
     }
 
     /// Creates a folder and those above it, durably.
@@ -204,11 +186,7 @@ impl Store {
     ) -> Result<Digest, StoreError> {
         let failed = |written| {
             let path = named.to_path_buf();
-            move |source| StoreError::Write {
-                path,
-                written,
-                source,
-            }
+            move |source| StoreError::Write { path, written, source }
         };
         let file = retry(|| self.files.create(path)).map_err(failed(0))?;
         let mut out = BufWriter::with_capacity(1 << 18, Hashing::new(file));
@@ -218,30 +196,18 @@ impl Store {
         let written = hashing.bytes;
         result.map_err(failed(written))?;
         retry(|| hashing.file.sync()).map_err(failed(written))?;
-        Ok(Digest {
-            sha256: hex(&hashing.hasher.finalize()),
-            bytes: written,
-        })
+        Ok(Digest { sha256: hex(&hashing.hasher.finalize()), bytes: written })
     }
 
     /// The folder above `path`, which must lie inside the root.
     pub(crate) fn inside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let absolute = std::path::absolute(path).map_err(StoreError::io("resolve", path))?;
-        let climbs = path
-            .components()
-            .any(|part| part == std::path::Component::ParentDir);
+        let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
         match path.parent() {
             Some(dir) if absolute.starts_with(&self.absolute_root) && !climbs => {
-                Ok(if dir.as_os_str().is_empty() {
-                    PathBuf::from(".")
-                } else {
-                    dir.to_path_buf()
-                })
+                Ok(if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir.to_path_buf() })
             }
-            _ => Err(StoreError::Outside {
-                path: path.to_path_buf(),
-                root: self.root.clone(),
-            }),
+            _ => Err(StoreError::Outside { path: path.to_path_buf(), root: self.root.clone() }),
         }
     }
 
@@ -255,11 +221,7 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
                 Err(StoreError::io("create", dir)(error))
             }
-            _ => self.sync_dir(if above.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                above
-            }),
+            _ => self.sync_dir(if above.as_os_str().is_empty() { Path::new(".") } else { above }),
         }
     }
 
@@ -274,8 +236,7 @@ impl Store {
         }
         let manifest = path.join(checkpoint::MANIFEST);
         if manifest.is_file() {
-            retry(|| self.files.remove_file(&manifest))
-                .map_err(StoreError::io("remove", &manifest))?;
+            retry(|| self.files.remove_file(&manifest)).map_err(StoreError::io("remove", &manifest))?;
             self.sync_dir(path)?;
         }
         for entry in list(path)? {
@@ -340,15 +301,11 @@ fn is_temporary(path: &Path) -> bool {
 fn temporary_sibling(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let nanoseconds = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos());
+    let nanoseconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(
-        ".{}-{count}-{nanoseconds}{TEMPORARY}",
-        std::process::id()
-    ));
+    name.push(format!(".{}-{count}-{nanoseconds}{TEMPORARY}", std::process::id()));
     path.with_file_name(name)
 }
 
@@ -365,11 +322,7 @@ struct Hashing {
 
 impl Hashing {
     fn new(file: Box<dyn OpenFile>) -> Self {
-        Self {
-            file,
-            hasher: Sha256::new(),
-            bytes: 0,
-        }
+        Self { file, hasher: Sha256::new(), bytes: 0 }
     }
 }
 

@@ -55,17 +55,9 @@ struct Rename {
 impl FaultyFiles {
     /// The operation number `at`, counted from 1, fails by `fault`.
     pub fn new(fault: Fault, at: u64) -> Self {
-        let state = State {
-            fault,
-            at,
-            count: 0,
-            unsynced: BTreeMap::new(),
-            renames: Vec::new(),
-            created: BTreeSet::new(),
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state =
+            State { fault, at, count: 0, unsynced: BTreeMap::new(), renames: Vec::new(), created: BTreeSet::new() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Operations so far.
@@ -83,10 +75,7 @@ impl FaultyFiles {
         for (path, flushed) in std::mem::take(&mut state.unsynced) {
             if let Ok(metadata) = fs::metadata(&path) {
                 let len = flushed.unwrap_or(metadata.len() / 2);
-                fs::OpenOptions::new()
-                    .write(true)
-                    .open(&path)?
-                    .set_len(len)?;
+                fs::OpenOptions::new().write(true).open(&path)?.set_len(len)?;
             }
         }
         for rename in std::mem::take(&mut state.renames).into_iter().rev() {
@@ -119,9 +108,7 @@ impl FaultyFiles {
         match state.fault {
             Fault::Crash if count >= at => Err(io::Error::other("the process died")),
             Fault::Once(number) if count == at => Err(io::Error::from_raw_os_error(number)),
-            Fault::Writes(number) if count >= at && writes => {
-                Err(io::Error::from_raw_os_error(number))
-            }
+            Fault::Writes(number) if count >= at && writes => Err(io::Error::from_raw_os_error(number)),
             _ => Ok(()),
         }
     }
@@ -134,12 +121,7 @@ impl Files for FaultyFiles {
         let mut state = self.lock();
         state.unsynced.insert(path.to_path_buf(), None);
         state.created.insert(path.to_path_buf());
-        Ok(Box::new(FaultyFile {
-            files: self.clone(),
-            path: path.to_path_buf(),
-            file,
-            appends: false,
-        }))
+        Ok(Box::new(FaultyFile { files: self.clone(), path: path.to_path_buf(), file, appends: false }))
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>> {
@@ -151,12 +133,7 @@ impl Files for FaultyFiles {
         if found.is_none() {
             state.created.insert(path.to_path_buf());
         }
-        Ok(Box::new(FaultyFile {
-            files: self.clone(),
-            path: path.to_path_buf(),
-            file,
-            appends: true,
-        }))
+        Ok(Box::new(FaultyFile { files: self.clone(), path: path.to_path_buf(), file, appends: true }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -175,12 +152,8 @@ impl Files for FaultyFiles {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.next(false)?;
         let mut state = self.lock();
-        state
-            .renames
-            .retain(|rename| rename.to.parent() != Some(path));
-        state
-            .created
-            .retain(|created| created.parent() != Some(path));
+        state.renames.retain(|rename| rename.to.parent() != Some(path));
+        state.created.retain(|created| created.parent() != Some(path));
         Ok(())
     }
 

@@ -37,10 +37,7 @@ impl RunLock {
                     let mut holder = String::new();
                     let _ = file.read_to_string(&mut holder);
                     let pid = holder.trim().parse().ok();
-                    return Err(StoreError::Locked {
-                        dir: dir.to_path_buf(),
-                        pid,
-                    });
+                    return Err(StoreError::Locked { dir: dir.to_path_buf(), pid });
                 }
                 Err(TryLockError::Error(source)) => {
                     return Err(StoreError::io("lock", &path)(source));
@@ -49,8 +46,7 @@ impl RunLock {
             // A holder removes the file as it ends. If that happened between opening and locking,
             // the lock is on a file without a name and means nothing.
             let same = |opened: fs::Metadata| {
-                fs::metadata(&path)
-                    .is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()))
+                fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()))
             };
             if !file.metadata().is_ok_and(same) {
                 continue;

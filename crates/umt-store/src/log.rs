@@ -25,20 +25,12 @@ impl Log {
         let found = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         if found < keep {
             let reason = format!("{found} bytes, at least {keep} were written");
-            return Err(StoreError::Corrupt {
-                path: path.to_path_buf(),
-                reason,
-            });
+            return Err(StoreError::Corrupt { path: path.to_path_buf(), reason });
         }
-        let mut file =
-            retry(|| store.files().append(path)).map_err(StoreError::io("open", path))?;
+        let mut file = retry(|| store.files().append(path)).map_err(StoreError::io("open", path))?;
         retry(|| file.truncate(keep)).map_err(StoreError::io("cut", path))?;
         store.sync_dir(&dir)?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            len: keep,
-        })
+        Ok(Self { path: path.to_path_buf(), file, len: keep })
     }
 
     /// Adds a line; the newline is added here.
@@ -47,13 +39,11 @@ impl Log {
     /// [`StoreError::Write`].
     pub fn line(&mut self, line: &str) -> Result<(), StoreError> {
         let bytes = format!("{line}\n");
-        self.file
-            .write_all(bytes.as_bytes())
-            .map_err(|source| StoreError::Write {
-                path: self.path.clone(),
-                written: self.len,
-                source,
-            })?;
+        self.file.write_all(bytes.as_bytes()).map_err(|source| StoreError::Write {
+            path: self.path.clone(),
+            written: self.len,
+            source,
+        })?;
         self.len += bytes.len() as u64;
         Ok(())
     }

@@ -22,9 +22,7 @@ pub fn write(tensors: &Tensors) -> Result<Vec<u8>, StoreError> {
             return Err(StoreError::Tensors { reason });
         }
     }
-    let views = tensors
-        .iter()
-        .map(|(name, (shape, values))| (name, F32 { shape, values }));
+    let views = tensors.iter().map(|(name, (shape, values))| (name, F32 { shape, values }));
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize(views, Some(metadata)).map_err(unreadable)
 }
@@ -40,18 +38,8 @@ pub fn read(bytes: &[u8]) -> Result<Tensors, StoreError> {
     for (name, view) in file.iter() {
         let data = view.data();
         let values = match view.dtype() {
-            Dtype::F32 => data
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|four| f32::from_le_bytes(*four))
-                .collect(),
-            Dtype::I64 => data
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|eight| i64::from_le_bytes(*eight) as f32)
-                .collect(),
+            Dtype::F32 => data.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
+            Dtype::I64 => data.as_chunks::<8>().0.iter().map(|eight| i64::from_le_bytes(*eight) as f32).collect(),
             other => {
                 let reason = format!("\"{name}\" is of type {other:?}; F32 and I64 can be read");
                 return Err(StoreError::Tensors { reason });
@@ -63,15 +51,11 @@ pub fn read(bytes: &[u8]) -> Result<Tensors, StoreError> {
 }
 
 fn unreadable(error: safetensors::SafeTensorError) -> StoreError {
-    StoreError::Tensors {
-        reason: error.to_string(),
-    }
+    StoreError::Tensors { reason: error.to_string() }
 }
 
 fn count(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1_usize, |product, size| product.checked_mul(*size))
+    shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
 }
 
 struct F32<'a> {
@@ -89,12 +73,7 @@ impl View for F32<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(
-            self.values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect(),
-        )
+        Cow::Owned(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
     fn data_len(&self) -> usize {

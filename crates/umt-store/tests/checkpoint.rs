@@ -109,10 +109,7 @@ fn none_left_is_exit_4_and_a_damaged_one_is_replaced() -> Outcome {
     let error = checkpoint::load_latest(&run).expect_err("both are damaged");
     assert_eq!(error.exit_code(), 4);
     let text = error.to_string();
-    assert!(
-        text.contains("00000003/params") && text.contains("00000001/manifest.json"),
-        "{text}"
-    );
+    assert!(text.contains("00000003/params") && text.contains("00000001/manifest.json"), "{text}");
     Ok(())
 }
 
@@ -137,10 +134,7 @@ fn a_crash_at_any_operation_leaves_the_old_or_the_new() -> Outcome {
         let run = store.path("run");
         let found = loaded_step(&run)?.unwrap_or(0);
         // What `save` confirmed is never lost.
-        assert!(
-            found == done || found == done + 1,
-            "operation {at}: {done} confirmed, {found} found"
-        );
+        assert!(found == done || found == done + 1, "operation {at}: {done} confirmed, {found} found");
         checkpoint::save(&store, &run, 9, &blobs(9))?;
         assert_eq!(loaded_step(&run)?, Some(9));
         assert!(tree(&run).len() <= 8, "operation {at}: not cleaned up");
@@ -170,10 +164,7 @@ fn a_full_disk_leaves_the_previous_checkpoint() -> Outcome {
                 Err(error) => {
                     assert_eq!(error.exit_code(), 5);
                     let text = error.to_string();
-                    assert!(
-                        text.contains("00000003") && text.contains("os error"),
-                        "{text}"
-                    );
+                    assert!(text.contains("00000003") && text.contains("os error"), "{text}");
                     assert_eq!(loaded_step(&run)?, Some(2));
                     assert_eq!(tree(&run).len(), 2 * 4, "operation {at}");
                 }

@@ -21,10 +21,7 @@ fn digests_are_sha256() -> Outcome {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path())?;
     let path = store.path("deep/er/abc");
-    let expected = Digest {
-        sha256: abc.to_string(),
-        bytes: 3,
-    };
+    let expected = Digest { sha256: abc.to_string(), bytes: 3 };
     assert_eq!(store.commit(&path, b"abc")?, expected);
     assert_eq!(digest_file(&path)?, expected);
     assert_eq!(leftovers(folder.path()), Vec::<String>::new());
@@ -51,12 +48,7 @@ fn json_survives_and_names_line_and_column() -> Outcome {
 fn stays_inside_its_folder() -> Outcome {
     let folder = tempfile::tempdir()?;
     let store = Store::open(&folder.path().join("runs"))?;
-    for path in [
-        folder.path().join("x"),
-        store.path("../x"),
-        store.path("a/../../x"),
-        "/x".into(),
-    ] {
+    for path in [folder.path().join("x"), store.path("../x"), store.path("a/../../x"), "/x".into()] {
         let error = store.commit(&path, b"").expect_err("outside");
         assert!(matches!(error, StoreError::Outside { .. }), "{error}");
         assert!(store.remove(&path).is_err() && store.create_dir(&path).is_err());
@@ -70,12 +62,7 @@ fn opening_removes_only_dead_leftovers() -> Outcome {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path())?;
     fs::create_dir(folder.path().join("deep"))?;
-    for name in [
-        ".a.1-0-0.umt-tmp",
-        "deep/.b.1-0-0.umt-tmp",
-        "kept.tmp",
-        "kept",
-    ] {
+    for name in [".a.1-0-0.umt-tmp", "deep/.b.1-0-0.umt-tmp", "kept.tmp", "kept"] {
         fs::write(folder.path().join(name), "x")?;
     }
     // While a writer lives, a second opening leaves its temporary file alone.
@@ -109,22 +96,14 @@ fn a_crash_at_any_operation_leaves_old_or_new() -> Outcome {
         let folder = tempfile::tempdir()?;
         Store::open(folder.path())?.commit(&folder.path().join("a"), &old)?;
         let files = FaultyFiles::new(Fault::Crash, at);
-        let result =
-            Store::with_files(folder.path(), Arc::new(files.clone())).and_then(|s| write_both(&s));
+        let result = Store::with_files(folder.path(), Arc::new(files.clone())).and_then(|s| write_both(&s));
         files.lose_power()?;
         Store::open(folder.path())?;
-        assert_eq!(
-            leftovers(folder.path()),
-            Vec::<String>::new(),
-            "operation {at}"
-        );
+        assert_eq!(leftovers(folder.path()), Vec::<String>::new(), "operation {at}");
         let found = tree(folder.path());
         assert!(found["a"] == old || found["a"] == new, "operation {at}");
         let b = found.get("deep/b");
-        assert!(
-            b.is_none_or(|b| *b == [b'3'; 1000] && found["a"] == new),
-            "operation {at}"
-        );
+        assert!(b.is_none_or(|b| *b == [b'3'; 1000] && found["a"] == new), "operation {at}");
         if result.is_ok() {
             assert!(b.is_some() && at > 10, "{at} operations");
             finished = true;
@@ -156,11 +135,7 @@ fn a_full_or_broken_disk_is_named_and_changes_nothing() -> Outcome {
             if let StoreError::Write { written, .. } = error {
                 assert!(text.contains(&format!("after {written} bytes")) && written <= 1000);
             }
-            assert_eq!(
-                leftovers(folder.path()),
-                Vec::<String>::new(),
-                "operation {at}"
-            );
+            assert_eq!(leftovers(folder.path()), Vec::<String>::new(), "operation {at}");
         }
     }
     Ok(())
@@ -168,9 +143,7 @@ fn a_full_or_broken_disk_is_named_and_changes_nothing() -> Outcome {
 
 #[test]
 fn interruptions_and_short_writes_are_not_noticed() -> Outcome {
-    let faults = (1..30)
-        .map(|at| (Fault::Once(4), at))
-        .chain([(Fault::Short(7), 1)]);
+    let faults = (1..30).map(|at| (Fault::Once(4), at)).chain([(Fault::Short(7), 1)]);
     for (fault, at) in faults {
         let folder = tempfile::tempdir()?;
         let store = Store::with_files(folder.path(), Arc::new(FaultyFiles::new(fault, at)))?;
@@ -178,10 +151,7 @@ fn interruptions_and_short_writes_are_not_noticed() -> Outcome {
         let digest = store.commit(&store.path("c"), b"abc")?;
         assert_eq!(digest, digest_file(&store.path("c"))?);
         let found = tree(folder.path());
-        assert_eq!(
-            (found.len(), found["a"].len(), found["deep/b"].len()),
-            (3, 1000, 1000)
-        );
+        assert_eq!((found.len(), found["a"].len(), found["deep/b"].len()), (3, 1000, 1000));
     }
     Ok(())
 }
@@ -204,9 +174,7 @@ fn a_log_goes_on_where_the_checkpoint_was() -> Outcome {
     log.sync()?;
     assert_eq!(fs::read_to_string(&path)?, "step,loss\n1,0.5\n2,0.3\n");
     assert_eq!(log.len(), 22);
-    let error = Log::open(&store, &path, 23)
-        .err()
-        .ok_or("longer than the file")?;
+    let error = Log::open(&store, &path, 23).err().ok_or("longer than the file")?;
     assert_eq!(error.exit_code(), 4);
     assert!(error.to_string().contains("22 bytes, at least 23"));
     Ok(())

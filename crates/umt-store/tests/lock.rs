@@ -44,22 +44,14 @@ fn refused_with_the_pid_taken_over_from_the_dead() -> Result<(), Box<dyn Error>>
     let error = RunLock::acquire(folder.path()).expect_err("held by another process");
     assert!(started.elapsed() < Duration::from_secs(1));
     assert!(matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == child.id()));
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("process {}", child.id())),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("process {}", child.id())), "{error}");
     assert_eq!(error.exit_code(), 2);
     child.kill()?;
     child.wait()?;
     let lock = RunLock::acquire(folder.path())?;
     assert!(RunLock::acquire(folder.path()).is_err());
     drop(lock);
-    assert!(
-        std::fs::read_dir(folder.path())?.next().is_none(),
-        "the lock file is left"
-    );
+    assert!(std::fs::read_dir(folder.path())?.next().is_none(), "the lock file is left");
     Ok(())
 }
 
@@ -71,9 +63,7 @@ fn a_moved_folder_is_still_locked() -> Result<(), Box<dyn Error>> {
     let lock = RunLock::acquire(&before)?;
     std::fs::rename(&before, &after)?;
     let error = RunLock::acquire(&after).expect_err("moved with its lock");
-    assert!(
-        matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == std::process::id())
-    );
+    assert!(matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == std::process::id()));
     drop(lock);
     RunLock::acquire(&after)?;
     Ok(())
@@ -84,13 +74,8 @@ fn many_at_once_one_wins() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     for _ in 0..50 {
         let locks: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| RunLock::acquire(folder.path())))
-                .collect();
-            threads
-                .into_iter()
-                .filter_map(|thread| thread.join().ok())
-                .collect()
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| RunLock::acquire(folder.path()))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
         assert_eq!(locks.iter().filter(|lock| lock.is_ok()).count(), 1);
     }

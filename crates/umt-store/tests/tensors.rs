@@ -4,13 +4,7 @@ use umt_store::tensors::{self, Tensors};
 
 fn sample() -> Tensors {
     Tensors::from([
-        (
-            "conv1.weight".to_string(),
-            (
-                vec![2, 1, 1, 3],
-                vec![0.5, -1.0, f32::MIN_POSITIVE, 3.0, 4.0, 1e30],
-            ),
-        ),
+        ("conv1.weight".to_string(), (vec![2, 1, 1, 3], vec![0.5, -1.0, f32::MIN_POSITIVE, 3.0, 4.0, 1e30])),
         ("bn1.bias".to_string(), (vec![2], vec![-0.0, 7.0])),
         ("scale".to_string(), (vec![], vec![2.5])),
         ("none".to_string(), (vec![0, 3], vec![])),
@@ -31,40 +25,23 @@ fn the_header_is_what_python_expects() {
     let bytes = tensors::write(&sample()).expect("written");
     let len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let header = std::str::from_utf8(&bytes[8..8 + len]).expect("UTF-8");
-    let positions: Vec<_> = [
-        "\"format\":\"pt\"",
-        "bn1.bias",
-        "conv1.weight",
-        "none",
-        "scale",
-    ]
-    .iter()
-    .map(|name| header.find(name).expect("in the header"))
-    .collect();
+    let positions: Vec<_> = ["\"format\":\"pt\"", "bn1.bias", "conv1.weight", "none", "scale"]
+        .iter()
+        .map(|name| header.find(name).expect("in the header"))
+        .collect();
     assert!(positions.is_sorted(), "{header}");
 }
 
 #[test]
 fn integers_are_converted_and_other_types_named() {
     let file = |dtype: &str, data: &[u8]| {
-        let header = format!(
-            r#"{{"n":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#,
-            data.len()
-        );
-        [
-            &(header.len() as u64).to_le_bytes()[..],
-            header.as_bytes(),
-            data,
-        ]
-        .concat()
+        let header = format!(r#"{{"n":{{"dtype":"{dtype}","shape":[1],"data_offsets":[0,{}]}}}}"#, data.len());
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
     };
     let read = tensors::read(&file("I64", &25_i64.to_le_bytes())).expect("read");
     assert_eq!(read["n"], (vec![1], vec![25.0]));
     let error = tensors::read(&file("BF16", &[0, 0])).expect_err("not supported");
-    assert!(
-        error.to_string().contains("\"n\" is of type BF16"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("\"n\" is of type BF16"), "{error}");
     assert_eq!(error.exit_code(), 4);
 }
 
@@ -76,12 +53,7 @@ fn malformed_files_and_shapes_are_errors() {
     }
     let wrong = Tensors::from([("w".to_string(), (vec![2, 2], vec![1.0]))]);
     let error = tensors::write(&wrong).expect_err("shape");
-    assert!(
-        error
-            .to_string()
-            .contains("\"w\" has shape [2, 2] and 1 values"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("\"w\" has shape [2, 2] and 1 values"), "{error}");
     let huge = Tensors::from([("w".to_string(), (vec![usize::MAX, 2], vec![]))]);
     assert!(tensors::write(&huge).is_err());
 }

@@ -13,15 +13,10 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 /// The lines of the block fenced with `kind`, split at `between` into a name and a set of names.
 fn listed(kind: &str, between: &str) -> Result<Arrows, Box<dyn Error>> {
     let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md"))?;
-    let block = text
-        .split(&format!("```{kind}\n"))
-        .nth(1)
-        .and_then(|rest| rest.split("```").next());
+    let block = text.split(&format!("```{kind}\n")).nth(1).and_then(|rest| rest.split("```").next());
     let mut arrows = Arrows::new();
     for line in block.ok_or(format!("no block `{kind}`"))?.lines() {
-        let (from, to) = line
-            .split_once(between)
-            .ok_or(format!("\"{line}\" has no `{between}`"))?;
+        let (from, to) = line.split_once(between).ok_or(format!("\"{line}\" has no `{between}`"))?;
         let to = to.split_whitespace().map(str::to_string).collect();
         if arrows.insert(from.trim().to_string(), to).is_some() {
             return Err(format!("{from} is listed twice").into());
@@ -42,14 +37,8 @@ fn real() -> Result<Arrows, Box<dyn Error>> {
     let mut arrows = Arrows::new();
     for package in metadata["packages"].as_array().ok_or("no packages")? {
         let shipped = |dependency: &&Value| dependency["kind"].as_str() != Some("dev");
-        let all = package["dependencies"]
-            .as_array()
-            .ok_or("no dependencies")?;
-        let to = all
-            .iter()
-            .filter(shipped)
-            .map(|dependency| text(&dependency["name"]))
-            .collect();
+        let all = package["dependencies"].as_array().ok_or("no dependencies")?;
+        let to = all.iter().filter(shipped).map(|dependency| text(&dependency["name"])).collect();
         arrows.insert(text(&package["name"]), to);
     }
     arrows.remove("umt-tests");
@@ -62,15 +51,10 @@ fn arrows_are_the_listed_ones() -> Result<(), Box<dyn Error>> {
     let mut findings = Vec::new();
     for room in listed.keys().chain(real.keys()).collect::<BTreeSet<_>>() {
         let (Some(allowed), Some(used)) = (listed.get(room), real.get(room)) else {
-            findings.push(format!(
-                "{room} is only in the list or only in the workspace"
-            ));
+            findings.push(format!("{room} is only in the list or only in the workspace"));
             continue;
         };
-        let ours: BTreeSet<_> = used
-            .iter()
-            .filter(|name| real.contains_key(*name))
-            .collect();
+        let ours: BTreeSet<_> = used.iter().filter(|name| real.contains_key(*name)).collect();
         let new = ours.iter().filter(|name| !allowed.contains(**name));
         findings.extend(new.map(|name| format!("{room} -> {name} is not in the list")));
         let unused = allowed.iter().filter(|name| !ours.contains(name));
@@ -86,12 +70,8 @@ fn outside_libraries_stay_in_their_rooms() -> Result<(), Box<dyn Error>> {
     let mut findings = Vec::new();
     for (room, used) in &real {
         for (library, rooms) in &only {
-            let of_library = |name: &&String| {
-                *name == library
-                    || name
-                        .strip_prefix(library)
-                        .is_some_and(|end| end.starts_with('-'))
-            };
+            let of_library =
+                |name: &&String| *name == library || name.strip_prefix(library).is_some_and(|end| end.starts_with('-'));
             if used.iter().any(|name| of_library(&name)) && !rooms.contains(room) {
                 findings.push(format!("{room} depends on {library}"));
             }
@@ -107,16 +87,10 @@ fn every_dependency_is_used() -> Result<(), Box<dyn Error>> {
     let sources = super::source::all();
     let mut findings = Vec::new();
     for (room, used) in real()? {
-        let folder = if room == "xtask" {
-            "xtask/src/".to_string()
-        } else {
-            format!("crates/{room}/src/")
-        };
+        let folder = if room == "xtask" { "xtask/src/".to_string() } else { format!("crates/{room}/src/") };
         for library in used {
             let word = library.replace('-', "_");
-            let mut own = sources
-                .iter()
-                .filter(|source| source.name.starts_with(&folder));
+            let mut own = sources.iter().filter(|source| source.name.starts_with(&folder));
             if !own.any(|source| source.code.contains(&word)) {
                 findings.push(format!("{room} does not use {library}"));
             }
@@ -129,20 +103,12 @@ fn every_dependency_is_used() -> Result<(), Box<dyn Error>> {
 #[test]
 fn dependencies_stand_once_and_with_a_reason() -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(root().join("Cargo.toml"))?;
-    let block = text
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .and_then(|rest| rest.split("\n[").next());
+    let block = text.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
     let lines = block.ok_or("no workspace dependencies")?.lines();
     let unexplained = lines.filter(|line| {
-        !line.is_empty()
-            && !line.contains("path = ")
-            && !line.contains(" # ")
-            && !line.starts_with('#')
+        !line.is_empty() && !line.contains("path = ") && !line.contains(" # ") && !line.starts_with('#')
     });
-    let mut findings: Vec<String> = unexplained
-        .map(|line| format!("no reason: {line}"))
-        .collect();
+    let mut findings: Vec<String> = unexplained.map(|line| format!("no reason: {line}")).collect();
     for path in super::files(&root()) {
         if !path.ends_with("Cargo.toml") || path == root().join("Cargo.toml") {
             continue;
@@ -151,11 +117,7 @@ fn dependencies_stand_once_and_with_a_reason() -> Result<(), Box<dyn Error>> {
         let section = |line: &str| line.ends_with("dependencies]");
         let mut inside = false;
         for line in manifest.lines() {
-            inside = if line.starts_with('[') {
-                section(line)
-            } else {
-                inside
-            };
+            inside = if line.starts_with('[') { section(line) } else { inside };
             if inside && line.contains('=') && !line.contains("workspace = true") {
                 findings.push(format!("{}: {line}", super::name(&path)));
             }

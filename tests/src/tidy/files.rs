@@ -10,18 +10,10 @@ const MOST_LINES: usize = 400;
 
 #[test]
 fn files_are_short() {
-    let long = |(name, lines): &(String, usize)| {
-        (*lines > MOST_LINES).then(|| format!("{name}: {lines} lines"))
-    };
-    let sizes: Vec<_> = all()
-        .into_iter()
-        .map(|s| (s.name, s.text.lines().count()))
-        .collect();
+    let long = |(name, lines): &(String, usize)| (*lines > MOST_LINES).then(|| format!("{name}: {lines} lines"));
+    let sizes: Vec<_> = all().into_iter().map(|s| (s.name, s.text.lines().count())).collect();
     assert!(sizes.len() > 50, "{} source files found", sizes.len());
-    none(
-        "files of at most 400 lines",
-        sizes.iter().filter_map(long).collect(),
-    );
+    none("files of at most 400 lines", sizes.iter().filter_map(long).collect());
 }
 
 #[test]
@@ -36,23 +28,12 @@ fn every_file_is_a_module_somewhere() {
     let mut findings = Vec::new();
     for source in &sources {
         let path = Path::new(&source.name);
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let folder = path.parent().unwrap_or(Path::new(""));
         let is_root = ["lib", "main", "it", "build"].contains(&stem)
-            || ["tests", "benches", "examples", "bin"]
-                .iter()
-                .any(|end| folder.ends_with(end));
-        let module = if stem == "mod" {
-            folder
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default()
-        } else {
-            stem
-        };
+            || ["tests", "benches", "examples", "bin"].iter().any(|end| folder.ends_with(end));
+        let module =
+            if stem == "mod" { folder.file_name().and_then(|name| name.to_str()).unwrap_or_default() } else { stem };
         if !is_root && !modules.contains(module) {
             findings.push(format!("{}: no `mod {module}` names it", source.name));
         }
@@ -64,20 +45,14 @@ fn every_file_is_a_module_somewhere() {
 fn crates_say_what_they_are_for() {
     let mut findings = Vec::new();
     for source in all() {
-        let top = ["src/lib.rs", "src/main.rs"]
-            .iter()
-            .any(|end| source.name.ends_with(end));
+        let top = ["src/lib.rs", "src/main.rs"].iter().any(|end| source.name.ends_with(end));
         if !source.text.starts_with("//!") {
             let module = source.name.contains("/src/") && !source.name.contains("tests");
             if module {
                 findings.push(format!("{}: no `//!` at its top", source.name));
             }
         } else if top && source.name.starts_with("crates/") {
-            let docs: Vec<&str> = source
-                .text
-                .lines()
-                .take_while(|line| line.starts_with("//!"))
-                .collect();
+            let docs: Vec<&str> = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
             if !docs.iter().any(|line| line.contains("assert")) {
                 findings.push(format!("{}: no example with asserted numbers", source.name));
             }
@@ -89,20 +64,12 @@ fn crates_say_what_they_are_for() {
 #[test]
 fn every_data_set_has_its_papers() {
     let mut findings = Vec::new();
-    let folders = std::fs::read_dir(root().join("datasets"))
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
+    let folders = std::fs::read_dir(root().join("datasets")).into_iter().flatten().filter_map(Result::ok);
     let mut count = 0;
-    for folder in folders
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-    {
+    for folder in folders.map(|entry| entry.path()).filter(|path| path.is_dir()) {
         count += 1;
-        let found: Vec<String> = files(&folder)
-            .iter()
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_string()))
-            .collect();
+        let found: Vec<String> =
+            files(&folder).iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_string())).collect();
         if found != ["README.md", "manifest.toml"] {
             findings.push(format!("{}: {found:?}", name(&folder)));
         }
@@ -114,8 +81,5 @@ fn every_data_set_has_its_papers() {
         }
     }
     assert!(count >= 3, "{count} data sets");
-    none(
-        "datasets hold README.md and manifest.toml, no payload",
-        findings,
-    );
+    none("datasets hold README.md and manifest.toml, no payload", findings);
 }

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 /// The workspace's folder.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent()
-        .map_or_else(|| here.to_path_buf(), Path::to_path_buf)
+    here.parent().map_or_else(|| here.to_path_buf(), Path::to_path_buf)
 }
 
 /// All files below `folder` that are not built, fetched or produced, sorted.
@@ -24,10 +23,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
         return found;
     };
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if path.is_dir() && !path.is_symlink() {
             if !OTHERS.contains(&name) {
                 found.extend(files(&path));
@@ -42,18 +38,10 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// A path relative to the workspace, with `/` between its parts.
 pub fn name(path: &Path) -> String {
-    path.strip_prefix(root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 /// Fails with all findings at once, one a line.
 pub fn none(rule: &str, findings: Vec<String>) {
-    assert!(
-        findings.is_empty(),
-        "{rule}: {} findings\n  {}",
-        findings.len(),
-        findings.join("\n  ")
-    );
+    assert!(findings.is_empty(), "{rule}: {} findings\n  {}", findings.len(), findings.join("\n  "));
 }

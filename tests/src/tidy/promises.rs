@@ -11,19 +11,10 @@ fn every_named_test_exists() -> Result<(), Box<dyn Error>> {
     let mut tests = BTreeSet::new();
     for source in all() {
         let lines: Vec<&str> = source.code.lines().map(str::trim).collect();
-        for (i, line) in lines
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| **line == "#[test]")
-        {
-            let after = lines[i + 1..]
-                .iter()
-                .find_map(|line| line.strip_prefix("fn "));
+        for (i, line) in lines.iter().enumerate().filter(|(_, line)| **line == "#[test]") {
+            let after = lines[i + 1..].iter().find_map(|line| line.strip_prefix("fn "));
             let test = after.and_then(|rest| rest.split('(').next());
-            tests.insert((
-                source.name.clone(),
-                test.ok_or(format!("{line} of {i}"))?.to_string(),
-            ));
+            tests.insert((source.name.clone(), test.ok_or(format!("{line} of {i}"))?.to_string()));
         }
     }
     let mut findings = Vec::new();
@@ -31,11 +22,7 @@ fn every_named_test_exists() -> Result<(), Box<dyn Error>> {
     let text = std::fs::read_to_string(root().join("docs/RELIABILITY.md"))?;
     for row in text.lines().filter(|line| line.starts_with("| R")) {
         // The last column: `file` test, test; `file` test.
-        let column = row
-            .trim_end_matches([' ', '|'])
-            .rsplit('|')
-            .next()
-            .unwrap_or_default();
+        let column = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
         for group in column.split(';') {
             let mut parts = group.split('`').map(str::trim);
             let (_, Some(file), Some(names)) = (parts.next(), parts.next(), parts.next()) else {

@@ -20,14 +20,8 @@ impl Source {
     /// Numbered lines of `shipped` that hold one of `words`.
     pub fn shipped_lines_with(&self, words: &[&str]) -> Vec<String> {
         let hit = |line: &str| words.iter().any(|word| holds(line, word));
-        let lines = self
-            .shipped
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| hit(line));
-        lines
-            .map(|(i, line)| format!("{}:{}: {}", self.name, i + 1, line.trim()))
-            .collect()
+        let lines = self.shipped.lines().enumerate().filter(|(_, line)| hit(line));
+        lines.map(|(i, line)| format!("{}:{}: {}", self.name, i + 1, line.trim())).collect()
     }
 }
 
@@ -44,32 +38,15 @@ fn holds(line: &str, word: &str) -> bool {
 pub fn all() -> Vec<Source> {
     let rust = |path: &Path| path.extension().is_some_and(|end| end == "rs");
     let paths = files(&root()).into_iter().filter(|path| rust(path));
-    paths
-        .map(|path| {
-            source(
-                name(&path),
-                std::fs::read_to_string(&path).unwrap_or_default(),
-            )
-        })
-        .collect()
+    paths.map(|path| source(name(&path), std::fs::read_to_string(&path).unwrap_or_default())).collect()
 }
 
 fn source(name: String, text: String) -> Source {
     let code = code(&text);
     let parts: Vec<&str> = name.split('/').collect();
-    let tests =
-        parts.contains(&"tests") || parts.contains(&"benches") || name.ends_with("tests.rs");
-    let shipped = if tests {
-        String::new()
-    } else {
-        without_tests(&code)
-    };
-    Source {
-        name,
-        text,
-        code,
-        shipped,
-    }
+    let tests = parts.contains(&"tests") || parts.contains(&"benches") || name.ends_with("tests.rs");
+    let shipped = if tests { String::new() } else { without_tests(&code) };
+    Source { name, text, code, shipped }
 }
 
 /// Blanks comments and the insides of strings and characters.
@@ -103,9 +80,7 @@ fn code(text: &str) -> String {
 }
 
 fn line_end(chars: &[char], from: usize) -> usize {
-    (from..chars.len())
-        .find(|i| chars[*i] == '\n')
-        .unwrap_or(chars.len())
+    (from..chars.len()).find(|i| chars[*i] == '\n').unwrap_or(chars.len())
 }
 
 fn comment_end(chars: &[char], from: usize) -> usize {
@@ -138,18 +113,9 @@ fn raw_hashes(chars: &[char], from: usize) -> Option<usize> {
 }
 
 fn raw_end(chars: &[char], from: usize, hashes: usize) -> usize {
-    let closes = |i: &usize| {
-        chars[*i] == '"'
-            && chars[i + 1..]
-                .iter()
-                .take(hashes)
-                .filter(|c| **c == '#')
-                .count()
-                == hashes
-    };
-    (from..chars.len())
-        .find(closes)
-        .map_or(chars.len(), |i| i + 1 + hashes)
+    let closes =
+        |i: &usize| chars[*i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+    (from..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes)
 }
 
 fn string_end(chars: &[char], from: usize) -> usize {
@@ -161,14 +127,8 @@ fn string_end(chars: &[char], from: usize) -> usize {
 }
 
 fn char_end(chars: &[char], from: usize) -> usize {
-    let first = if chars[from + 1] == '\\' {
-        from + 3
-    } else {
-        from + 2
-    };
-    (first..chars.len())
-        .find(|i| chars[*i] == '\'')
-        .map_or(chars.len(), |i| i + 1)
+    let first = if chars[from + 1] == '\\' { from + 3 } else { from + 2 };
+    (first..chars.len()).find(|i| chars[*i] == '\'').map_or(chars.len(), |i| i + 1)
 }
 
 /// Blanks every item under `#[cfg(test)]`, up to its closing brace or semicolon.
@@ -186,14 +146,8 @@ fn without_tests(code: &str) -> String {
             }
             depth == 0
         };
-        let end = rest[body..]
-            .char_indices()
-            .find(closes)
-            .map_or(rest.len(), |(i, _)| body + i + 1);
-        let blanked: String = rest[..end]
-            .chars()
-            .map(|c| if c == '\n' { c } else { ' ' })
-            .collect();
+        let end = rest[body..].char_indices().find(closes).map_or(rest.len(), |(i, _)| body + i + 1);
+        let blanked: String = rest[..end].chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
         out.replace_range(start..start + end, &blanked);
     }
     out
@@ -215,9 +169,5 @@ fn k() { x.y() }"##;
     assert_eq!(found.code.lines().count(), text.lines().count());
     assert_eq!(found.shipped_lines_with(&["y("]).len(), 1);
     assert!(holds("fs::write(x)", "fs::write") && !holds("rfs::write(x)", "fs::write"));
-    assert!(
-        source("tests/src/a.rs".to_string(), text.to_string())
-            .shipped
-            .is_empty()
-    );
+    assert!(source("tests/src/a.rs".to_string(), text.to_string()).shipped.is_empty());
 }

@@ -6,9 +6,7 @@ use super::source::{Source, all};
 fn lines_with(words: &[&str], applies: impl Fn(&str) -> bool) -> Vec<String> {
     let sources = all();
     let those = sources.iter().filter(|source| applies(&source.name));
-    those
-        .flat_map(|source| source.shipped_lines_with(words))
-        .collect()
+    those.flat_map(|source| source.shipped_lines_with(words)).collect()
 }
 
 fn library(name: &str) -> bool {
@@ -29,10 +27,7 @@ fn only_the_store_writes() {
         ".set_len(",
         "fs::set_permissions",
     ];
-    none(
-        "only umt-store writes",
-        lines_with(&calls, |name| !name.starts_with("crates/umt-store/")),
-    );
+    none("only umt-store writes", lines_with(&calls, |name| !name.starts_with("crates/umt-store/")));
 }
 
 #[test]
@@ -43,47 +38,20 @@ fn libraries_do_not_print() {
 
 #[test]
 fn libraries_do_not_end_the_process() {
-    let calls = [
-        "process::exit(",
-        "process::abort(",
-        "env::set_var(",
-        "env::set_current_dir(",
-    ];
-    none(
-        "a library returns an error instead",
-        lines_with(&calls, library),
-    );
+    let calls = ["process::exit(", "process::abort(", "env::set_var(", "env::set_current_dir("];
+    none("a library returns an error instead", lines_with(&calls, library));
 }
 
 #[test]
 fn errors_are_values() {
-    let calls = [
-        ".unwrap()",
-        ".expect(",
-        "panic!(",
-        "todo!(",
-        "unimplemented!(",
-    ];
-    none(
-        "an error is a value outside tests",
-        lines_with(&calls, |_| true),
-    );
+    let calls = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!("];
+    none("an error is a value outside tests", lines_with(&calls, |_| true));
 }
 
 #[test]
 fn randomness_is_keyed() {
-    let calls = [
-        "thread_rng",
-        "rand::random",
-        "from_entropy",
-        "from_os_rng",
-        "Tensor::rand",
-        "fastrand::",
-    ];
-    none(
-        "random numbers come from umt_random::stream",
-        lines_with(&calls, |_| true),
-    );
+    let calls = ["thread_rng", "rand::random", "from_entropy", "from_os_rng", "Tensor::rand", "fastrand::"];
+    none("random numbers come from umt_random::stream", lines_with(&calls, |_| true));
 }
 
 /// Methods are forbidden by `clippy.toml`; this adds loops over the map itself.
@@ -92,14 +60,7 @@ fn hash_order_reaches_no_result() {
     let mut findings = Vec::new();
     for source in all() {
         for map in hash_maps(&source) {
-            let ways = [
-                ".iter()",
-                ".iter_mut()",
-                ".into_iter()",
-                ".keys()",
-                ".values()",
-                ".drain()",
-            ];
+            let ways = [".iter()", ".iter_mut()", ".into_iter()", ".keys()", ".values()", ".drain()"];
             let mut forbidden: Vec<String> = ways.iter().map(|way| format!("{map}{way}")).collect();
             for before in ["in ", "in &", "in &mut "] {
                 forbidden.push(format!("{before}{map} "));
@@ -120,11 +81,7 @@ fn hash_maps(source: &Source) -> Vec<String> {
             let before = line[..at].trim_end_matches([' ', '=', ':', '&', '<']);
             let before = before.strip_suffix("mut").unwrap_or(before);
             let end = before.trim_end_matches([' ', ':', '&']);
-            let name: String = end
-                .chars()
-                .rev()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
+            let name: String = end.chars().rev().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             let name: String = name.chars().rev().collect();
             if !name.is_empty() && !["use", "collections", "std"].contains(&name.as_str()) {
                 names.push(name);
@@ -141,9 +98,7 @@ fn unsafe_is_explained_and_in_the_kernels_only() {
         let text: Vec<&str> = source.text.lines().collect();
         let mut declares = false;
         for (i, line) in source.code.lines().enumerate() {
-            let uses = ["unsafe {", "unsafe impl", "unsafe extern"]
-                .iter()
-                .any(|word| line.contains(word));
+            let uses = ["unsafe {", "unsafe impl", "unsafe extern"].iter().any(|word| line.contains(word));
             declares |= line.contains("unsafe fn") || line.contains("unsafe trait");
             let place = format!("{}:{}", source.name, i + 1);
             if (uses || declares) && !source.name.starts_with("crates/umt-nn/") {
@@ -154,10 +109,7 @@ fn unsafe_is_explained_and_in_the_kernels_only() {
             }
         }
         if declares && !text.iter().any(|line| says(line)) {
-            findings.push(format!(
-                "{}: declares unsafe functions, says nowhere what callers owe",
-                source.name
-            ));
+            findings.push(format!("{}: declares unsafe functions, says nowhere what callers owe", source.name));
         }
     }
     none("unsafe", findings);
@@ -171,12 +123,7 @@ fn explained(lines: &[&str], i: usize) -> bool {
         line.starts_with("//") || line.starts_with("#[") || line.ends_with(['=', '(', '{', '|'])
     };
     let beside = lines[i..].iter().take(2).any(|line| says(line));
-    beside
-        || lines[..i]
-            .iter()
-            .rev()
-            .take_while(part)
-            .any(|line| says(line))
+    beside || lines[..i].iter().rev().take_while(part).any(|line| says(line))
 }
 
 fn says(line: &str) -> bool {

@@ -40,8 +40,7 @@ fn files_speak_of_the_project_alone() {
     let mut findings = Vec::new();
     for path in files(&root()) {
         // Not text: nothing to read. The lock file names its registry.
-        let (Ok(text), false) = (std::fs::read_to_string(&path), path.ends_with("Cargo.lock"))
-        else {
+        let (Ok(text), false) = (std::fs::read_to_string(&path), path.ends_with("Cargo.lock")) else {
             continue;
         };
         for (i, line) in text.lines().enumerate() {

@@ -14,11 +14,7 @@ pub fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path
-                    .strip_prefix(root)
-                    .expect("inside")
-                    .display()
-                    .to_string();
+                let name = path.strip_prefix(root).expect("inside").display().to_string();
                 found.insert(name, fs::read(&path).expect("a file"));
             }
         }
@@ -28,8 +24,5 @@ pub fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Names of temporary files below `root`.
 pub fn leftovers(root: &Path) -> Vec<String> {
-    tree(root)
-        .into_keys()
-        .filter(|name| name.ends_with("-tmp"))
-        .collect()
+    tree(root).into_keys().filter(|name| name.ends_with("-tmp")).collect()
 }
