@@ -13,7 +13,7 @@
 //!     set = "synthetic-av"
 //!     [data.audio]
 //!     seconds = 1.0
-//!     front_end = { kind = "log-mel" }
+//!     front-end = { kind = "log-mel" }
 //!     [encoder]
 //!     audio = { kind = "resnet18", channels = 1 }
 //!     [train]
@@ -39,6 +39,8 @@ mod check;
 mod graph;
 pub mod plan;
 mod run;
+mod search;
+mod evaluate;
 mod work;
 mod material;
 mod pass;
@@ -49,12 +51,14 @@ mod watch;
 mod error;
 
 pub use claim::{Claim, Figure, Relation, Side};
+pub use evaluate::{EvalOptions, evaluate};
 pub use error::{Place, RecipeError};
 pub use graph::Unit;
 pub use plan::Plan;
 pub use recipe::{Data, Expect, Loaded, Overrides, Recipe, Stage, Task};
 pub use record::{Record, Samples};
-pub use report::Report;
+pub use report::{Report, render, render_results};
 pub use run::{Done, Finished, Options, execute, reproduce};
+pub use search::{Axis, Search, Text, Trial, search};
 pub use source::distance;
 pub use watch::{Now, Unwatched, Watch};

@@ -9,7 +9,7 @@ use umt_data::{Cache, DataConfig, Dataset, Split};
 use umt_store::Store;
 
 /// Validation is the same for every seed of a run, so that seeds differ in training alone.
-const SPLIT_SEED: u64 = 0;
+pub(crate) const SPLIT_SEED: u64 = 0;
 
 /// The data set of a run.
 pub(crate) struct Material {

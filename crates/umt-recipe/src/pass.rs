@@ -38,8 +38,12 @@ impl From<NnError> for PassError {
     }
 }
 
+/// A scale and an offset for the inputs of a modality; empty leaves them as they are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shift(pub BTreeMap<Modality, (f32, f32)>);
+
 /// Evaluation mode throughout: nothing of the network changes.
-pub(crate) fn run(network: &Network, loader: &Loader, stopped: &dyn Fn() -> bool) -> Result<Pass, PassError> {
+pub(crate) fn run(network: &Network, loader: &Loader, shift: &Shift, stopped: &dyn Fn() -> bool) -> Result<Pass, PassError> {
     let (mut ids, mut logits, mut classes) = (Vec::new(), Vec::new(), 0);
     let mut all = Features::default();
     for batch in loader.epoch(0, 0) {
@@ -47,7 +51,7 @@ pub(crate) fn run(network: &Network, loader: &Loader, stopped: &dyn Fn() -> bool
             return Err(PassError::Stopped);
         }
         let batch = batch.map_err(PassError::Data)?;
-        let features = network.features(&inputs(&batch)?)?;
+        let features = network.features(&inputs(&batch, shift)?)?;
         let out = network.classify(&features)?;
         classes = out.shape().last().copied().unwrap_or(0);
         logits.extend_from_slice(out.as_slice());
@@ -63,8 +67,16 @@ pub(crate) fn run(network: &Network, loader: &Loader, stopped: &dyn Fn() -> bool
     Ok(Pass { predictions, features: all })
 }
 
-fn inputs(batch: &Batch) -> Result<BTreeMap<Modality, Array>, NnError> {
-    batch.inputs.iter().map(|(m, x)| Ok((*m, Array::from_slice(&x.shape, &x.data)?))).collect()
+fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, Array>, NnError> {
+    let mut inputs = BTreeMap::new();
+    for (modality, x) in &batch.inputs {
+        let mut array = Array::from_slice(&x.shape, &x.data)?;
+        if let Some((scale, offset)) = shift.0.get(modality) {
+            array.make_mut().iter_mut().for_each(|v| *v = *v * scale + offset);
+        }
+        inputs.insert(*modality, array);
+    }
+    Ok(inputs)
 }
 
 impl Features {

@@ -29,6 +29,10 @@ pub struct Record {
     pub figures: Vec<Figure>,
     /// The samples there were, for stages that read data.
     pub samples: Option<Samples>,
+    /// Class names in the order of the logits, for stages with a network.
+    pub classes: Vec<String>,
+    /// Mean and standard deviation that spectrograms were normalised by, for stages with a network.
+    pub audio_stats: Option<[f32; 2]>,
     /// Optimiser updates; 0 where nothing is trained by steps.
     pub steps: u64,
     /// Which weights were kept, or how the probe was regularised.

@@ -230,25 +230,32 @@ fn notes(recipe: &Recipe, finished: &Finished) -> Vec<String> {
 
 /// The tables as a terminal shows them.
 fn text(results: &Results, notes: &[String]) -> String {
-    let mut out = String::new();
-    for table in tables::of(results).iter().filter(|t| !t.title.contains("validation")) {
-        out += &format!("\n{}\n", table.title);
-        let mut drawn = comfy_table::Table::new();
-        drawn.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-        drawn.set_header(&table.header);
-        for row in &table.rows {
-            drawn.add_row(row);
-        }
-        for column in drawn.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        out += &format!("{drawn}\n");
-    }
+    let shown = |t: &&tables::Table| !t.title.contains("validation");
+    let mut out: String = tables::of(results).iter().filter(shown).map(render).collect();
     out += "\n";
     for note in notes {
         out += &format!("{note}\n");
     }
     out
+}
+
+/// Every table of some results, as a terminal shows them.
+pub fn render_results(results: &Results) -> String {
+    tables::of(results).iter().map(render).collect()
+}
+
+/// A table as a terminal shows it, its title above it.
+pub fn render(table: &tables::Table) -> String {
+    let mut drawn = comfy_table::Table::new();
+    drawn.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    drawn.set_header(&table.header);
+    for row in &table.rows {
+        drawn.add_row(row);
+    }
+    for column in drawn.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("\n{}\n{drawn}\n", table.title)
 }
 
 fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) -> Result<(), RecipeError> {

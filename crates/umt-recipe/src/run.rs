@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_store::{RunLock, Store};
 
+/// The recipe as run, in the run's folder.
+pub(crate) const RECIPE: &str = "recipe.toml";
+
 /// What the command line says about a run besides the recipe.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -68,6 +71,7 @@ pub fn reproduce(loaded: &Loaded, options: &Options, watch: &mut dyn Watch, stop
     let store = Store::open(&folder)?;
     let _lock = RunLock::acquire(&folder)?;
     let finished = execute(loaded, options, &store, watch, stop)?;
+    store.commit(&store.path(RECIPE), loaded.effective.as_bytes())?;
     report::write(loaded, &finished, &store)
 }
 
@@ -90,13 +94,11 @@ pub fn execute(
     let digest = material.digest();
     let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
     let plan = Plan::new(recipe, &digest, seeds, &options.only)?;
-    store.commit(&store.path("recipe.toml"), loaded.effective.as_bytes())?;
-
     let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
     let mut ran = 0;
     for (i, node) in plan.nodes.iter().enumerate() {
         let now = Now { stage: &node.unit.id, seed: node.seed, position: i + 1, total: plan.nodes.len() };
-        let dir = folder_of(store, node);
+        let dir = folder_of(store.root(), &node.unit.id, node.seed, &node.key);
         if let Some(record) = reusable(&dir, node, &done, store, watch)? {
             watch.on_finish(now, &record, true);
             done.push(Done { node: node.clone(), dir, record });
@@ -135,8 +137,8 @@ pub fn execute(
 }
 
 /// A name for people, and enough of the key that no two stages share a folder.
-fn folder_of(store: &Store, node: &Node) -> PathBuf {
-    store.path("stages").join(format!("{}.seed{}.{}", node.unit.id, node.seed, &node.key[..12]))
+pub(crate) fn folder_of(root: &Path, stage: &str, seed: u64, key: &str) -> PathBuf {
+    root.join("stages").join(format!("{stage}.seed{seed}.{}", key.get(..12).unwrap_or(key)))
 }
 
 /// The record of a finished stage whose parents still say what they said when it ran.

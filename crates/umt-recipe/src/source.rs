@@ -92,18 +92,6 @@ impl Source {
         T::deserialize(toml::de::Deserializer::from(root)).map_err(|e| self.error(&e, Some(&kept)))
     }
 
-    /// An error at the place of the value behind a dotted path, as far as the path exists.
-    pub fn at(&self, tree: &Tree<'_>, path: &[&str], message: impl Into<String>) -> RecipeError {
-        let mut place = 0..0;
-        let mut table = Some(tree);
-        for step in path {
-            let Some((key, value)) = table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == step)) else { break };
-            place = key.span();
-            table = value.get_ref().as_table();
-        }
-        self.invalid(place, message.into())
-    }
-
     /// An error at a span of the joint text.
     pub fn invalid(&self, span: Range<usize>, message: String) -> RecipeError {
         RecipeError::Invalid { place: self.place(span.start), message }

@@ -2,7 +2,7 @@
 
 use crate::error::RecipeError;
 use crate::material::Material;
-use crate::pass::{self, Features, PassError};
+use crate::pass::{self, Features, PassError, Shift};
 use crate::plan::{FORMAT, Node};
 use crate::recipe::{Recipe, Task};
 use crate::record::{Figure, Record};
@@ -147,6 +147,8 @@ impl Work<'_> {
             wall_seconds: outcome.seconds + started.elapsed().as_secs_f64(),
             samples_per_second: Some(outcome.samples_per_second),
             samples: Some(samples),
+            classes: self.material.classes().to_vec(),
+            audio_stats: self.material.cache(refit, self.watch)?.audio_stats(),
             ..self.record(figures, files, output)
         };
         // The model stands in its own file now; what only served to resume may go.
@@ -244,7 +246,7 @@ impl Work<'_> {
     }
 
     fn pass(&self, network: &Network, loader: &Loader) -> Result<pass::Pass, RecipeError> {
-        pass::run(network, loader, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|error| match error {
+        pass::run(network, loader, &Shift::default(), &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|error| match error {
             PassError::Data(error) => error.into(),
             PassError::Nn(error) => self.nn(error),
             PassError::Eval(error) => self.eval(error),
@@ -319,6 +321,8 @@ impl Work<'_> {
             settings: self.node.settings.clone(),
             figures,
             samples: None,
+            classes: Vec::new(),
+            audio_stats: None,
             steps: 0,
             note: String::new(),
             wall_seconds: 0.0,

@@ -1,0 +1,190 @@
+//! Finished stages on another set or split. Nothing of the run changes.
+
+use crate::error::RecipeError;
+use crate::graph::glob;
+use crate::pass::{self, PassError, Shift};
+use crate::recipe::{Overrides, Recipe, Task};
+use crate::record::{Found, Record, look};
+use crate::run::{RECIPE, folder_of};
+use crate::watch::Watch;
+use crate::work::{load_network, network_config};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use umt_data::{Cache, Dataset, Loader, LoaderConfig, Split};
+use umt_eval::{EvalError, Predictions, Results, Row, ensemble, metrics, summary};
+use umt_media::Modality;
+use umt_store::Store;
+
+/// What `eval` is asked for.
+#[derive(Debug, Clone)]
+pub struct EvalOptions {
+    /// The folder of a finished run.
+    pub run: PathBuf,
+    /// A folder or manifest in place of the one the recipe names.
+    pub data: Option<PathBuf>,
+    /// A data set in place of the recipe's.
+    pub dataset: Option<String>,
+    /// The split.
+    pub split: Split,
+    /// Stages by id, `*` allowed; all networks and ensembles when empty.
+    pub only: Vec<String>,
+}
+
+/// Figures of the finished networks and ensembles of a run on a split of a set.
+///
+/// # Errors
+/// A folder that is no finished run, classes the networks do not know, and what reading data may give.
+pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Results, RecipeError> {
+    let text = |name: &str| {
+        let path = options.run.join(name);
+        std::fs::read_to_string(&path).map_err(|_| {
+            RecipeError::Usage(format!("{} is not there: give the folder of a finished run, such as runs/synthetic-av", path.display()))
+        })
+    };
+    let before = Results::from_json(&text("results.json")?).map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
+    let file = options.run.join(RECIPE).display().to_string();
+    let loaded = Recipe::parse(&before.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
+    let recipe = &loaded.recipe;
+
+    let store = Store::open(&options.run)?;
+    let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
+    let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
+    let mut dataset = umt_data::open(set, root, &recipe.data.config)?;
+    if options.split != Split::Test {
+        dataset.split_validation(crate::material::SPLIT_SEED, &recipe.data.config.validation)?;
+    }
+    let digest = dataset.digest();
+    let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
+    let cache = Arc::new(Cache::build(&dataset, &recipe.data.config, &store.path("cache"), &mut tell, &store)?);
+
+    let stages: BTreeSet<(String, u64, String)> =
+        before.rows.iter().map(|r| (r.stage.clone(), r.seed, r.key.clone())).collect();
+    let mut rows = Vec::new();
+    let mut said: BTreeMap<(String, u64), Predictions> = BTreeMap::new();
+    for unit in recipe.units().iter().filter(|u| u.probed.is_none()) {
+        let wanted = options.only.is_empty() || options.only.iter().any(|p| glob(p, &unit.id));
+        for (stage, seed, key) in stages.iter().filter(|s| s.0 == unit.id) {
+            let fail = |source| RecipeError::Eval { stage: stage.clone(), source };
+            let task = &recipe.stage[unit.stage].task;
+            let predictions = match task {
+                Task::Ensemble { .. } => {
+                    let members: Vec<&Predictions> =
+                        recipe.needs(unit.stage).iter().filter_map(|&i| said.get(&(recipe.stage[i].id.clone(), *seed))).collect();
+                    average(&members).map_err(fail)?
+                }
+                _ => {
+                    let dir = folder_of(&options.run, stage, *seed, key);
+                    let record = finished(&dir, key)?;
+                    let config = network_config(recipe, &unit.modalities, task, record.classes.len());
+                    let network = load_network(&config, *seed, &dir)
+                        .map_err(|e| e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source }))?;
+                    let loader = Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
+                    let shift = shift(&record, &cache);
+                    let stopped = || stop.load(Ordering::Relaxed) != 0;
+                    let pass = pass::run(&network, &loader, &shift, &stopped).map_err(|e| stage_error(e, stage, stop))?;
+                    relabel(pass.predictions, &dataset, &record.classes, stage)?
+                }
+            };
+            if wanted {
+                rows.extend(figures(&predictions, stage, *seed, options.split, key).map_err(fail)?);
+            }
+            said.insert((stage.clone(), *seed), predictions);
+        }
+    }
+    if rows.is_empty() {
+        let known = crate::source::list(stages.iter().map(|s| &s.0).collect::<BTreeSet<_>>());
+        return Err(RecipeError::Usage(format!("no finished network stage fits; stages of the run: {known}")));
+    }
+    let results = Results {
+        data_digest: digest,
+        summary: summary::of_rows(&rows),
+        rows,
+        paired: Vec::new(),
+        expect: Vec::new(),
+        ..before
+    };
+    let json = results.to_json().map_err(|source| RecipeError::Eval { stage: "eval".into(), source })?;
+    store.commit(&store.path("eval.json"), json.as_bytes())?;
+    Ok(results)
+}
+
+fn finished(dir: &Path, key: &str) -> Result<Record, RecipeError> {
+    match look(dir, key)? {
+        Found::Finished(record) => Ok(*record),
+        Found::Unfinished => Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display()))),
+        Found::Damaged(reason) => Err(RecipeError::Store(umt_store::StoreError::Corrupt {
+            path: dir.to_owned(),
+            reason: format!("{reason}; `reproduce` repeats the stage"),
+        })),
+    }
+}
+
+/// Another set has other statistics; the network wants its input as it was trained.
+fn shift(record: &Record, cache: &Cache) -> Shift {
+    match (record.audio_stats, cache.audio_stats()) {
+        (Some([mean, std]), Some([own_mean, own_std])) if [mean, std] != [own_mean, own_std] => {
+            let std = std.max(1e-6);
+            Shift(BTreeMap::from([(Modality::Audio, (own_std.max(1e-6) / std, (own_mean - mean) / std))]))
+        }
+        _ => Shift::default(),
+    }
+}
+
+/// Labels of the set as classes of the network, by name.
+fn relabel(said: Predictions, set: &Dataset, classes: &[String], stage: &str) -> Result<Predictions, RecipeError> {
+    let to: Vec<Option<u32>> = set
+        .classes
+        .iter()
+        .map(|name| classes.iter().position(|c| c == name).map(|i| i as u32))
+        .collect();
+    let labels: Option<Vec<u32>> = said.labels().iter().map(|&l| to.get(l as usize).copied().flatten()).collect();
+    let Some(labels) = labels else {
+        let strange: Vec<&String> = set.classes.iter().zip(&to).filter(|(_, t)| t.is_none()).map(|(c, _)| c).take(5).collect();
+        let message = format!("the set has classes that stage `{stage}` was not trained on, such as {}", crate::source::list(strange));
+        return Err(RecipeError::Usage(message));
+    };
+    Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
+        .map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
+}
+
+fn average(members: &[&Predictions]) -> Result<Predictions, EvalError> {
+    let first = members.first().ok_or(EvalError::Empty { what: "ensemble" })?;
+    let logits: Vec<&[f32]> = members.iter().map(|m| m.logits()).collect();
+    let mean = ensemble::log_probabilities(&logits, first.classes())?;
+    Predictions::new(first.ids().to_vec(), first.labels().to_vec(), first.classes(), mean)
+}
+
+fn figures(said: &Predictions, stage: &str, seed: u64, split: Split, key: &str) -> Result<Vec<Row>, EvalError> {
+    let scores = said.scores()?;
+    let mut rows = Vec::new();
+    for id in metrics::REPORTED {
+        match metrics::by_id(id)?.value(&scores) {
+            Ok(value) => rows.push(Row {
+                stage: stage.into(),
+                seed,
+                split: split.to_string(),
+                metric: (*id).into(),
+                value,
+                given: None,
+                key: key.into(),
+            }),
+            Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(rows)
+}
+
+fn stage_error(error: PassError, stage: &str, stop: &AtomicUsize) -> RecipeError {
+    let stage = stage.to_owned();
+    match error {
+        PassError::Data(error) => error.into(),
+        PassError::Nn(source) => RecipeError::Network { stage, source },
+        PassError::Eval(source) => RecipeError::Eval { stage, source },
+        PassError::Stopped => {
+            RecipeError::Interrupted { signal: i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0), stage }
+        }
+    }
+}

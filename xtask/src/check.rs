@@ -1,0 +1,45 @@
+//! `test`: everything a change must pass, cheapest first.
+
+use anyhow::{Context, bail};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// Name, and arguments of cargo.
+const STEPS: [(&str, &[&str]); 4] = [
+    ("formatting", &["fmt", "--all", "--check"]),
+    ("clippy", &["clippy", "--release", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    ("house rules", &["test", "--release", "--locked", "--package", "umt-tests", "tidy"]),
+    ("tests", &["test", "--release", "--locked", "--workspace"]),
+];
+
+pub fn run() -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    for (name, arguments) in STEPS {
+        step(name, arguments)?;
+    }
+    if cargo(&["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
+        step("licences and sources", &["deny", "check", "bans", "licenses", "sources"])?;
+    } else {
+        eprintln!("SKIPPED: licences and sources, because cargo-deny is not installed (cargo install cargo-deny)");
+    }
+    eprintln!("all checks passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn step(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    eprintln!("== {name}: cargo {}", arguments.join(" "));
+    let started = Instant::now();
+    let status = cargo(arguments).status().with_context(|| format!("running cargo {}", arguments.join(" ")))?;
+    if !status.success() {
+        bail!("{name} failed: cargo {}", arguments.join(" "));
+    }
+    eprintln!("== {name}: passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The cargo that started this program, in the project's root.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command
+}

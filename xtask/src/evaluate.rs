@@ -1,0 +1,48 @@
+//! `eval`: a finished run on another set or split.
+
+use crate::progress::Progress;
+use crate::recipes::Place;
+use crate::session::{Compute, stop_flag};
+use anyhow::bail;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use umt_data::Split;
+use umt_recipe::{EvalOptions, RecipeError, render_results};
+
+/// Figures of the networks and ensembles of a finished run on another set or split.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask eval runs/av-digits --data DIR --split validation\n  \
+    cargo xtask eval runs/av-digits --data my.csv --dataset manifest --only umt")]
+pub struct Args {
+    /// The folder of a finished run, such as runs/av-digits.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    #[command(flatten)]
+    place: Place,
+    /// train, validation or test.
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    split: String,
+    /// Only these stages.
+    #[arg(long, value_name = "STAGE,...", value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let known = [Split::Train, Split::Validation, Split::Test];
+    let Some(split) = known.into_iter().find(|s| s.name() == args.split) else {
+        bail!(RecipeError::Usage(format!("--split {}: one of train, validation, test", args.split)));
+    };
+    args.compute.begin()?;
+    let stop = stop_flag()?;
+    let options =
+        EvalOptions { run: args.run, data: args.place.data, dataset: args.place.dataset, split, only: args.only };
+    let mut progress = Progress::new(&stop);
+    let results = umt_recipe::evaluate(&options, &mut progress, &stop)?;
+    progress.end();
+    println!("{}", render_results(&results).trim_end());
+    eprintln!("written to {}/eval.json", options.run.display());
+    Ok(ExitCode::SUCCESS)
+}

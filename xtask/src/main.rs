@@ -1,0 +1,62 @@
+//! The project's commands: `cargo xtask <verb>`.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod reproduce;
+mod search;
+mod evaluate;
+mod data;
+mod bench;
+mod check;
+mod recipes;
+mod progress;
+mod session;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Uni-modal teachers for multi-modal learning, from clips to the table.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 2 usage or recipe, 3 a number is not finite, 4 damaged store, 5 IO, 6 data,\n\
+    7 an expectation failed under --strict, 130 and 143 stopped by a signal (the same command goes on from there).")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Every stage of a recipe, the table and the report; without a name on the embedded set.
+    Reproduce(reproduce::Args),
+    /// Try combinations of settings on validation, one seed.
+    Search(search::Args),
+    /// Figures of a finished run on another set or split.
+    Eval(evaluate::Args),
+    /// Look at a data set without changing anything.
+    Data(data::Args),
+    /// Measure how fast something is.
+    Bench(bench::Args),
+    /// Formatting, lints, house rules and all tests, cheapest first.
+    Test,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.verb {
+        Verb::Reproduce(args) => reproduce::run(args),
+        Verb::Search(args) => search::run(args),
+        Verb::Eval(args) => evaluate::run(args),
+        Verb::Data(args) => data::run(args),
+        Verb::Bench(args) => bench::run(args),
+        Verb::Test => check::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(session::exit_code(&error))
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Progress of a run: bars on a terminal, plain lines anywhere else.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use umt_recipe::{Now, Record, Watch};
+use umt_train::{EpochReport, StepReport};
+
+
+/// Between two plain lines of one stage.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Shows a run on standard error.
+pub struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+    stop: Arc<AtomicUsize>,
+    told: Instant,
+}
+
+impl Progress {
+    pub fn new(stop: &Arc<AtomicUsize>) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now() }
+    }
+
+    /// Removes the bar; what follows is the table.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn line(&self, text: &str) {
+        if self.terminal {
+            self.bar.suspend(|| eprintln!("{text}"));
+        } else {
+            eprintln!("{text}");
+        }
+    }
+
+    fn shape(&mut self, total: u64, template: &str) {
+        self.bar.reset();
+        self.bar.set_length(total);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+    }
+
+    fn due(&mut self) -> bool {
+        let due = self.told.elapsed() >= QUIET;
+        if due {
+            self.told = Instant::now();
+        }
+        due
+    }
+}
+
+fn title(now: Now<'_>) -> String {
+    format!("[{}/{}] {} seed {}", now.position, now.total, now.stage, now.seed)
+}
+
+impl Watch for Progress {
+    fn on_decode(&mut self, done: usize, total: usize) {
+        // Decoding leaves only a temporary file, which the next run removes.
+        let signal = self.stop.load(Ordering::Relaxed);
+        if signal != 0 {
+            self.bar.finish_and_clear();
+            eprintln!("stopped by signal {signal} while samples were decoded; the same command begins that anew");
+            std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
+        }
+        if done <= 1 {
+            self.shape(total as u64, "decoding {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
+            self.told = Instant::now();
+        }
+        self.bar.set_position(done as u64);
+        if !self.terminal && (done == total || self.due()) {
+            self.line(&format!("decoded {done} of {total} samples"));
+        }
+    }
+
+    fn on_begin(&mut self, now: Now<'_>) {
+        self.told = Instant::now();
+        self.shape(1, "{msg}");
+        self.bar.set_message(title(now));
+        if self.terminal {
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    fn on_step(&mut self, now: Now<'_>, report: &StepReport<'_>) {
+        if self.bar.length() != Some(report.total) {
+            self.shape(report.total, "{msg} {bar:24} {pos}/{len}  {eta} left");
+        }
+        self.bar.set_position(report.step);
+        self.bar.set_message(format!(
+            "{}  {:.0} samples/s  loss {:.3}",
+            title(now),
+            report.samples_per_second,
+            report.loss
+        ));
+    }
+
+    fn on_epoch(&mut self, now: Now<'_>, report: &EpochReport<'_>) {
+        if self.terminal || !self.due() {
+            return;
+        }
+        let validation = report.validation.map_or(String::new(), |v| format!(", validation top-1 {:.1} %", 100.0 * v.top1));
+        self.line(&format!(
+            "{}: epoch {}, loss {:.3}{validation}, {:.0} samples/s",
+            title(now),
+            report.epoch,
+            report.loss,
+            report.samples_per_second
+        ));
+    }
+
+    fn on_finish(&mut self, now: Now<'_>, record: &Record, reused: bool) {
+        self.bar.disable_steady_tick();
+        if reused {
+            return;
+        }
+        let speed = record.samples_per_second.map_or(String::new(), |s| format!(", {s:.0} samples/s"));
+        let top1 = record.figure("test", "top1").map_or(String::new(), |v| format!("top-1 {:5.1} %", 100.0 * v));
+        self.line(&format!("{:<34} {top1}  ({:.1} s{speed}; {})", title(now), record.wall_seconds, record.note));
+    }
+
+    fn on_warning(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+}

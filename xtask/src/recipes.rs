@@ -1,0 +1,76 @@
+//! Recipes by name, built into the program, or by path.
+
+use std::path::{Path, PathBuf};
+use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
+
+/// The recipe of `cargo xtask reproduce` without a name.
+pub const DEFAULT: &str = "synthetic-av";
+
+const EMBEDDED: [(&str, &str); 3] = [
+    ("av-digits", include_str!("../recipes/av-digits.toml")),
+    ("synthetic-av", include_str!("../recipes/synthetic-av.toml")),
+    ("vggsound", include_str!("../recipes/vggsound.toml")),
+];
+
+/// A recipe's text, with the names for its folder and for messages.
+pub struct Text {
+    pub name: String,
+    pub file: String,
+    pub text: String,
+}
+
+/// Options that change a recipe.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Change {
+    /// Merge the recipe's [quick] settings: minutes instead of hours, figures without meaning.
+    #[arg(long)]
+    pub quick: bool,
+    /// Set any key of the recipe, such as train.epochs=3 or stage.umt.distill.weight=1; repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// Options that say which data.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Place {
+    /// A folder in the set's own form, or a manifest (.csv).
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A data set in place of the recipe's: av-digits, manifest, synthetic-av or vggsound.
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+}
+
+impl Change {
+    pub fn overrides(&self) -> Overrides {
+        Overrides { quick: self.quick, sets: self.sets.clone() }
+    }
+}
+
+/// Finds a recipe by name or path.
+pub fn text(name: &str) -> Result<Text, RecipeError> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e == "toml") {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| RecipeError::Usage(format!("recipe {name} cannot be read: {e}")))?;
+        let stem = path.file_stem().map_or_else(|| name.to_owned(), |s| s.to_string_lossy().into_owned());
+        return Ok(Text { name: stem, file: name.to_owned(), text });
+    }
+    match EMBEDDED.iter().find(|(known, _)| *known == name) {
+        Some((name, text)) => {
+            Ok(Text { name: (*name).into(), file: format!("xtask/recipes/{name}.toml"), text: (*text).into() })
+        }
+        None => {
+            let near = EMBEDDED.iter().map(|e| e.0).filter(|e| distance(e, name) <= 3).min_by_key(|e| distance(e, name));
+            let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            let known = EMBEDDED.map(|e| e.0).join(", ");
+            Err(RecipeError::UnknownRecipe { name: name.into(), known: format!("{known}{hint}") })
+        }
+    }
+}
+
+/// Reads a recipe with the changes of the command line.
+pub fn load(name: &str, change: &Change) -> Result<Loaded, RecipeError> {
+    let text = text(name)?;
+    Recipe::parse(&text.name, &text.file, &text.text, &change.overrides())
+}

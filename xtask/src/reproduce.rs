@@ -1,0 +1,79 @@
+//! `reproduce`: every stage of a recipe, the table, the report.
+
+use crate::progress::Progress;
+use crate::recipes::{self, Change, Place};
+use crate::session::{Compute, stop_flag};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use umt_recipe::Options;
+
+/// Run every stage of a recipe and print its table.
+///
+/// Finished stages are reused, interrupted ones go on where they were, and a changed setting repeats only what depends
+/// on it. Everything lands in runs/<recipe>/: results.json, results.md, pictures, predictions, the recipe as run.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask reproduce                                     the whole experiment on the embedded set\n  \
+    cargo xtask reproduce --quick                             a minute, to see that everything works\n  \
+    cargo xtask reproduce av-digits --data DIR                real clips\n  \
+    cargo xtask reproduce av-digits --data my.csv --dataset manifest --set train.epochs=5\n  \
+    cargo xtask reproduce my-recipe.toml --only umt,probe --seeds 1")]
+pub struct Args {
+    /// A recipe by name (av-digits, synthetic-av, vggsound) or a path to a .toml file.
+    #[arg(value_name = "NAME", default_value = recipes::DEFAULT)]
+    recipe: String,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    change: Change,
+    /// Only these stages and what they need; `probe` stands for all probes.
+    #[arg(long, value_name = "STAGE,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Seeds in place of the recipe's.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// The folder that holds <recipe>/.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Exit with 7 when an expectation of the recipe does not hold.
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let loaded = recipes::load(&args.recipe, &args.change)?;
+    let threads = args.compute.begin()?;
+    let stop = stop_flag()?;
+    let options = Options {
+        out: args.out,
+        data: args.place.data,
+        dataset: args.place.dataset,
+        seeds: (!args.seeds.is_empty()).then_some(args.seeds),
+        only: args.only,
+        device: args.compute.device,
+        threads,
+    };
+    let recipe = &loaded.recipe;
+    let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
+    eprintln!("{}: {}", loaded.name, recipe.about);
+    let time = recipe.expect.minutes.map_or(String::new(), |m| format!(", at most {m} minutes expected on 2 cores"));
+    eprintln!("{seeds} seed(s), {threads} thread(s){time}; everything goes to {}", options.out.join(&loaded.name).display());
+
+    let mut progress = Progress::new(&stop);
+    let report = umt_recipe::reproduce(&loaded, &options, &mut progress, &stop)?;
+    progress.end();
+    println!("{}", report.text.trim_end());
+    match report.ran {
+        0 => eprintln!("\nnothing to do: every stage was finished before (0 steps)"),
+        n => eprintln!("\n{n} stage(s) ran, {:.0} s of stages in all", report.results.wall_seconds),
+    }
+    let folder = report.folder.display();
+    eprintln!("report: {folder}/results.md; pictures: {folder}/curves.svg, {folder}/probes.svg");
+    let unmet = report.unmet().count();
+    if unmet > 0 {
+        eprintln!("{unmet} expectation(s) did not hold");
+    }
+    Ok(if args.strict && unmet > 0 { ExitCode::from(7) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,65 @@
+//! What every command that computes shares: threads, device, signals, exit codes.
+
+use anyhow::{Context, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use umt_recipe::RecipeError;
+
+/// Options of every command that computes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Compute {
+    /// Where to compute: cpu.
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub device: String,
+    /// Threads of the kernels; all cores when left out. No result depends on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+impl Compute {
+    /// Sets the kernels' threads up and returns how many there are.
+    pub fn begin(&self) -> anyhow::Result<usize> {
+        if self.device != "cpu" {
+            let known = if self.device.starts_with("cuda") {
+                "this build has no CUDA; it computes on the CPU alone"
+            } else {
+                "known: cpu"
+            };
+            return Err(RecipeError::Usage(format!("--device {}: {known}", self.device)).into());
+        }
+        let threads = match self.threads {
+            Some(0) => bail!(RecipeError::Usage("--threads 0: at least 1".into())),
+            Some(n) => n,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting the threads")?;
+        Ok(threads)
+    }
+}
+
+/// The flag that SIGINT and SIGTERM raise, with the signal's number. A second signal ends the process at once, which is
+/// safe: nothing is ever half-written under its final name.
+pub fn stop_flag() -> anyhow::Result<Arc<AtomicUsize>> {
+    let stop = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM] {
+        let again = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))?;
+        signal_hook::flag::register(signal, again)?;
+        signal_hook::flag::register_usize(signal, Arc::clone(&stop), usize::try_from(signal)?)?;
+    }
+    Ok(stop)
+}
+
+/// The exit code that an error stands for.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(1)
+}
+
+fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    let recipe = error.downcast_ref::<RecipeError>().map(RecipeError::exit_code);
+    let data = || error.downcast_ref::<umt_data::DataError>().map(umt_data::DataError::exit_code);
+    let store = || error.downcast_ref::<umt_store::StoreError>().map(umt_store::StoreError::exit_code);
+    let io = || error.downcast_ref::<std::io::Error>().map(|_| 5);
+    recipe.or_else(data).or_else(store).or_else(io)
+}
