@@ -1,0 +1,67 @@
+//! Adam with decoupled weight decay.
+
+use std::collections::BTreeMap;
+
+use super::{Optimizer, check_grads, own_slots, state_of};
+use crate::kernels::adamw_step;
+use crate::{Array, Grads, NnError, Params};
+
+/// AdamW (Loshchilov & Hutter 2019) in PyTorch's form: `w -= lr * decay * w`, then
+/// `w -= lr * m' / (sqrt(v') + eps)` with both moments corrected for their start at zero. Each parameter counts its own
+/// updates, so one that joins late is corrected as a fresh one.
+#[derive(Debug)]
+pub struct AdamW {
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+    first: BTreeMap<String, Array>,
+    second: BTreeMap<String, Array>,
+    /// Updates so far, one value each; exact in f32 up to 16.7 million.
+    count: BTreeMap<String, Array>,
+}
+
+/// Prefixes of the state's names.
+const SLOTS: [&str; 3] = ["first", "second", "count"];
+
+impl AdamW {
+    /// An optimiser with empty moments.
+    pub fn new(beta1: f32, beta2: f32, eps: f32, weight_decay: f32) -> Self {
+        let (first, second, count) = Default::default();
+        Self { beta1, beta2, eps, weight_decay, first, second, count }
+    }
+}
+
+impl Optimizer for AdamW {
+    fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError> {
+        check_grads(params, grads)?;
+        for (name, grad) in grads {
+            let Some(param) = params.get_mut(name) else {
+                continue;
+            };
+            let zeros = || Array::zeros(grad.shape());
+            let m = self.first.entry(name.clone()).or_insert_with(zeros);
+            let v = self.second.entry(name.clone()).or_insert_with(zeros);
+            let count = self.count.entry(name.clone()).or_insert_with(|| Array::zeros(&[1]));
+            count.make_mut()[0] += 1.0;
+            let step = count.as_slice()[0] as u64;
+            let (w, m, v) = (param.value.make_mut(), m.make_mut(), v.make_mut());
+            let betas = [self.beta1, self.beta2];
+            adamw_step(w, grad.as_slice(), m, v, lr, betas, self.eps, self.weight_decay, step);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> BTreeMap<String, Array> {
+        let mut all = state_of(SLOTS[0], &self.first);
+        all.extend(state_of(SLOTS[1], &self.second));
+        all.extend(state_of(SLOTS[2], &self.count));
+        all
+    }
+
+    fn load_state(&mut self, state: BTreeMap<String, Array>) -> Result<(), NnError> {
+        let [first, second, count] = own_slots(SLOTS, state)?;
+        (self.first, self.second, self.count) = (first, second, count);
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Logits and scores of a task over a whole split.
+
+use umt_data::Batch;
+use umt_nn::Array;
+
+use crate::{BatchSource, Task, TrainError};
+
+/// Logits of every sample of a split, in the order of the dataset.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Predictions {
+    /// Sample ids.
+    pub ids: Vec<String>,
+    /// The samples' places in the dataset, ascending.
+    pub indices: Vec<usize>,
+    /// True classes.
+    pub labels: Vec<u32>,
+    /// `[samples, classes]`, row-major.
+    pub logits: Vec<f32>,
+    /// Length of a row of `logits`.
+    pub classes: usize,
+}
+
+/// Scores of a split.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Scores {
+    /// Share of samples whose largest logit is that of the true class, 0 to 1.
+    pub top1: f64,
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+}
+
+impl Scores {
+    /// Higher top-1, or the same at a lower loss.
+    pub fn better_than(&self, other: &Self) -> bool {
+        self.top1 > other.top1 || (self.top1 == other.top1 && self.loss < other.loss)
+    }
+}
+
+impl Predictions {
+    /// Logits of sample `i`.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.logits[i * self.classes..(i + 1) * self.classes]
+    }
+
+    /// Top-1 accuracy and mean cross-entropy. Of equal largest logits the first class counts.
+    pub fn scores(&self) -> Scores {
+        let (mut hits, mut loss) = (0u64, 0f64);
+        for (i, &label) in self.labels.iter().enumerate() {
+            let row = self.row(i);
+            let top = (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
+            let peak = f64::from(row[top]);
+            let sum: f64 = row.iter().map(|&z| (f64::from(z) - peak).exp()).sum();
+            hits += u64::from(top == label as usize);
+            loss += peak + sum.ln() - f64::from(row[label as usize]);
+        }
+        let count = self.labels.len().max(1) as f64;
+        Scores { top1: hits as f64 / count, loss: loss / count }
+    }
+
+    /// Puts the samples into the dataset's order, whatever the order of the batches.
+    fn sort(&mut self) {
+        if self.indices.is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.indices.len()).collect();
+        order.sort_by_key(|&i| self.indices[i]);
+        *self = Self {
+            ids: order.iter().map(|&i| self.ids[i].clone()).collect(),
+            indices: order.iter().map(|&i| self.indices[i]).collect(),
+            labels: order.iter().map(|&i| self.labels[i]).collect(),
+            logits: order.iter().flat_map(|&i| self.row(i)).copied().collect(),
+            classes: self.classes,
+        };
+    }
+
+    fn push(&mut self, batch: Batch, logits: &Array) -> Result<(), TrainError> {
+        let &[rows, classes] = logits.shape() else {
+            return Err(mismatch(format!("logits of shape {:?}, not [samples, classes]", logits.shape())));
+        };
+        if [rows, rows, rows] != [batch.ids.len(), batch.indices.len(), batch.labels.len()]
+            || (self.classes != 0 && self.classes != classes)
+        {
+            return Err(mismatch(format!("logits {rows}x{classes} for a batch of {}", batch.ids.len())));
+        }
+        if let Some(label) = batch.labels.iter().find(|&&l| l as usize >= classes) {
+            return Err(mismatch(format!("label {label}, but the logits have {classes} classes")));
+        }
+        self.classes = classes;
+        self.ids.extend(batch.ids);
+        self.indices.extend(batch.indices);
+        self.labels.extend(batch.labels);
+        self.logits.extend_from_slice(logits.as_slice());
+        Ok(())
+    }
+}
+
+/// Runs the task in evaluation mode over all batches of `source`; neither changes.
+///
+/// # Errors
+/// What the source or the task refuse; logits that do not fit the batch.
+pub fn evaluate(task: &dyn Task, source: &dyn BatchSource) -> Result<Predictions, TrainError> {
+    Ok(evaluate_until(task, source, &|| false)?.unwrap_or_default())
+}
+
+/// As [`evaluate`]; `None` when `stopped` says so between two batches.
+pub(crate) fn evaluate_until(
+    task: &dyn Task,
+    source: &dyn BatchSource,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Option<Predictions>, TrainError> {
+    let mut all = Predictions::default();
+    for batch in source.epoch(0, 0) {
+        if stopped() {
+            return Ok(None);
+        }
+        let batch = batch?;
+        let logits = task.evaluate(&batch)?;
+        all.push(batch, &logits)?;
+    }
+    all.sort();
+    Ok(Some(all))
+}
+
+fn mismatch(reason: String) -> TrainError {
+    TrainError::Batches { reason }
+}

@@ -1,0 +1,94 @@
+//! Stops a run at the first NaN or infinity, with its name.
+
+use umt_data::Batch;
+use umt_nn::kernels::all_finite;
+use umt_nn::{Array, Params};
+
+use crate::{StepOutput, TrainError};
+
+/// Looks at what goes into a step, what comes out of it, and the weights.
+///
+/// Inputs are looked at on their own, because a ReLU made of `max` may turn a NaN into 0 and hide it from the loss.
+pub(crate) struct Guard<'a> {
+    pub(crate) stage: &'a str,
+}
+
+impl Guard<'_> {
+    /// Every value of every input, before the step; names the one sample it belongs to.
+    pub(crate) fn batch(&self, batch: &Batch, step: u64) -> Result<(), TrainError> {
+        if batch.ids.is_empty() || batch.labels.len() != batch.ids.len() {
+            let reason = format!("{} ids and {} labels in one batch", batch.ids.len(), batch.labels.len());
+            return Err(TrainError::Batches { reason });
+        }
+        for (modality, input) in &batch.inputs {
+            if let Some((at, value)) = first_bad(&input.data) {
+                let sample = at * batch.ids.len() / input.data.len();
+                return Err(self.found(step, format!("input {modality}"), value, &batch.ids[sample..=sample]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Loss, gradients and figures of a step, before the update. When one is not finite and a weight is not either,
+    /// the weight is named, because it came first.
+    pub(crate) fn output(
+        &self,
+        output: &StepOutput,
+        params: &Params,
+        batch: &Batch,
+        step: u64,
+    ) -> Result<(), TrainError> {
+        let figures = std::iter::once(("loss", output.loss))
+            .chain(output.log.iter().map(|(name, &value)| (name.as_str(), value)))
+            .find(|(_, value)| !value.is_finite())
+            .map(|(name, value)| (name.to_owned(), value));
+        let bad = figures.or_else(|| first_named("gradient of", output.grads.iter()));
+        let Some((what, value)) = bad else {
+            return Ok(());
+        };
+        self.weights(params, &batch.ids, step)?;
+        Err(self.found(step, what, value, &batch.ids))
+    }
+
+    /// Weights and running statistics; `ids` are those of the step that may have spoilt them.
+    pub(crate) fn weights(&self, params: &Params, ids: &[String], step: u64) -> Result<(), TrainError> {
+        match first_named("weight", params.iter().map(|(name, param)| (name, &param.value))) {
+            Some((what, value)) => Err(self.found(step, what, value, ids)),
+            None => Ok(()),
+        }
+    }
+
+    fn found(&self, step: u64, what: String, value: f32, ids: &[String]) -> TrainError {
+        TrainError::NonFinite { stage: self.stage.to_owned(), step, what, value, ids: ids.to_vec() }
+    }
+}
+
+fn first_named<'a>(kind: &str, arrays: impl Iterator<Item = (&'a String, &'a Array)>) -> Option<(String, f32)> {
+    let mut bad = arrays.filter_map(|(name, array)| Some((name, first_bad(array.as_slice())?.1)));
+    bad.next().map(|(name, value)| (format!("{kind} {name}"), value))
+}
+
+/// Index and value of the first NaN or infinity. The kernel looks at all of them; only a bad array is searched.
+fn first_bad(values: &[f32]) -> Option<(usize, f32)> {
+    if all_finite(values) {
+        return None;
+    }
+    values.iter().copied().enumerate().find(|(_, x)| !x.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_bad;
+
+    #[test]
+    fn finds_the_first_bad_value_wherever_it_is() {
+        assert_eq!(first_bad(&[]), None);
+        assert_eq!(first_bad(&[f32::MAX, f32::MIN_POSITIVE / 2.0, -0.0]), None);
+        for at in [0, 1, 4095, 4096, 9999] {
+            let mut values = vec![1.0; 10_000];
+            values[9_999] = f32::NAN;
+            values[at] = f32::INFINITY;
+            assert_eq!(first_bad(&values), Some((at, f32::INFINITY)));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The loop, readable from top to bottom.
+
+use std::time::Instant;
+
+use umt_nn::optim::clip_grad_norm;
+
+use crate::evaluate::evaluate_until;
+use crate::pace::Pace;
+use crate::session::Session;
+use crate::{BatchSource, Env, EpochReport, Outcome, StepContext, StepReport, Task, TrainConfig, TrainError};
+
+/// Trains `task` to the end, going on from the last checkpoint in `env.dir` if there is one.
+///
+/// With `refit` the last weights are kept and `validation`, if any, is only reported; without it
+/// the best by validation are kept: highest top-1, of equal ones the lowest loss, of equal ones the
+/// earliest. When this returns without an error the task holds the kept weights, and another call
+/// does 0 steps.
+///
+/// # Errors
+/// See [`TrainError`]. After [`TrainError::Interrupted`] the last checkpoint holds all work done;
+/// after any other error it is the one saved before.
+pub fn train(
+    task: &mut dyn Task,
+    source: &dyn BatchSource,
+    validation: Option<&dyn BatchSource>,
+    config: &TrainConfig,
+    env: &mut Env<'_>,
+) -> Result<Outcome, TrainError> {
+    config.check()?;
+    if validation.is_none() && !config.refit {
+        let reason = "false keeps the best weights by validation, but there is no validation split";
+        return Err(TrainError::Config { key: "refit".into(), reason: reason.into() });
+    }
+    let mut run = Session::open(task, source.batches_per_epoch(), config, env)?;
+    while !run.finished() {
+        let pace = steps_of_an_epoch(&mut run, source)?;
+        end_of_an_epoch(&mut run, validation, pace)?;
+        if run.finished() || run.stop_asked() || run.saved_long_ago() {
+            run.save()?;
+        }
+        run.stop_if_asked()?;
+    }
+    run.outcome()
+}
+
+/// The steps that the epoch under way has left.
+fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Result<Pace, TrainError> {
+    let (config, mut pace) = (run.config, Pace::default());
+    let left = run.steps_left_in_epoch();
+    let mut batches = (left > 0).then(|| source.epoch(run.at.epoch, run.at.batch));
+    for _ in 0..left {
+        let begun = Instant::now();
+        let batch = batches.as_mut().and_then(Iterator::next).ok_or_else(|| run.too_few())??;
+        let fetched = Instant::now();
+
+        let (step, epoch, seed) = (run.at.step, run.at.epoch, run.env.seed);
+        run.guard.batch(&batch, step)?;
+        let mut output = run.task.step(&batch, &StepContext { step, epoch, seed })?;
+        run.guard.output(&output, run.task.params(), &batch, step)?;
+        if let Some(max) = config.clip {
+            clip_grad_norm(&mut output.grads, max);
+        }
+        let lr = config.schedule.lr(config.lr, step, run.total);
+        run.optimizer.step(run.task.params_mut(), &output.grads, lr)?;
+        run.at.advance(&output);
+
+        let this = Pace::of_step(begun, fetched, batch.ids.len());
+        pace.add(&this);
+        run.timing.pace.add(&this);
+        run.env.observer.on_step(&StepReport {
+            step: step + 1,
+            total: run.total,
+            samples: batch.ids.len(),
+            samples_per_second: pace.samples_per_second(),
+            loss: output.loss,
+            lr,
+            log: &output.log,
+        });
+        let every = config.checkpoint_every;
+        if run.stop_asked() || (every > 0 && (step + 1).is_multiple_of(every)) {
+            run.save()?;
+            run.stop_if_asked()?;
+        }
+    }
+    Ok(pace)
+}
+
+/// Validation, the best weights, and the epoch's lines in the logs.
+fn end_of_an_epoch(
+    run: &mut Session<'_, '_>,
+    validation: Option<&dyn BatchSource>,
+    pace: Pace,
+) -> Result<(), TrainError> {
+    let (config, epoch, step) = (run.config, run.at.epoch + 1, run.at.step);
+    run.guard.weights(run.task.params(), &[], step)?;
+    let due = step == run.total || epoch.is_multiple_of(config.eval_every);
+    let mut scores = None;
+    if let Some(source) = validation.filter(|_| due) {
+        let predictions = evaluate_until(run.task, source, &|| run.stop_asked())?;
+        let Some(predictions) = predictions else {
+            // The epoch stays open: the checkpoint leads back to this validation.
+            run.save()?;
+            return run.stop_if_asked();
+        };
+        scores = Some(predictions.scores());
+    }
+    let best = scores.is_some_and(|scores| run.at.is_best(&scores));
+    if let Some(scores) = scores.filter(|_| best) {
+        run.keep_as_best(epoch, scores)?;
+    }
+
+    let (loss, log) = run.at.means();
+    let report = EpochReport {
+        epoch,
+        step,
+        loss,
+        lr: config.schedule.lr(config.lr, step - 1, run.total),
+        log: &log,
+        validation: scores,
+        best,
+        seconds: pace.seconds,
+        wait_seconds: pace.wait_seconds,
+        samples_per_second: pace.samples_per_second(),
+    };
+    run.log(&report)?;
+    run.env.observer.on_epoch(&report);
+    run.at.next_epoch(scores);
+    Ok(())
+}

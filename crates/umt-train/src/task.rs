@@ -1,0 +1,51 @@
+//! What the loop trains.
+
+use std::collections::BTreeMap;
+
+use umt_data::Batch;
+use umt_nn::{Array, Grads, Params};
+
+use crate::TrainError;
+
+/// A model with its objective: what the loop needs to know of a method.
+pub trait Task {
+    /// All parameters and buffers that belong in a checkpoint. Frozen teachers do not.
+    fn params(&self) -> &Params;
+
+    /// The same, for the optimiser and for resuming.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// Forward and backward over one batch. Updates batch-norm's running statistics in the parameters, but no weight.
+    ///
+    /// # Errors
+    /// Whatever the task's parts refuse; an empty batch.
+    fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError>;
+
+    /// Logits `[N, classes]` of one batch in evaluation mode; changes nothing.
+    ///
+    /// # Errors
+    /// Whatever the task's parts refuse.
+    fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError>;
+}
+
+/// Where in the run a step is: with its ids, all that a step's random draws may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepContext {
+    /// Updates done before this one.
+    pub step: u64,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// What one step yields.
+#[derive(Clone, Debug)]
+pub struct StepOutput {
+    /// Mean loss over the batch, the quantity whose gradients these are.
+    pub loss: f32,
+    /// Further figures by name, for example each term of the loss; their means over an epoch become metrics.
+    pub log: BTreeMap<String, f32>,
+    /// Gradient by parameter name.
+    pub grads: Grads,
+}
