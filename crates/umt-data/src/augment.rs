@@ -39,9 +39,7 @@ impl VideoChoice {
             return Self {
                 at: spare.map(|s| s / 2),
                 flip: false,
-                frames: (0..used)
-                    .map(|k| k * input.candidates + input.candidates / 2)
-                    .collect(),
+                frames: (0..used).map(|k| k * input.candidates + input.candidates / 2).collect(),
             };
         };
         let mut rng = umt_random::stream(seed, "augment.video", epoch, id);
@@ -50,14 +48,8 @@ impl VideoChoice {
             let drawn = below(s + 1);
             if augment.crop { drawn } else { s / 2 }
         });
-        let frames = (0..used)
-            .map(|k| k * input.candidates + below(input.candidates))
-            .collect();
-        Self {
-            at,
-            flip: rng.bernoulli(augment.flip),
-            frames,
-        }
+        let frames = (0..used).map(|k| k * input.candidates + below(input.candidates)).collect();
+        Self { at, flip: rng.bernoulli(augment.flip), frames }
     }
 }
 
@@ -132,21 +124,12 @@ pub(crate) struct RowAffine {
 impl RowAffine {
     pub fn new(input: &VideoInput) -> Self {
         let (scale, bias) = input.normalise.affine();
-        Self {
-            scale: scale.repeat(input.crop[0]),
-            bias: bias.repeat(input.crop[0]),
-        }
+        Self { scale: scale.repeat(input.crop[0]), bias: bias.repeat(input.crop[0]) }
     }
 }
 
 /// Crops, mirrors and scales stored frames `rgb` into `out`, `[used frames, height, width, 3]`.
-pub(crate) fn write_video(
-    rgb: &[u8],
-    input: &VideoInput,
-    choice: &VideoChoice,
-    affine: &RowAffine,
-    out: &mut [f32],
-) {
+pub(crate) fn write_video(rgb: &[u8], input: &VideoInput, choice: &VideoChoice, affine: &RowAffine, out: &mut [f32]) {
     let [width, height] = input.size;
     let [crop_width, crop_height] = input.crop;
     let row = crop_width * 3;
@@ -171,5 +154,69 @@ pub(crate) fn write_video(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use umt_video::Select;
+
+    fn input() -> VideoInput {
+        VideoInput {
+            select: Select::Count { count: 2 },
+            candidates: 3,
+            size: [6, 4],
+            crop: [3, 2],
+            normalise: crate::VideoNormalise::Half,
+        }
+    }
+
+    #[test]
+    fn evaluation_is_the_centre_and_training_reaches_every_place() {
+        let augment = AugmentConfig { flip: 0.5, ..AugmentConfig::default() };
+        let fixed = VideoChoice::new(&input(), &augment, None);
+        assert_eq!((fixed.at, fixed.flip, fixed.frames), ([1, 1], false, vec![1, 4]));
+        let drawn: Vec<_> = (0..400).map(|epoch| VideoChoice::new(&input(), &augment, Some((1, epoch, 7)))).collect();
+        let seen = |test: &dyn Fn(&VideoChoice) -> bool| drawn.iter().filter(|c| test(c)).count();
+        for x in 0..4 {
+            for y in 0..3 {
+                assert!(seen(&|c| c.at == [x, y]) > 15);
+            }
+        }
+        assert!((150..250).contains(&seen(&|c| c.flip)));
+        for k in 0..3 {
+            assert!(seen(&|c| c.frames[1] == 3 + k) > 100);
+        }
+        let again = VideoChoice::new(&input(), &augment, Some((1, 5, 7)));
+        assert_eq!(again, drawn[5]);
+    }
+
+    #[test]
+    fn a_mirrored_crop_is_the_mirror_of_the_crop() {
+        let rgb: Vec<u8> = (0..6 * 4 * 3 * 6).map(|v| v as u8).collect();
+        let affine = RowAffine::new(&input());
+        let mut choice = VideoChoice { at: [2, 1], flip: false, frames: vec![0, 5] };
+        let (mut plain, mut mirrored) = (vec![0.0; 36], vec![0.0; 36]);
+        write_video(&rgb, &input(), &choice, &affine, &mut plain);
+        choice.flip = true;
+        write_video(&rgb, &input(), &choice, &affine, &mut mirrored);
+        assert!((plain[0] - (24.0 / 127.5 - 1.0)).abs() < 1e-6);
+        for (a, b) in plain.chunks(9).zip(mirrored.chunks(9)) {
+            let turned: Vec<f32> = b.chunks(3).rev().flatten().copied().collect();
+            assert_eq!(a, turned);
+        }
+    }
+
+    #[test]
+    fn spectrograms_roll_and_are_blanked() {
+        let values: Vec<f32> = (0..10).map(|v| v as f32).collect();
+        let mut out = vec![9.0; 10];
+        let choice = AudioChoice { shift: 2, ..AudioChoice::default() };
+        write_audio(&values, 5, &choice, (1.0, 2.0), &mut out);
+        assert_eq!(out, [4.0, 6.0, -2.0, 0.0, 2.0, 14.0, 16.0, 8.0, 10.0, 12.0]);
+        let choice = AudioChoice { time: vec![(1, 2)], bands: vec![(0, 1)], ..AudioChoice::default() };
+        write_audio(&values, 5, &choice, (0.0, 1.0), &mut out);
+        assert_eq!(out, [0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 8.0, 9.0]);
     }
 }

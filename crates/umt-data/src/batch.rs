@@ -78,12 +78,7 @@ impl Builder {
     }
 
     /// The batch of `samples`; `draw` is (seed, epoch) for training.
-    pub fn build(
-        &mut self,
-        cache: &Cache,
-        samples: &[usize],
-        draw: Option<(u64, u64)>,
-    ) -> Result<Batch, DataError> {
+    pub fn build(&mut self, cache: &Cache, samples: &[usize], draw: Option<(u64, u64)>) -> Result<Batch, DataError> {
         let set = cache.dataset();
         let mut arrays: BTreeMap<Modality, (usize, Array)> = BTreeMap::new();
         for (&modality, shape) in &self.shapes {
@@ -112,14 +107,7 @@ impl Builder {
         })
     }
 
-    fn audio(
-        &mut self,
-        cache: &Cache,
-        i: usize,
-        sound: usize,
-        key: Key,
-        out: &mut [f32],
-    ) -> Result<(), DataError> {
+    fn audio(&mut self, cache: &Cache, i: usize, sound: usize, key: Key, out: &mut [f32]) -> Result<(), DataError> {
         let config = cache.config();
         let shape = &self.shapes[&Modality::Audio];
         let shape = [shape[0], shape[1]];

@@ -1,8 +1,8 @@
 //! Every clip is decoded once; later runs read the decoded samples from one file.
 
 use crate::{
-    AudioNormalise, DataConfig, DataError, Dataset, Decoded, Failure, OnError, Problem, Skipped, Source,
-    Split, SplitCounts, Sums, decode::Decoder, shard,
+    AudioNormalise, DataConfig, DataError, Dataset, Decoded, Failure, OnError, Problem, Skipped, Source, Split,
+    SplitCounts, Sums, decode::Decoder, shard,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -65,10 +65,7 @@ impl Cache {
         }
         let shard = shard::Shard::open(&path)?;
         if shard.index.key != key || shard.index.entries.len() != set.samples.len() {
-            return Err(DataError::Cache {
-                path,
-                reason: "it belongs to another set".into(),
-            });
+            return Err(DataError::Cache { path, reason: "it belongs to another set".into() });
         }
         if let (OnError::Stop, Some(first)) = (config.on_error, shard.index.skipped.first()) {
             return Err(stopped(first));
@@ -288,11 +285,7 @@ fn write(
                     writer.skip(skipped);
                 }
             }
-            progress(Progress {
-                done: i + 1,
-                total,
-                bytes,
-            });
+            progress(Progress { done: i + 1, total, bytes });
             Ok(())
         });
         outcome?;

@@ -25,12 +25,7 @@ pub struct CheckOptions {
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        Self {
-            decode: true,
-            short_seconds: None,
-            threads: 0,
-            named: 5,
-        }
+        Self { decode: true, short_seconds: None, threads: 0, named: 5 }
     }
 }
 
@@ -110,17 +105,11 @@ pub fn check_with(
         &mut |i, look: Look| {
             bytes += look.bytes;
             looks.push(look);
-            progress(Progress {
-                done: i + 1,
-                total,
-                bytes,
-            });
+            progress(Progress { done: i + 1, total, bytes });
             Ok(())
         },
     )
-    .map_err(|error| DataError::Worker {
-        reason: error.to_string(),
-    })?;
+    .map_err(|error| DataError::Worker { reason: error.to_string() })?;
     Ok(report(&set, looks, options))
 }
 
@@ -166,11 +155,7 @@ fn look(sample: &SampleInfo, decode: bool) -> Look {
     look
 }
 
-fn audio<'a>(
-    path: &'a Path,
-    look: &mut Look,
-    kept: &mut Option<(&'a Path, Vec<u8>)>,
-) -> Result<(), MediaError> {
+fn audio<'a>(path: &'a Path, look: &mut Look, kept: &mut Option<(&'a Path, Vec<u8>)>) -> Result<(), MediaError> {
     let limits = Limits::default();
     let bytes = read_bounded(path, &limits)?;
     look.bytes += bytes.len() as u64;
@@ -196,14 +181,12 @@ fn video(path: &Path, bytes: Option<&[u8]>) -> Result<(), MediaError> {
     let select = Select::Count { count: 8 };
     let size = Some((16, 16));
     let frames = match bytes {
-        Some(bytes) => umt_video::decode_clip(bytes, &select, Pick::Middle, size, &limits).or_else(
-            |error| match error {
-                MediaError::Unsupported { .. } => {
-                    umt_video::decode_path(path, &select, Pick::Middle, size, &limits)
-                }
+        Some(bytes) => {
+            umt_video::decode_clip(bytes, &select, Pick::Middle, size, &limits).or_else(|error| match error {
+                MediaError::Unsupported { .. } => umt_video::decode_path(path, &select, Pick::Middle, size, &limits),
                 other => Err(other),
-            },
-        ),
+            })
+        }
         None => umt_video::decode_path(path, &select, Pick::Middle, size, &limits),
     };
     frames.map(|_| ())

@@ -130,10 +130,7 @@ impl VideoNormalise {
             Self::Imagenet => {
                 let mean = [0.485f32, 0.456, 0.406];
                 let std = [0.229f32, 0.224, 0.225];
-                (
-                    std.map(|s| 1.0 / (255.0 * s)),
-                    [0, 1, 2].map(|c| -mean[c] / std[c]),
-                )
+                (std.map(|s| 1.0 / (255.0 * s)), [0, 1, 2].map(|c| -mean[c] / std[c]))
             }
         }
     }
@@ -185,10 +182,7 @@ pub struct ValidationConfig {
 
 impl Default for ValidationConfig {
     fn default() -> Self {
-        Self {
-            share: 0.1,
-            group_by: None,
-        }
+        Self { share: 0.1, group_by: None }
     }
 }
 
@@ -212,27 +206,18 @@ impl DataConfig {
     /// Refuses settings that cannot be, before any file is opened.
     pub fn validate(&self) -> Result<(), DataError> {
         if self.audio.is_none() && self.video.is_none() {
-            return Err(DataError::config(
-                "audio, video",
-                "both are absent; name at least one",
-            ));
+            return Err(DataError::config("audio, video", "both are absent; name at least one"));
         }
         if let Some(audio) = &self.audio
             && !(audio.seconds > 0.0 && audio.seconds <= 3600.0)
         {
-            return Err(DataError::config(
-                "audio.seconds",
-                format!("{} is not in (0, 3600]", audio.seconds),
-            ));
+            return Err(DataError::config("audio.seconds", format!("{} is not in (0, 3600]", audio.seconds)));
         }
         if let Some(video) = &self.video {
             video.validate()?;
         }
         if !(0.0..=1.0).contains(&self.augment.flip) {
-            return Err(DataError::config(
-                "augment.flip",
-                format!("{} is no probability (0 to 1)", self.augment.flip),
-            ));
+            return Err(DataError::config("augment.flip", format!("{} is no probability (0 to 1)", self.augment.flip)));
         }
         if let Some(problem) = self.tolerate.iter().find(|p| !p.tolerable()) {
             return Err(DataError::config(
@@ -251,10 +236,7 @@ impl VideoInput {
     fn validate(&self) -> Result<(), DataError> {
         for (name, value) in [("size", self.size), ("crop", self.crop)] {
             if value.iter().any(|&v| v == 0 || v > 4096) {
-                return Err(DataError::config(
-                    format!("video.{name}"),
-                    format!("{value:?} is not within 1..=4096"),
-                ));
+                return Err(DataError::config(format!("video.{name}"), format!("{value:?} is not within 1..=4096")));
             }
         }
         if self.crop[0] > self.size[0] || self.crop[1] > self.size[1] {
@@ -264,10 +246,7 @@ impl VideoInput {
             ));
         }
         if !(1..=64).contains(&self.candidates) {
-            return Err(DataError::config(
-                "video.candidates",
-                format!("{} is not within 1..=64", self.candidates),
-            ));
+            return Err(DataError::config("video.candidates", format!("{} is not within 1..=64", self.candidates)));
         }
         Ok(())
     }
@@ -278,10 +257,7 @@ impl ValidationConfig {
         if (0.0..=0.5).contains(&self.share) {
             return Ok(());
         }
-        Err(DataError::config(
-            "validation.share",
-            format!("{} is not within 0 to 0.5", self.share),
-        ))
+        Err(DataError::config("validation.share", format!("{} is not within 0 to 0.5", self.share)))
     }
 }
 
@@ -319,10 +295,7 @@ impl DataConfig {
                 crop: [32, 32],
                 normalise: VideoNormalise::Half,
             }),
-            augment: AugmentConfig {
-                time_shift: 4,
-                ..AugmentConfig::default()
-            },
+            augment: AugmentConfig { time_shift: 4, ..AugmentConfig::default() },
             ..Self::default()
         }
     }
@@ -346,10 +319,7 @@ impl DataConfig {
                 crop: [64, 64],
                 normalise: VideoNormalise::Half,
             }),
-            augment: AugmentConfig {
-                time_shift: 10,
-                ..AugmentConfig::default()
-            },
+            augment: AugmentConfig { time_shift: 10, ..AugmentConfig::default() },
             ..Self::default()
         }
     }

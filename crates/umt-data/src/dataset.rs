@@ -90,9 +90,7 @@ pub struct Dataset {
 impl Dataset {
     /// Indices of the samples of a split, in the order of the list.
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        (0..self.samples.len())
-            .filter(|&i| self.samples[i].split == split)
-            .collect()
+        (0..self.samples.len()).filter(|&i| self.samples[i].split == split).collect()
     }
 
     /// Number of samples of each class of a split.
@@ -110,13 +108,7 @@ impl Dataset {
     pub fn digest(&self) -> String {
         let mut text = format!("{:?}\n{:?}\n{:?}\n", self.classes, self.group_names, self.synthetic);
         for sample in &self.samples {
-            text.push_str(&format!(
-                "{:?} {} {} {:?}",
-                sample.id,
-                sample.label,
-                sample.split.name(),
-                sample.groups
-            ));
+            text.push_str(&format!("{:?} {} {} {:?}", sample.id, sample.label, sample.split.name(), sample.groups));
             for (modality, source) in &sample.sources {
                 let size = match source {
                     Source::Path(path) => size_of(path),
@@ -138,8 +130,7 @@ impl Dataset {
                 by_class[self.samples[index].label].push(index);
             }
             let deepest = by_class.iter().map(Vec::len).max().unwrap_or(0);
-            let in_turn = (0..deepest)
-                .flat_map(|rank| by_class.iter().filter_map(move |class| class.get(rank)));
+            let in_turn = (0..deepest).flat_map(|rank| by_class.iter().filter_map(move |class| class.get(rank)));
             keep.extend(in_turn.take(limit).copied());
         }
         let mut index = 0;
@@ -182,8 +173,5 @@ fn size_of(path: &Path) -> u64 {
         return meta.len();
     }
     let Ok(entries) = path.read_dir() else { return 0 };
-    entries
-        .filter_map(|entry| entry.ok()?.metadata().ok())
-        .map(|meta| meta.len())
-        .sum()
+    entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|meta| meta.len()).sum()
 }

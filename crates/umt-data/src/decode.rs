@@ -52,11 +52,7 @@ impl Sums {
             sum += value;
             squares += value * value;
         }
-        Self {
-            count: values.len() as u64,
-            sum,
-            squares,
-        }
+        Self { count: values.len() as u64, sum, squares }
     }
 }
 
@@ -105,11 +101,8 @@ impl<'a> Decoder<'a> {
                 Some(waveform) => (waveform, sample.id.clone()),
                 None => self.read_audio(sample, &mut bytes)?,
             };
-            let (data, of) = self.audio(input, &waveform).map_err(|(problem, reason)| Failure {
-                problem,
-                path,
-                reason,
-            })?;
+            let (data, of) =
+                self.audio(input, &waveform).map_err(|(problem, reason)| Failure { problem, path, reason })?;
             audio = Some(data);
             sums = of;
         }
@@ -138,11 +131,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The waveform, its path, and in `bytes` the file for a video track in the same one.
-    fn read_audio(
-        &self,
-        sample: &SampleInfo,
-        bytes: &mut Option<Vec<u8>>,
-    ) -> Result<(Waveform, String), Failure> {
+    fn read_audio(&self, sample: &SampleInfo, bytes: &mut Option<Vec<u8>>) -> Result<(Waveform, String), Failure> {
         let path = path_of(sample, Modality::Audio)?;
         let fail = |error: MediaError| failure(path, &error, Modality::Audio);
         let read = read_bounded(path, &self.limits).map_err(fail)?;
@@ -192,11 +181,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    fn audio(
-        &mut self,
-        input: &AudioInput,
-        waveform: &Waveform,
-    ) -> Result<(AudioData, Sums), (Problem, String)> {
+    fn audio(&mut self, input: &AudioInput, waveform: &Waveform) -> Result<(AudioData, Sums), (Problem, String)> {
         let Some(front_end) = self.front_end.as_mut() else {
             return Err((Problem::Unsupported, "no front-end".into()));
         };
@@ -236,12 +221,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn resample(
-    planned: &mut Option<(u32, Resampler)>,
-    mono: &[f32],
-    from: u32,
-    to: u32,
-) -> Result<Vec<f32>, MediaError> {
+fn resample(planned: &mut Option<(u32, Resampler)>, mono: &[f32], from: u32, to: u32) -> Result<Vec<f32>, MediaError> {
     match planned {
         Some((rate, resampler)) if *rate == from => resampler.run(mono),
         _ => planned.insert((from, Resampler::new(from, to)?)).1.run(mono),
@@ -249,20 +229,16 @@ fn resample(
 }
 
 pub(crate) fn front_end(input: &AudioInput) -> Result<FrontEnd, DataError> {
-    FrontEnd::new(&input.front_end)
-        .map_err(|error| DataError::config("audio.front-end", error.to_string()))
+    FrontEnd::new(&input.front_end).map_err(|error| DataError::config("audio.front-end", error.to_string()))
 }
 
 /// The frames that are stored: `candidates` for each one that is used.
 pub(crate) fn stored(input: &VideoInput) -> Select {
     match input.select {
-        Select::Rate { fps, count } => Select::Rate {
-            fps: fps * input.candidates as f64,
-            count: count * input.candidates,
-        },
-        Select::Count { count } => Select::Count {
-            count: count * input.candidates,
-        },
+        Select::Rate { fps, count } => {
+            Select::Rate { fps: fps * input.candidates as f64, count: count * input.candidates }
+        }
+        Select::Count { count } => Select::Count { count: count * input.candidates },
     }
 }
 
@@ -271,10 +247,7 @@ fn pack(frames: Vec<Frame>, input: &VideoInput) -> VideoData {
     for frame in &frames {
         rgb.extend_from_slice(&frame.rgb);
     }
-    VideoData {
-        shape: [frames.len(), input.size[1], input.size[0]],
-        rgb,
-    }
+    VideoData { shape: [frames.len(), input.size[1], input.size[0]], rgb }
 }
 
 fn path_of(sample: &SampleInfo, modality: Modality) -> Result<&Path, Failure> {
@@ -289,11 +262,7 @@ fn path_of(sample: &SampleInfo, modality: Modality) -> Result<&Path, Failure> {
 }
 
 fn failure(path: &Path, error: &MediaError, modality: Modality) -> Failure {
-    Failure {
-        problem: Problem::of(error, modality),
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    }
+    Failure { problem: Problem::of(error, modality), path: path.display().to_string(), reason: error.to_string() }
 }
 
 fn to_i16(value: f32) -> i16 {

@@ -107,21 +107,10 @@ impl DataError {
     }
 
     pub(crate) fn config(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Config {
-            key: key.into(),
-            reason: reason.into(),
-        }
+        Self::Config { key: key.into(), reason: reason.into() }
     }
 
-    pub(crate) fn root(
-        path: impl Into<PathBuf>,
-        reason: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
-        Self::Root {
-            path: path.into(),
-            reason: reason.into(),
-            hint: hint.into(),
-        }
+    pub(crate) fn root(path: impl Into<PathBuf>, reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Root { path: path.into(), reason: reason.into(), hint: hint.into() }
     }
 }

@@ -50,8 +50,8 @@ pub use batch::Batch;
 pub use cache::{Cache, Progress};
 pub use check::{CheckOptions, CheckReport, check, check_with};
 pub use config::{
-    AudioInput, AudioNormalise, AudioWindow, AugmentConfig, DataConfig, OnError, ValidationConfig,
-    VideoInput, VideoNormalise,
+    AudioInput, AudioNormalise, AudioWindow, AugmentConfig, DataConfig, OnError, ValidationConfig, VideoInput,
+    VideoNormalise,
 };
 pub use dataset::{Dataset, SampleInfo, Source, Split};
 pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};

@@ -34,14 +34,7 @@ pub struct LoaderConfig {
 impl Default for LoaderConfig {
     /// 64 samples a batch, one thread, two batches ahead, evaluation.
     fn default() -> Self {
-        Self {
-            batch: 64,
-            seed: 0,
-            workers: 1,
-            prefetch: 2,
-            train: false,
-            drop_last: false,
-        }
+        Self { batch: 64, seed: 0, workers: 1, prefetch: 2, train: false, drop_last: false }
     }
 }
 
@@ -59,26 +52,15 @@ impl Loader {
     ///
     /// # Errors
     /// A batch size of 0, or no usable sample.
-    pub fn new(
-        cache: Arc<Cache>,
-        mut indices: Vec<usize>,
-        config: LoaderConfig,
-    ) -> Result<Self, DataError> {
+    pub fn new(cache: Arc<Cache>, mut indices: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
         if config.batch == 0 {
             return Err(DataError::config("batch", "0 is not 1 or more"));
         }
         indices.retain(|&i| cache.has(i));
         if indices.is_empty() {
-            return Err(DataError::config(
-                "split",
-                format!("`{}` has no usable sample for it", cache.dataset().name),
-            ));
+            return Err(DataError::config("split", format!("`{}` has no usable sample for it", cache.dataset().name)));
         }
-        Ok(Self {
-            cache,
-            samples: Arc::new(indices),
-            config,
-        })
+        Ok(Self { cache, samples: Arc::new(indices), config })
     }
 
     /// The decoded set.
@@ -99,11 +81,7 @@ impl Loader {
     /// Batches in an epoch.
     pub fn batches_per_epoch(&self) -> u64 {
         let (samples, batch) = (self.samples.len(), self.config.batch);
-        let batches = if self.config.drop_last {
-            samples / batch
-        } else {
-            samples.div_ceil(batch)
-        };
+        let batches = if self.config.drop_last { samples / batch } else { samples.div_ceil(batch) };
         batches as u64
     }
 
@@ -128,12 +106,7 @@ impl Loader {
             order: self.order(epoch),
             loader: self.clone(),
             epoch,
-            state: Mutex::new(State {
-                next: start,
-                taken: start,
-                ready: BTreeMap::new(),
-                stop: false,
-            }),
+            state: Mutex::new(State { next: start, taken: start, ready: BTreeMap::new(), stop: false }),
             changed: Condvar::new(),
         });
         let threads = (0..self.config.workers)
@@ -142,14 +115,7 @@ impl Loader {
                 std::thread::spawn(move || shared.work(end))
             })
             .collect();
-        Epoch {
-            shared,
-            threads,
-            next: start,
-            end,
-            builder: None,
-            waited: Duration::ZERO,
-        }
+        Epoch { shared, threads, next: start, end, builder: None, waited: Duration::ZERO }
     }
 }
 
@@ -188,9 +154,7 @@ impl Shared {
             // A panic must arrive as a result, or the training loop would wait for ever.
             let batch = catch_unwind(AssertUnwindSafe(|| self.build(&mut builder, number)));
             let batch = batch.unwrap_or_else(|_| {
-                Err(DataError::Worker {
-                    reason: format!("batch {number} of epoch {} panicked", self.epoch),
-                })
+                Err(DataError::Worker { reason: format!("batch {number} of epoch {} panicked", self.epoch) })
             });
             self.lock().ready.insert(number, batch);
             self.changed.notify_all();

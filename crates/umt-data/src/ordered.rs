@@ -27,12 +27,7 @@ pub(crate) fn in_order<S, T: Send>(
     work: impl Fn(&mut S, usize) -> T + Sync,
     take: &mut dyn FnMut(usize, T) -> io::Result<()>,
 ) -> io::Result<()> {
-    let shared = Mutex::new(State {
-        next: 0,
-        taken: 0,
-        ready: BTreeMap::new(),
-        stop: false,
-    });
+    let shared = Mutex::new(State { next: 0, taken: 0, ready: BTreeMap::new(), stop: false });
     let changed = Condvar::new();
     let run = || {
         let mut state = start();
@@ -93,4 +88,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn results_come_in_order_and_few_are_in_flight() {
+        let (begun, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut seen = Vec::new();
+        let work = |_: &mut (), i: usize| {
+            let ahead = begun.fetch_add(1, Ordering::SeqCst) + 1 - taken.load(Ordering::SeqCst);
+            assert!(ahead <= 6, "{ahead}");
+            i * i
+        };
+        in_order(100, 4, 5, || (), work, &mut |i, square| {
+            taken.store(i + 1, Ordering::SeqCst);
+            seen.push(square);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, (0..100).map(|i| i * i).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_error_and_a_panic_end_it() {
+        let stop = |i, _| if i == 3 { Err(io::Error::other("enough")) } else { Ok(()) };
+        let error = in_order(1_000, 3, 8, || (), |_: &mut (), i| i, &mut { stop }).unwrap_err();
+        assert_eq!(error.to_string(), "enough");
+        let work = |_: &mut (), i: usize| assert!(i != 7, "as the test wants");
+        let error = in_order(50, 2, 4, || (), work, &mut |_, ()| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("item 7"));
+    }
 }

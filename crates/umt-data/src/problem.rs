@@ -26,15 +26,8 @@ pub enum Problem {
 
 impl Problem {
     /// All of them, in order.
-    pub const ALL: [Problem; 7] = [
-        Self::Missing,
-        Self::Corrupt,
-        Self::Unsupported,
-        Self::NoAudio,
-        Self::NoVideo,
-        Self::Silent,
-        Self::Short,
-    ];
+    pub const ALL: [Problem; 7] =
+        [Self::Missing, Self::Corrupt, Self::Unsupported, Self::NoAudio, Self::NoVideo, Self::Silent, Self::Short];
 
     /// The name used in recipes and reports.
     pub fn name(self) -> &'static str {
@@ -59,9 +52,7 @@ impl Problem {
             MediaError::Missing { .. } if modality == Modality::Audio => Self::NoAudio,
             MediaError::Missing { .. } => Self::NoVideo,
             MediaError::Unsupported { .. } => Self::Unsupported,
-            MediaError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Self::Missing
-            }
+            MediaError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::Missing,
             _ => Self::Corrupt,
         }
     }

@@ -55,9 +55,7 @@ impl Entry {
     fn lengths(&self) -> Option<(usize, usize)> {
         let audio = match self.audio {
             None => 0,
-            Some(AudioEntry::Spectrogram([bins, frames])) => {
-                bins.checked_mul(frames)?.checked_mul(4)?
-            }
+            Some(AudioEntry::Spectrogram([bins, frames])) => bins.checked_mul(frames)?.checked_mul(4)?,
             Some(AudioEntry::Waveform(samples)) => samples.checked_mul(2)?,
         };
         let video = match self.video {
@@ -83,10 +81,7 @@ impl<'a> Writer<'a> {
             out,
             offset: MAGIC.len() as u64,
             bytes: Vec::new(),
-            index: Index {
-                key: key.to_owned(),
-                ..Index::default()
-            },
+            index: Index { key: key.to_owned(), ..Index::default() },
         })
     }
 
@@ -95,8 +90,7 @@ impl<'a> Writer<'a> {
         self.bytes.clear();
         let audio = sample.audio.as_ref().map(|audio| match audio {
             AudioData::Spectrogram(array) => {
-                self.bytes
-                    .extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
+                self.bytes.extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
                 AudioEntry::Spectrogram([array.shape[0], array.shape[1]])
             }
             AudioData::Waveform(samples) => {
@@ -155,14 +149,8 @@ pub(crate) struct Shard {
 impl Shard {
     /// Opens a shard and compares the index's digest.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let io = |source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let damaged = |reason: &str| DataError::Cache {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        };
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let damaged = |reason: &str| DataError::Cache { path: path.to_owned(), reason: reason.to_owned() };
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let Some(footer_at) = length.checked_sub(FOOTER as u64) else {
@@ -184,8 +172,7 @@ impl Shard {
         if umt_store::sha256_hex(&bytes).as_bytes() != &footer[16..80] {
             return Err(damaged("the index does not fit its digest"));
         }
-        let index: Index =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
         for entry in index.entries.iter().flatten() {
             let inside = entry.lengths().and_then(|(audio, video)| {
                 let end = entry.offset.checked_add((audio as u64).checked_add(video as u64)?)?;
@@ -196,12 +183,7 @@ impl Shard {
             }
         }
         let checked = index.entries.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            index,
-            checked,
-        })
+        Ok(Self { path: path.to_owned(), file, index, checked })
     }
 
     /// The bytes of record `i` into `buffer`: sound, then frames; gives the length of the sound.
@@ -211,10 +193,8 @@ impl Shard {
             return Err(self.damaged(format!("there is no record {i}")));
         };
         buffer.resize(audio + video, 0);
-        read_at(&self.file, buffer, entry.offset).map_err(|source| DataError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        read_at(&self.file, buffer, entry.offset)
+            .map_err(|source| DataError::Io { path: self.path.clone(), source })?;
         if !self.checked[i].load(Ordering::Relaxed) {
             if short_digest(buffer) != entry.digest {
                 return Err(self.damaged(format!("record {i} does not fit its digest")));
@@ -231,43 +211,28 @@ impl Shard {
         let video_bytes = bytes.split_off(sound);
         let entry = self.index.entries[i].as_ref();
         let audio = entry.and_then(|e| e.audio.as_ref()).map(|audio| match audio {
-            AudioEntry::Spectrogram(shape) => AudioData::Spectrogram(Array {
-                shape: shape.to_vec(),
-                data: floats(&bytes).collect(),
-            }),
+            AudioEntry::Spectrogram(shape) => {
+                AudioData::Spectrogram(Array { shape: shape.to_vec(), data: floats(&bytes).collect() })
+            }
             AudioEntry::Waveform(_) => AudioData::Waveform(shorts(&bytes).collect()),
         });
-        let video = entry.and_then(|e| e.video).map(|shape| VideoData {
-            shape,
-            rgb: video_bytes,
-        });
+        let video = entry.and_then(|e| e.video).map(|shape| VideoData { shape, rgb: video_bytes });
         Ok(Decoded { audio, video })
     }
 
     fn damaged(&self, reason: String) -> DataError {
-        DataError::Cache {
-            path: self.path.clone(),
-            reason,
-        }
+        DataError::Cache { path: self.path.clone(), reason }
     }
 }
 
 /// Little-endian `f32` values.
 pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
+    bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes))
 }
 
 /// Little-endian `i16` values.
 pub(crate) fn shorts(bytes: &[u8]) -> impl Iterator<Item = i16> {
-    bytes
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|&bytes| i16::from_le_bytes(bytes))
+    bytes.as_chunks::<2>().0.iter().map(|&bytes| i16::from_le_bytes(bytes))
 }
 
 #[cfg(unix)]

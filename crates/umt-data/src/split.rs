@@ -35,11 +35,7 @@ impl Dataset {
     /// class counts nearer to the share of every class; samples without such a group stand for
     /// themselves. A training sample that shares a group of any other kind with validation leaves
     /// train. A set that names its own validation samples keeps them, and so does a share of 0.
-    pub fn split_validation(
-        &mut self,
-        seed: u64,
-        config: &ValidationConfig,
-    ) -> Result<SplitCounts, DataError> {
+    pub fn split_validation(&mut self, seed: u64, config: &ValidationConfig) -> Result<SplitCounts, DataError> {
         config.validate()?;
         let column = self.hold_out_column(config)?;
         if config.share == 0.0 || self.samples.iter().any(|s| s.split == Split::Validation) {
@@ -77,11 +73,7 @@ impl Dataset {
                 format!(
                     "no group `{name}` in {}; it has: {}",
                     self.name,
-                    if self.group_names.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        self.group_names.join(", ")
-                    }
+                    if self.group_names.is_empty() { "none".to_owned() } else { self.group_names.join(", ") }
                 ),
             )
         })
@@ -93,11 +85,7 @@ impl Dataset {
         for index in self.indices(Split::Train) {
             let sample = &self.samples[index];
             let group = column.map_or("", |c| sample.groups[c].as_str());
-            let key = if group.is_empty() {
-                (false, sample.id.as_str())
-            } else {
-                (true, group)
-            };
+            let key = if group.is_empty() { (false, sample.id.as_str()) } else { (true, group) };
             by_key.entry(key).or_default().push(index);
         }
         let mut keyed: Vec<_> = by_key.into_iter().collect();
@@ -125,11 +113,7 @@ impl Dataset {
 
 /// The samples of the groups that are held out.
 fn choose(groups: &[Vec<usize>], set: &Dataset, share: f64) -> Vec<usize> {
-    let targets: Vec<f64> = set
-        .class_counts(Split::Train)
-        .iter()
-        .map(|&count| count as f64 * share)
-        .collect();
+    let targets: Vec<f64> = set.class_counts(Split::Train).iter().map(|&count| count as f64 * share).collect();
     let total = targets.iter().sum::<f64>().round() as usize;
     let mut held = vec![0.0; targets.len()];
     let (mut taken, mut rest) = (Vec::new(), Vec::new());

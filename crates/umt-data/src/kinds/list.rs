@@ -18,18 +18,11 @@ pub(super) struct Row {
 
 /// All rows of a csv file, quotes resolved. `expected` completes the error messages.
 pub(super) fn rows(path: &Path, expected: &str) -> Result<Vec<Row>, DataError> {
-    let limits = Limits {
-        max_file_bytes: MAX_LIST_BYTES,
-        ..Limits::default()
-    };
-    let bytes = read_bounded(path, &limits).map_err(|error| {
-        DataError::root(path, error.to_string(), format!("expected {expected}"))
-    })?;
+    let limits = Limits { max_file_bytes: MAX_LIST_BYTES, ..Limits::default() };
+    let bytes = read_bounded(path, &limits)
+        .map_err(|error| DataError::root(path, error.to_string(), format!("expected {expected}")))?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| DataError::List {
@@ -62,9 +55,7 @@ pub(super) fn is_manifest(path: &Path) -> bool {
     let Ok(rows) = rows(path, "a list") else {
         return false;
     };
-    ["id", "label", "split"]
-        .iter()
-        .all(|name| rows[0].fields.iter().any(|field| field == name))
+    ["id", "label", "split"].iter().all(|name| rows[0].fields.iter().any(|field| field == name))
 }
 
 /// The split that a list's word names.
@@ -81,10 +72,7 @@ pub(super) fn split_of(word: &str) -> Option<Split> {
 pub(super) fn classes(words: &[String]) -> (Vec<String>, Vec<usize>) {
     let names: BTreeSet<&String> = words.iter().collect();
     let names: Vec<String> = names.into_iter().cloned().collect();
-    let labels = words
-        .iter()
-        .map(|word| names.partition_point(|name| name < word))
-        .collect();
+    let labels = words.iter().map(|word| names.partition_point(|name| name < word)).collect();
     (names, labels)
 }
 
@@ -115,32 +103,17 @@ pub(super) fn require_files(set: &Dataset, config: &DataConfig) -> Result<(), Da
         return Ok(());
     }
     missing.dedup();
-    let first: Vec<String> = missing
-        .iter()
-        .take(3)
-        .map(|path| path.display().to_string())
-        .collect();
-    Err(DataError::Missing {
-        missing: samples,
-        total: set.samples.len(),
-        first: first.join(", "),
-    })
+    let first: Vec<String> = missing.iter().take(3).map(|path| path.display().to_string()).collect();
+    Err(DataError::Missing { missing: samples, total: set.samples.len(), first: first.join(", ") })
 }
 
 /// The folder of a set, or what to do without one.
 pub(super) fn folder<'a>(name: &str, root: Option<&'a Path>) -> Result<&'a Path, DataError> {
     let Some(root) = root else {
-        return Err(DataError::config(
-            "root",
-            format!("`{name}` is read from a folder; give it with --data DIR"),
-        ));
+        return Err(DataError::config("root", format!("`{name}` is read from a folder; give it with --data DIR")));
     };
     if !root.exists() {
-        return Err(DataError::root(
-            root,
-            "there is no such file or folder",
-            "check --data",
-        ));
+        return Err(DataError::root(root, "there is no such file or folder", "check --data"));
     }
     Ok(root)
 }

@@ -51,12 +51,7 @@ enum Column {
 }
 
 fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
-    let error = |line, reason| DataError::List {
-        path: path.to_owned(),
-        line,
-        reason,
-        expected: FORM.to_owned(),
-    };
+    let error = |line, reason| DataError::List { path: path.to_owned(), line, reason, expected: FORM.to_owned() };
     let mut rows = list::rows(path, FORM)?.into_iter();
     let header = rows.next().map_or(Vec::new(), |row| row.fields);
     let columns = columns(&header, config).map_err(|reason| error(1, reason))?;
@@ -85,8 +80,8 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
                 }
                 Column::Label => words.push(field),
                 Column::Split => {
-                    sample.split = list::split_of(&field)
-                        .ok_or_else(|| error(row.line, format!("the split is `{field}`")))?;
+                    sample.split =
+                        list::split_of(&field).ok_or_else(|| error(row.line, format!("the split is `{field}`")))?;
                 }
                 Column::Path(_) if field.is_empty() => {}
                 Column::Path(modality) => {
@@ -102,11 +97,8 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
     for (sample, label) in samples.iter_mut().zip(labels) {
         sample.label = label;
     }
-    let group_names: Vec<String> = header
-        .iter()
-        .filter_map(|name| name.strip_prefix("group:"))
-        .map(str::to_owned)
-        .collect();
+    let group_names: Vec<String> =
+        header.iter().filter_map(|name| name.strip_prefix("group:")).map(str::to_owned).collect();
     let set = Dataset {
         name: "manifest".into(),
         root: folder.to_owned(),

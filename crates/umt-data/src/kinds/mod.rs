@@ -23,12 +23,8 @@ pub trait Kind: Sync {
 }
 
 /// All kinds. A new one is a file here, a `mod` line and an entry.
-pub const KINDS: &[&dyn Kind] = &[
-    &av_digits::AvDigits,
-    &manifest::Manifest,
-    &synthetic_av::SyntheticAv,
-    &vggsound::VggSound,
-];
+pub const KINDS: &[&dyn Kind] =
+    &[&av_digits::AvDigits, &manifest::Manifest, &synthetic_av::SyntheticAv, &vggsound::VggSound];
 
 /// Opens a data set by name.
 ///
@@ -49,18 +45,11 @@ pub fn open(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<D
 }
 
 /// [`open`] without a look at the media files.
-pub(crate) fn read_list(
-    dataset: &str,
-    root: Option<&Path>,
-    config: &DataConfig,
-) -> Result<Dataset, DataError> {
+pub(crate) fn read_list(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
     let kind = KINDS
         .iter()
         .find(|kind| kind.name() == dataset)
-        .ok_or_else(|| DataError::UnknownDataset {
-            name: dataset.to_owned(),
-            known: KINDS.map_names(),
-        })?;
+        .ok_or_else(|| DataError::UnknownDataset { name: dataset.to_owned(), known: KINDS.map_names() })?;
     if let Some(path) = root.filter(|path| list::is_manifest(path)) {
         return manifest::Manifest.open(Some(path), config);
     }

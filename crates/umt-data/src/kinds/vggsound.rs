@@ -37,11 +37,7 @@ impl Kind for VggSound {
 }
 
 /// Reads a folder of this form under another set's name, holding out groups of kind `hold_out`.
-pub(super) fn open_as(
-    name: &str,
-    root: Option<&Path>,
-    hold_out: Option<&str>,
-) -> Result<Dataset, DataError> {
+pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -> Result<Dataset, DataError> {
     let given = list::folder(name, root)?;
     let (folder, csv) = if given.is_file() {
         (given.parent().unwrap_or(Path::new("")), given.to_owned())
@@ -109,13 +105,9 @@ fn parse(path: &Path) -> Result<Vec<Entry>, DataError> {
 
 fn entry(row: Row) -> Result<Entry, String> {
     let fields = row.fields.len();
-    let [id, start, label, split]: [String; 4] = row
-        .fields
-        .try_into()
-        .map_err(|_| format!("{fields} fields instead of 4"))?;
-    let start = start
-        .parse()
-        .map_err(|_| format!("the start second is `{start}`, not a whole number"))?;
+    let [id, start, label, split]: [String; 4] =
+        row.fields.try_into().map_err(|_| format!("{fields} fields instead of 4"))?;
+    let start = start.parse().map_err(|_| format!("the start second is `{start}`, not a whole number"))?;
     let split = list::split_of(&split).ok_or_else(|| format!("the split is `{split}`"))?;
     if label.is_empty() {
         return Err("the label is empty".into());
@@ -123,20 +115,12 @@ fn entry(row: Row) -> Result<Entry, String> {
     if id.is_empty() || id.contains(['/', '\\']) || id.contains("..") {
         return Err(format!("the id is `{id}`"));
     }
-    Ok(Entry {
-        id,
-        start,
-        label,
-        split,
-    })
+    Ok(Entry { id, start, label, split })
 }
 
 /// The one csv of this form in the folder, or the one with the folder's name.
 fn find_list(folder: &Path) -> Result<PathBuf, DataError> {
-    let entries = folder.read_dir().map_err(|source| DataError::Io {
-        path: folder.to_owned(),
-        source,
-    })?;
+    let entries = folder.read_dir().map_err(|source| DataError::Io { path: folder.to_owned(), source })?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "csv") && path.is_file())
@@ -149,18 +133,14 @@ fn find_list(folder: &Path) -> Result<PathBuf, DataError> {
             return Ok(named);
         }
     }
-    let fits = |path: &&PathBuf| {
-        list::rows(path, FORM).is_ok_and(|mut rows| entry(rows.swap_remove(0)).is_ok())
-    };
+    let fits = |path: &&PathBuf| list::rows(path, FORM).is_ok_and(|mut rows| entry(rows.swap_remove(0)).is_ok());
     let of_form: Vec<&PathBuf> = found.iter().filter(fits).collect();
     match (of_form.as_slice(), found.as_slice()) {
         ([one], _) => Ok((*one).clone()),
         ([], [one]) => Ok(one.clone()),
-        ([], []) => Err(DataError::root(
-            folder,
-            "there is no csv list in the folder",
-            format!("expected one of {FORM}"),
-        )),
+        ([], []) => {
+            Err(DataError::root(folder, "there is no csv list in the folder", format!("expected one of {FORM}")))
+        }
         ([], _) => Err(DataError::root(
             folder,
             format!("none of {} has the form of the list", names(&found)),
@@ -175,10 +155,8 @@ fn find_list(folder: &Path) -> Result<PathBuf, DataError> {
 }
 
 fn names(paths: &[PathBuf]) -> String {
-    let names: Vec<_> = paths
-        .iter()
-        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-        .collect();
+    let names: Vec<_> =
+        paths.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
     names.join(", ")
 }
 
@@ -186,9 +164,7 @@ fn names(paths: &[PathBuf]) -> String {
 fn find_clip(folder: &Path, stem: &str) -> PathBuf {
     let name = format!("{stem}.mp4");
     let paths = || PLACES.iter().map(|place| folder.join(place).join(&name));
-    paths()
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| folder.join("clips").join(&name))
+    paths().find(|path| path.is_file()).unwrap_or_else(|| folder.join("clips").join(&name))
 }
 
 /// Which samples were made from the same thing.
@@ -202,17 +178,10 @@ impl Groups {
     fn read(folder: &Path, csv: &Path, entries: &[Entry]) -> Result<Self, DataError> {
         let path = folder.join(GROUPS);
         if !path.is_file() || path == csv {
-            return Ok(Self {
-                names: Vec::new(),
-                rows: vec![Vec::new(); entries.len()],
-            });
+            return Ok(Self { names: Vec::new(), rows: vec![Vec::new(); entries.len()] });
         }
-        let error = |line, reason| DataError::List {
-            path: path.clone(),
-            line,
-            reason,
-            expected: GROUPS_FORM.to_owned(),
-        };
+        let error =
+            |line, reason| DataError::List { path: path.clone(), line, reason, expected: GROUPS_FORM.to_owned() };
         let mut rows = list::rows(&path, GROUPS_FORM)?.into_iter();
         let header = rows.next().map_or(Vec::new(), |row| row.fields);
         if header.first().is_none_or(|name| name != "id") || header.len() < 2 {
@@ -230,14 +199,9 @@ impl Groups {
         let of_entry = |entry: &Entry| {
             let stem = format!("{}_{:06}", entry.id, entry.start);
             let found = by_id.get(&entry.id).or_else(|| by_id.get(&stem));
-            found
-                .cloned()
-                .ok_or_else(|| error(1, format!("no row names `{}`", entry.id)))
+            found.cloned().ok_or_else(|| error(1, format!("no row names `{}`", entry.id)))
         };
-        Ok(Self {
-            rows: entries.iter().map(of_entry).collect::<Result<_, _>>()?,
-            names: header[1..].to_vec(),
-        })
+        Ok(Self { rows: entries.iter().map(of_entry).collect::<Result<_, _>>()?, names: header[1..].to_vec() })
     }
 
     /// Clips cut from one video are a group of their own kind; most sets have none.

@@ -30,10 +30,7 @@ impl Strokes {
                 .collect();
             segments.extend(points.windows(2).map(|pair| [pair[0], pair[1]]));
         }
-        Self {
-            segments,
-            pen: rng.range(0.09, 0.2),
-        }
+        Self { segments, pen: rng.range(0.09, 0.2) }
     }
 
     /// Two or three neighbouring segments of a glyph.
@@ -121,12 +118,7 @@ impl Scene {
                 colour: colour.map(|c| c * strength),
             });
         }
-        Self {
-            ground,
-            waves,
-            items,
-            pixel_noise: config.pixel_noise,
-        }
+        Self { ground, waves, items, pixel_noise: config.pixel_noise }
     }
 
     /// The picture at `time`; `size` is width and height in pixels.

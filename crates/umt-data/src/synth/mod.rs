@@ -90,10 +90,7 @@ pub(crate) fn dataset(config: &SyntheticAvConfig) -> Result<Dataset, DataError> 
         ("voices", config.voices),
     ] {
         if !(1..=1_000_000).contains(&value) {
-            return Err(DataError::config(
-                format!("synthetic.{key}"),
-                format!("{value} is not within 1..=1000000"),
-            ));
+            return Err(DataError::config(format!("synthetic.{key}"), format!("{value} is not within 1..=1000000")));
         }
     }
     let total = config.train + config.test;
@@ -143,11 +140,7 @@ impl Parts {
     fn of(config: &SyntheticAvConfig, number: u64) -> Self {
         let split = if number < config.train as u64 { Split::Train } else { Split::Test };
         let mut rng = stream(config.seed, "synthetic.parts", number, 0);
-        Self {
-            split,
-            picture: rng.below(config.pictures as u64),
-            recording: rng.below(config.recordings as u64),
-        }
+        Self { split, picture: rng.below(config.pictures as u64), recording: rng.below(config.recordings as u64) }
     }
 }
 
@@ -164,9 +157,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub fn new(config: &SyntheticAvConfig) -> Self {
-        Self {
-            config: config.clone(),
-        }
+        Self { config: config.clone() }
     }
 
     /// Sample `number`: sound of `(rate, seconds)`, frames of `((width, height), count)`.
@@ -181,14 +172,9 @@ impl Generator {
         let waveform = audio.map(|(rate, seconds)| {
             let length = (seconds * f64::from(rate)).round() as usize;
             let samples = self.sound(number, label, &parts, rate, length);
-            Waveform {
-                rate,
-                channels: vec![samples],
-            }
+            Waveform { rate, channels: vec![samples] }
         });
-        let frames = video.map_or(Vec::new(), |(size, count)| {
-            self.frames(number, label, &parts, size, count)
-        });
+        let frames = video.map_or(Vec::new(), |(size, count)| self.frames(number, label, &parts, size, count));
         Made { waveform, frames }
     }
 
@@ -221,14 +207,7 @@ impl Generator {
         sound
     }
 
-    fn frames(
-        &self,
-        number: u64,
-        label: usize,
-        parts: &Parts,
-        size: [usize; 2],
-        count: usize,
-    ) -> Vec<Frame> {
+    fn frames(&self, number: u64, label: usize, parts: &Parts, size: [usize; 2], count: usize) -> Vec<Frame> {
         let config = &self.config;
         let pool = id_hash(parts.split.name());
         let mut hand = stream(config.seed, "synthetic.picture", pool, parts.picture * 64 + label as u64);

@@ -85,11 +85,7 @@ fn loudness(at: f32, syllables: usize) -> f32 {
 /// Linear between three values at 0, 1/2 and 1.
 fn between(values: &[f32; 3], at: f32) -> f32 {
     let at = at.clamp(0.0, 1.0) * 2.0;
-    if at < 1.0 {
-        values[0] + (values[1] - values[0]) * at
-    } else {
-        values[1] + (values[2] - values[1]) * (at - 1.0)
-    }
+    if at < 1.0 { values[0] + (values[1] - values[0]) * at } else { values[1] + (values[2] - values[1]) * (at - 1.0) }
 }
 
 /// A two-pole band-pass filter of unit gain at its centre.

@@ -27,11 +27,7 @@ const RISE: [f32; 3] = [0.85, 1.0, 1.3];
 const PEAK: [f32; 3] = [0.85, 1.3, 0.85];
 
 const fn word(vowels: [Vowel; 3], syllables: usize, contour: [f32; 3]) -> Word {
-    Word {
-        vowels,
-        syllables,
-        contour,
-    }
+    Word { vowels, syllables, contour }
 }
 
 /// One word for each class.
