@@ -45,18 +45,10 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<ClipInfo, MediaError> {
         width,
         height,
         frames: shown.len(),
-        fps: if duration > 0.0 {
-            shown.len() as f64 / duration
-        } else {
-            0.0
-        },
+        fps: if duration > 0.0 { shown.len() as f64 / duration } else { 0.0 },
         duration,
         rotation: orientation.degrees(),
-        codec: if h264 {
-            "h264".to_owned()
-        } else {
-            mp4::fourcc(&track.codec)
-        },
+        codec: if h264 { "h264".to_owned() } else { mp4::fourcc(&track.codec) },
     })
 }
 
@@ -79,32 +71,18 @@ pub fn decode_clip(
     let track = open(bytes, limits)?;
     let orientation = Orientation::of_matrix(track.matrix)?;
     let (timeline, shown) = track.presentation(limits)?;
-    let wanted: Vec<usize> = select
-        .indices(&timeline, pick, limits)?
-        .into_iter()
-        .map(|index| shown[index])
-        .collect();
+    let wanted: Vec<usize> = select.indices(&timeline, pick, limits)?.into_iter().map(|index| shown[index]).collect();
     let mut samples = wanted.clone();
     samples.sort_unstable();
     samples.dedup();
     let mut decoder = h264_decoder(&track, limits)?;
     let mut frames = Vec::with_capacity(samples.len());
     decode_samples(&track, bytes, &mut decoder, &samples, |picture| {
-        let frame = Frame {
-            width: picture.width,
-            height: picture.height,
-            rgb: colour::to_rgb(picture),
-        };
+        let frame = Frame { width: picture.width, height: picture.height, rgb: colour::to_rgb(picture) };
         frames.push(scaler.run(frame, orientation)?);
         Ok(())
     })?;
-    let frame_of = |sample: &usize| {
-        samples
-            .binary_search(sample)
-            .ok()
-            .and_then(|at| frames.get(at))
-            .cloned()
-    };
+    let frame_of = |sample: &usize| samples.binary_search(sample).ok().and_then(|at| frames.get(at)).cloned();
     wanted
         .iter()
         .map(frame_of)
@@ -113,19 +91,12 @@ pub fn decode_clip(
 }
 
 fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Track<'a>, MediaError> {
-    Limits::check(
-        "the size of the clip",
-        bytes.len() as u64,
-        limits.max_file_bytes,
-    )?;
+    Limits::check("the size of the clip", bytes.len() as u64, limits.max_file_bytes)?;
     if bytes.is_empty() {
         return Err(MediaError::malformed("the clip", "is empty"));
     }
     if !mp4::is_mp4(bytes) {
-        return Err(MediaError::unsupported(
-            "a clip that is no mp4 or mov file",
-            crate::CONVERT,
-        ));
+        return Err(MediaError::unsupported("a clip that is no mp4 or mov file", crate::CONVERT));
     }
     mp4::video_track(bytes, limits)
 }
@@ -139,9 +110,7 @@ fn h264_decoder(track: &Track, limits: &Limits) -> Result<H264, MediaError> {
         let codec = format!("the video codec `{}`", mp4::fourcc(&track.codec));
         return Err(MediaError::unsupported(codec, crate::CONVERT));
     }
-    let config = track
-        .avc_config
-        .ok_or_else(|| MediaError::malformed("the video track", "has no `avcC` box"))?;
+    let config = track.avc_config.ok_or_else(|| MediaError::malformed("the video track", "has no `avcC` box"))?;
     H264::new(config, track.colour, limits)
 }
 
@@ -161,9 +130,7 @@ fn decode_samples(
             if index < target && inspect(track, bytes, decoder, index)?.disposable {
                 continue;
             }
-            let picture = decoder
-                .decode(data)
-                .map_err(|error| at(track, index, error))?;
+            let picture = decoder.decode(data).map_err(|error| at(track, index, error))?;
             if index == target {
                 give(&picture)?;
             }
@@ -189,10 +156,7 @@ fn key_sample(
         }
     }
     if next == 0 {
-        return Err(MediaError::unsupported(
-            "h264 that does not begin with a key frame",
-            crate::CONVERT,
-        ));
+        return Err(MediaError::unsupported("h264 that does not begin with a key frame", crate::CONVERT));
     }
     Ok(next)
 }
@@ -203,9 +167,7 @@ fn inspect(
     decoder: &dyn VideoDecoder,
     index: usize,
 ) -> Result<crate::decoder::Coded, MediaError> {
-    decoder
-        .inspect(sample(track, bytes, index)?)
-        .map_err(|error| at(track, index, error))
+    decoder.inspect(sample(track, bytes, index)?).map_err(|error| at(track, index, error))
 }
 
 /// The bytes of a sample.
@@ -217,12 +179,7 @@ fn sample<'a>(track: &Track, bytes: &'a [u8], index: usize) -> Result<&'a [u8], 
             let from = usize::try_from(sample.offset).ok()?;
             bytes.get(from..from.checked_add(sample.size as usize)?)
         })
-        .ok_or_else(|| {
-            MediaError::malformed(
-                format!("sample {index} of the video track"),
-                "is not in the file",
-            )
-        })
+        .ok_or_else(|| MediaError::malformed(format!("sample {index} of the video track"), "is not in the file"))
 }
 
 /// Adds the place to an error of the decoder.
@@ -230,14 +187,11 @@ fn at(track: &Track, index: usize, error: MediaError) -> MediaError {
     let offset = track.samples.get(index).map_or(0, |sample| sample.offset);
     let place = |what: &str| format!("sample {index} of the video track (byte {offset}), {what}");
     match error {
-        MediaError::Malformed { what, reason } => MediaError::Malformed {
-            what: place(&what),
-            reason,
-        },
-        MediaError::Unsupported { what, reason } => MediaError::Unsupported {
-            what: place(&what),
-            reason,
-        },
+        MediaError::Malformed { what, reason } => MediaError::Malformed { what: place(&what), reason },
+        MediaError::Unsupported { what, reason } => MediaError::Unsupported { what: place(&what), reason },
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

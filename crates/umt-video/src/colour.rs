@@ -32,11 +32,7 @@ impl Colour {
             _ => return None,
         };
         let kg: f64 = 1.0 - kr - kb;
-        let (luma, chroma) = if full_range {
-            (1.0, 1.0)
-        } else {
-            (255.0 / 219.0, 255.0 / 224.0)
-        };
+        let (luma, chroma) = if full_range { (1.0, 1.0) } else { (255.0 / 219.0, 255.0 / 224.0) };
         let fixed = |factor: f64| (factor * f64::from(1u32 << BITS)).round() as i32;
         Some(Self {
             luma_offset: if full_range { 0 } else { 16 },

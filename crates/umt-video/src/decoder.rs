@@ -50,9 +50,7 @@ impl Picture {
         let even = stride % 2 == 0 && left % 2 == 0 && top % 2 == 0;
         let fits = left + width <= stride
             && luma.len() >= stride * rows
-            && chroma
-                .iter()
-                .all(|plane| plane.len() >= stride / 2 * rows.div_ceil(2));
+            && chroma.iter().all(|plane| plane.len() >= stride / 2 * rows.div_ceil(2));
         (even && fits && width > 0 && height > 0).then_some(Self {
             luma,
             chroma,

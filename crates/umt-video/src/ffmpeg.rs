@@ -28,10 +28,7 @@ pub(crate) struct Ffmpeg {
 
 impl Default for Ffmpeg {
     fn default() -> Self {
-        Self {
-            program: PathBuf::from("ffmpeg"),
-            time_limit: Duration::from_secs(60),
-        }
+        Self { program: PathBuf::from("ffmpeg"), time_limit: Duration::from_secs(60) }
     }
 }
 
@@ -59,10 +56,7 @@ impl Ffmpeg {
         let wanted = select.indices(&listing.timeline, pick, limits)?;
         let mut distinct = wanted.clone();
         distinct.dedup();
-        let chosen: Vec<String> = distinct
-            .iter()
-            .map(|index| format!("eq(n,{index})"))
-            .collect();
+        let chosen: Vec<String> = distinct.iter().map(|index| format!("eq(n,{index})")).collect();
         // A new, even time base: else frames would be repeated or dropped for a constant rate.
         let filter = format!("select='{}',setpts=N/(25*TB)", chosen.join("+"));
         let count = distinct.len().to_string();
@@ -97,78 +91,37 @@ impl Ffmpeg {
         let Some(frames) = frames else {
             return Ok(None);
         };
-        let frame_of = |index| {
-            distinct
-                .binary_search(index)
-                .ok()
-                .and_then(|at| frames.get(at))
-                .cloned()
-        };
+        let frame_of = |index| distinct.binary_search(index).ok().and_then(|at| frames.get(at)).cloned();
         let selected: Option<Vec<Frame>> = wanted.iter().map(frame_of).collect();
         let (got, asked) = (frames.len(), distinct.len());
-        selected.map(Some).ok_or_else(|| {
-            malformed(
-                path,
-                format!("ffmpeg gave {got} of the {asked} frames asked for"),
-            )
-        })
+        selected.map(Some).ok_or_else(|| malformed(path, format!("ffmpeg gave {got} of the {asked} frames asked for")))
     }
 
     /// As [`crate::probe`]; `Ok(None)` if there is no such command. The turn is not told.
     pub fn probe(&self, path: &Path, limits: &Limits) -> Result<Option<ClipInfo>, MediaError> {
         let listing = self.list(path, limits)?;
-        Ok(listing.map(
-            |Listing {
-                 timeline,
-                 size: (width, height),
-                 codec,
-             }| {
-                let (frames, duration) = (timeline.starts.len(), timeline.seconds());
-                let fps = if duration > 0.0 {
-                    frames as f64 / duration
-                } else {
-                    0.0
-                };
-                ClipInfo {
-                    width,
-                    height,
-                    frames,
-                    fps,
-                    duration,
-                    rotation: 0,
-                    codec,
-                }
-            },
-        ))
+        Ok(listing.map(|Listing { timeline, size: (width, height), codec }| {
+            let (frames, duration) = (timeline.starts.len(), timeline.seconds());
+            let fps = if duration > 0.0 { frames as f64 / duration } else { 0.0 };
+            ClipInfo { width, height, frames, fps, duration, rotation: 0, codec }
+        }))
     }
 
     fn list(&self, path: &Path, limits: &Limits) -> Result<Option<Listing>, MediaError> {
         /// More than a line of the listing takes.
         const LINE: u64 = 128;
         let most = limits.max_frames.saturating_add(16).saturating_mul(LINE);
-        let text = self.run(
-            path,
-            &["-c", "copy", "-f", "framecrc", "pipe:1"],
-            limits,
-            |output| {
-                let mut text = String::new();
-                let read = output
-                    .take(most.saturating_add(1))
-                    .read_to_string(&mut text);
-                read.map_err(|error| malformed(path, format!("ffmpeg's listing: {error}")))?;
-                Limits::check("the listing of the clip's frames", text.len() as u64, most)?;
-                Ok(text)
-            },
-        )?;
+        let text = self.run(path, &["-c", "copy", "-f", "framecrc", "pipe:1"], limits, |output| {
+            let mut text = String::new();
+            let read = output.take(most.saturating_add(1)).read_to_string(&mut text);
+            read.map_err(|error| malformed(path, format!("ffmpeg's listing: {error}")))?;
+            Limits::check("the listing of the clip's frames", text.len() as u64, most)?;
+            Ok(text)
+        })?;
         let Some(text) = text else { return Ok(None) };
-        let listing = parse_listing(&text)
-            .ok_or_else(|| malformed(path, "ffmpeg lists no video frame".to_owned()))?;
+        let listing = parse_listing(&text).ok_or_else(|| malformed(path, "ffmpeg lists no video frame".to_owned()))?;
         let pixels = (listing.size.0 as u64).saturating_mul(listing.size.1 as u64);
-        Limits::check(
-            "the number of pixels of a video frame",
-            pixels,
-            limits.max_pixels,
-        )?;
+        Limits::check("the number of pixels of a video frame", pixels, limits.max_pixels)?;
         let frames = listing.timeline.starts.len() as u64;
         Limits::check("the number of video frames", frames, limits.max_frames)?;
         Ok(Some(listing))
@@ -188,13 +141,7 @@ impl Ffmpeg {
         input.push(path);
         let pixels = limits.max_pixels.min(i32::MAX as u64).to_string();
         let before = ["-nostdin", "-v", "error", "-xerror", "-threads", "1"];
-        let guard = [
-            "-protocol_whitelist",
-            "file,pipe",
-            "-max_pixels",
-            &pixels,
-            "-i",
-        ];
+        let guard = ["-protocol_whitelist", "file,pipe", "-max_pixels", &pixels, "-i"];
         let spawned = Command::new(&self.program)
             .args(before)
             .args(guard)
@@ -208,10 +155,7 @@ impl Ffmpeg {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => {
-                return Err(MediaError::Io {
-                    path: self.program.clone(),
-                    source,
-                });
+                return Err(MediaError::Io { path: self.program.clone(), source });
             }
         };
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -220,10 +164,7 @@ impl Ffmpeg {
         let (result, complaint, in_time) = thread::scope(|scope| {
             let child = &child;
             let watch = scope.spawn(move || {
-                let in_time = !matches!(
-                    finished.recv_timeout(self.time_limit),
-                    Err(mpsc::RecvTimeoutError::Timeout)
-                );
+                let in_time = !matches!(finished.recv_timeout(self.time_limit), Err(mpsc::RecvTimeoutError::Timeout));
                 stop(child);
                 in_time
             });
@@ -240,10 +181,7 @@ impl Ffmpeg {
         });
         if !in_time {
             let seconds = self.time_limit.as_secs_f64();
-            return Err(malformed(
-                path,
-                format!("ffmpeg took longer than {seconds} s"),
-            ));
+            return Err(malformed(path, format!("ffmpeg took longer than {seconds} s")));
         }
         match (result, complaint.lines().next()) {
             (Err(error @ MediaError::Limit { .. }), _) => Err(error),
@@ -294,9 +232,7 @@ fn parse_listing(text: &str) -> Option<Listing> {
         }
         let fields: Vec<&str> = line.split(',').map(str::trim).collect();
         let flags = fields.iter().find_map(|field| field.strip_prefix("F=0x"));
-        let flags = flags
-            .and_then(|flags| u32::from_str_radix(flags, 16).ok())
-            .unwrap_or(1);
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).unwrap_or(1);
         if flags & DISCARD == 0 {
             let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
             packets.push((number(2)?, number(3)?));
@@ -304,31 +240,14 @@ fn parse_listing(text: &str) -> Option<Listing> {
     }
     packets.sort_unstable();
     let (numerator, denominator) = base?;
-    let numerator: i64 = numerator
-        .trim()
-        .parse()
-        .ok()
-        .filter(|ticks| (1..1 << 32).contains(ticks))?;
+    let numerator: i64 = numerator.trim().parse().ok().filter(|ticks| (1..1 << 32).contains(ticks))?;
     let timescale: u32 = denominator.trim().parse().ok().filter(|ticks| *ticks > 0)?;
     let &(last, duration) = packets.last()?;
-    let starts = packets
-        .iter()
-        .map(|(pts, _)| pts.saturating_mul(numerator))
-        .collect();
-    let end = last
-        .saturating_add(duration.max(0))
-        .saturating_mul(numerator);
+    let starts = packets.iter().map(|(pts, _)| pts.saturating_mul(numerator)).collect();
+    let end = last.saturating_add(duration.max(0)).saturating_mul(numerator);
     let (width, height) = size?;
     let size = (width.trim().parse().ok()?, height.trim().parse().ok()?);
-    Some(Listing {
-        timeline: Timeline {
-            starts,
-            end,
-            timescale,
-        },
-        size,
-        codec,
-    })
+    Some(Listing { timeline: Timeline { starts, end, timescale }, size, codec })
 }
 
 /// Reads a binary PPM picture of 8 bits; `None` at the end of the output.
@@ -351,11 +270,7 @@ fn read_ppm(output: &mut dyn Read, limits: &Limits) -> Result<Option<Frame>, Med
             return Err(wrong("has no PPM header"));
         }
     }
-    let number = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field: &String| field.parse::<usize>().ok())
-    };
+    let number = |index: usize| fields.get(index).and_then(|field: &String| field.parse::<usize>().ok());
     let (Some(width), Some(height)) = (number(1), number(2)) else {
         return Err(wrong("has no PPM header"));
     };
@@ -363,15 +278,9 @@ fn read_ppm(output: &mut dyn Read, limits: &Limits) -> Result<Option<Frame>, Med
         return Err(wrong("has no PPM header"));
     }
     let pixels = (width as u64).saturating_mul(height as u64);
-    Limits::check(
-        "the number of pixels of a video frame",
-        pixels,
-        limits.max_pixels,
-    )?;
+    Limits::check("the number of pixels of a video frame", pixels, limits.max_pixels)?;
     let mut rgb = vec![0; width * height * 3];
-    output
-        .read_exact(&mut rgb)
-        .map_err(|_| wrong("ends too early"))?;
+    output.read_exact(&mut rgb).map_err(|_| wrong("ends too early"))?;
     Ok(Some(Frame { width, height, rgb }))
 }
 

@@ -35,11 +35,7 @@ pub fn decode_folder(
         _ => f64::from(TICKS),
     };
     let time = |index: usize| (index as f64 * step).round() as i64;
-    let timeline = Timeline {
-        starts: (0..files.len()).map(time).collect(),
-        end: time(files.len()),
-        timescale: TICKS,
-    };
+    let timeline = Timeline { starts: (0..files.len()).map(time).collect(), end: time(files.len()), timescale: TICKS };
     let mut frames: Vec<Frame> = Vec::new();
     let mut last = None;
     for index in select.indices(&timeline, pick, limits)? {
@@ -47,8 +43,7 @@ pub fn decode_folder(
             (Some(last), Some(frame)) if last == index => frame.clone(),
             _ => {
                 let bytes = read_bounded(&files[index], limits)?;
-                let frame =
-                    decode_picture(&bytes, limits).map_err(|error| named(&files[index], error))?;
+                let frame = decode_picture(&bytes, limits).map_err(|error| named(&files[index], error))?;
                 scaler.run(frame, Orientation::default())?
             }
         };
@@ -60,19 +55,13 @@ pub fn decode_folder(
 
 /// The frames' files in natural order.
 pub(crate) fn frame_files(path: &Path, limits: &Limits) -> Result<Vec<PathBuf>, MediaError> {
-    let io = |source| MediaError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| MediaError::Io { path: path.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(io)? {
         let file = entry.map_err(io)?.path();
         let extension = file.extension().and_then(|extension| extension.to_str());
-        let frame = extension.is_some_and(|extension| {
-            ["jpg", "jpeg", "png"]
-                .iter()
-                .any(|known| extension.eq_ignore_ascii_case(known))
-        });
+        let frame = extension
+            .is_some_and(|extension| ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
         if frame {
             files.push(file);
             Limits::check(
@@ -83,12 +72,9 @@ pub(crate) fn frame_files(path: &Path, limits: &Limits) -> Result<Vec<PathBuf>, 
         }
     }
     if files.is_empty() {
-        return Err(MediaError::Missing {
-            what: format!("jpeg or png file in the folder {}", path.display()),
-        });
+        return Err(MediaError::Missing { what: format!("jpeg or png file in the folder {}", path.display()) });
     }
-    files
-        .sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()).then_with(|| a.cmp(b)));
+    files.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()).then_with(|| a.cmp(b)));
     Ok(files)
 }
 
@@ -100,10 +86,7 @@ fn natural(a: &str, b: &str) -> Ordering {
             (Some(x), Some(y)) if x.is_ascii_digit() && y.is_ascii_digit() => {
                 let (number_a, rest_a) = digits(a);
                 let (number_b, rest_b) = digits(b);
-                let by_value = number_a
-                    .len()
-                    .cmp(&number_b.len())
-                    .then(number_a.cmp(number_b));
+                let by_value = number_a.len().cmp(&number_b.len()).then(number_a.cmp(number_b));
                 if by_value != Ordering::Equal {
                     return by_value;
                 }
@@ -117,15 +100,9 @@ fn natural(a: &str, b: &str) -> Ordering {
 
 /// A leading number without its leading zeros, and what follows it.
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
-    let zeros = number
-        .iter()
-        .position(|byte| *byte != b'0')
-        .unwrap_or(number.len());
+    let zeros = number.iter().position(|byte| *byte != b'0').unwrap_or(number.len());
     (&number[zeros..], rest)
 }
 
@@ -136,11 +113,7 @@ pub(crate) fn probe_folder(path: &Path, limits: &Limits) -> Result<ClipInfo, Med
     let bytes = read_bounded(first, limits)?;
     let (decoder, format) = open_picture(&bytes, limits).map_err(|error| named(first, error))?;
     let (width, height) = decoder.dimensions();
-    let codec = if format == ImageFormat::Png {
-        "png"
-    } else {
-        "jpeg"
-    };
+    let codec = if format == ImageFormat::Png { "png" } else { "jpeg" };
     Ok(ClipInfo {
         width: width as usize,
         height: height as usize,
@@ -155,33 +128,21 @@ pub(crate) fn probe_folder(path: &Path, limits: &Limits) -> Result<ClipInfo, Med
 /// Decodes a jpeg or png picture to RGB; turned as its EXIF entry says, transparency dropped.
 pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, MediaError> {
     let (mut decoder, _) = open_picture(bytes, limits)?;
-    let orientation = decoder
-        .orientation()
-        .unwrap_or(metadata::Orientation::NoTransforms);
+    let orientation = decoder.orientation().unwrap_or(metadata::Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(picture_error)?;
     picture.apply_orientation(orientation);
     let picture = picture.into_rgb8();
     let (width, height) = picture.dimensions();
-    Ok(Frame {
-        width: width as usize,
-        height: height as usize,
-        rgb: picture.into_raw(),
-    })
+    Ok(Frame { width: width as usize, height: height as usize, rgb: picture.into_raw() })
 }
 
 /// Reads a picture's header and compares its size with the limit.
-fn open_picture<'a>(
-    bytes: &'a [u8],
-    limits: &Limits,
-) -> Result<(impl ImageDecoder + 'a, ImageFormat), MediaError> {
+fn open_picture<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(impl ImageDecoder + 'a, ImageFormat), MediaError> {
     let format = match bytes {
         [0x89, b'P', b'N', b'G', ..] => ImageFormat::Png,
         [0xff, 0xd8, ..] => ImageFormat::Jpeg,
         _ => {
-            return Err(MediaError::malformed(
-                "the picture",
-                "is neither jpeg nor png",
-            ));
+            return Err(MediaError::malformed("the picture", "is neither jpeg nor png"));
         }
     };
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
@@ -192,11 +153,7 @@ fn open_picture<'a>(
     let decoder = reader.into_decoder().map_err(picture_error)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
-    Limits::check(
-        "the number of pixels of a picture",
-        pixels,
-        limits.max_pixels,
-    )?;
+    Limits::check("the number of pixels of a picture", pixels, limits.max_pixels)?;
     Ok((decoder, format))
 }
 
@@ -242,9 +199,6 @@ mod tests {
     fn names_are_sorted_as_people_count() {
         let mut names = ["f10.png", "f2.png", "f1.png", "F3.png", "f002b.png", "f"];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(
-            names,
-            ["F3.png", "f", "f1.png", "f2.png", "f002b.png", "f10.png"]
-        );
+        assert_eq!(names, ["F3.png", "f", "f1.png", "f2.png", "f002b.png", "f10.png"]);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::mp4::Matrix;
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8x3,
 };
 use umt_media::{Limits, MediaError};
 
@@ -32,57 +33,36 @@ impl Scaler {
     pub fn new(size: Option<(usize, usize)>, limits: &Limits) -> Result<Self, MediaError> {
         if let Some((width, height)) = size {
             if width == 0 || height == 0 {
-                return Err(MediaError::malformed(
-                    "the frame size",
-                    format!("{width}x{height} holds no pixel"),
-                ));
+                return Err(MediaError::malformed("the frame size", format!("{width}x{height} holds no pixel")));
             }
             let pixels = (width as u64).saturating_mul(height as u64);
-            Limits::check(
-                "the number of pixels of a resized frame",
-                pixels,
-                limits.max_pixels,
-            )?;
+            Limits::check("the number of pixels of a resized frame", pixels, limits.max_pixels)?;
         }
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        Ok(Self {
-            resizer: Resizer::new(),
-            options,
-            size,
-        })
+        Ok(Self { resizer: Resizer::new(), options, size })
     }
 
     /// `frame` at the size wanted once it has been turned by `orientation`, and turned.
     pub fn run(&mut self, frame: Frame, orientation: Orientation) -> Result<Frame, MediaError> {
-        let size = self
-            .size
-            .unwrap_or(orientation.size((frame.width, frame.height)));
+        let size = self.size.unwrap_or(orientation.size((frame.width, frame.height)));
         // Turning and resizing may change places, and the smaller frame is the faster to turn.
         let (width, height) = orientation.size(size);
-        let resized = if (width, height) == (frame.width, frame.height) {
-            frame
-        } else {
-            self.resize(&frame, width, height)?
-        };
+        let resized =
+            if (width, height) == (frame.width, frame.height) { frame } else { self.resize(&frame, width, height)? };
         Ok(orientation.apply(resized))
     }
 
+    /// By the typed call: the one that decides at run time compiles the kernels of every pixel type.
     fn resize(&mut self, frame: &Frame, width: usize, height: usize) -> Result<Frame, MediaError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            MediaError::malformed("a frame that is to be resized", error.to_string())
-        };
+        let failed = |reason: &str| MediaError::malformed("a frame that is to be resized", reason);
         let (from_width, from_height) = (frame.width as u32, frame.height as u32);
-        let from = ImageRef::new(from_width, from_height, &frame.rgb, PixelType::U8x3)
-            .map_err(|error| failed(&error))?;
-        let mut to = Image::new(width as u32, height as u32, PixelType::U8x3);
-        self.resizer
-            .resize(&from, &mut to, Some(&self.options))
-            .map_err(|error| failed(&error))?;
-        Ok(Frame {
-            width,
-            height,
-            rgb: to.into_vec(),
-        })
+        let from = TypedImageRef::<U8x3>::from_buffer(from_width, from_height, &frame.rgb)
+            .map_err(|_| failed("its bytes do not fit its size"))?;
+        let mut rgb = vec![0; width * height * 3];
+        let mut to = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, &mut rgb)
+            .map_err(|_| failed("its size is wrong"))?;
+        self.resizer.resize_typed(&from, &mut to, Some(&self.options)).map_err(|error| failed(&error.to_string()))?;
+        Ok(Frame { width, height, rgb })
     }
 }
 
@@ -103,16 +83,8 @@ impl Orientation {
         let Matrix { a, b, c, d } = matrix;
         match (a, b, c, d) {
             (0, 0, 0, 0) => Ok(Self::default()),
-            (a, 0, 0, d) if a != 0 && d != 0 => Ok(Self {
-                transpose: false,
-                flip_x: a < 0,
-                flip_y: d < 0,
-            }),
-            (0, b, c, 0) if b != 0 && c != 0 => Ok(Self {
-                transpose: true,
-                flip_x: c < 0,
-                flip_y: b < 0,
-            }),
+            (a, 0, 0, d) if a != 0 && d != 0 => Ok(Self { transpose: false, flip_x: a < 0, flip_y: d < 0 }),
+            (0, b, c, 0) if b != 0 && c != 0 => Ok(Self { transpose: true, flip_x: c < 0, flip_y: b < 0 }),
             _ => Err(MediaError::unsupported(
                 "a track turned by other than right angles",
                 "re-encode the clip: ffmpeg -i IN OUT.mp4",
@@ -132,11 +104,7 @@ impl Orientation {
 
     /// Width and height after turning; also the size before, given the one after.
     pub fn size(self, (width, height): (usize, usize)) -> (usize, usize) {
-        if self.transpose {
-            (height, width)
-        } else {
-            (width, height)
-        }
+        if self.transpose { (height, width) } else { (width, height) }
     }
 
     /// The frame as it is to be seen.
@@ -168,11 +136,7 @@ mod tests {
         // 4 5 6
         let rgb = (1..7u8).flat_map(|value| [value; 3]).collect();
         let orientation = Orientation::of_matrix(Matrix { a, b, c, d }).unwrap();
-        let frame = orientation.apply(Frame {
-            width: 3,
-            height: 2,
-            rgb,
-        });
+        let frame = orientation.apply(Frame { width: 3, height: 2, rgb });
         let values = frame.rgb.chunks(3).map(|pixel| pixel[0]).collect();
         (frame.width, frame.height, values, orientation.degrees())
     }
@@ -182,37 +146,18 @@ mod tests {
         const ONE: i32 = 0x1_0000;
         assert_eq!(turned(ONE, 0, 0, ONE), (3, 2, vec![1, 2, 3, 4, 5, 6], 0));
         assert_eq!(turned(0, ONE, -ONE, 0), (2, 3, vec![4, 1, 5, 2, 6, 3], 90));
-        assert_eq!(
-            turned(-ONE, 0, 0, -ONE),
-            (3, 2, vec![6, 5, 4, 3, 2, 1], 180)
-        );
+        assert_eq!(turned(-ONE, 0, 0, -ONE), (3, 2, vec![6, 5, 4, 3, 2, 1], 180));
         assert_eq!(turned(0, -ONE, ONE, 0), (2, 3, vec![3, 6, 2, 5, 1, 4], 270));
         assert_eq!(turned(-ONE, 0, 0, ONE), (3, 2, vec![3, 2, 1, 6, 5, 4], 0));
-        let skewed = Matrix {
-            a: ONE,
-            b: 1,
-            c: 0,
-            d: ONE,
-        };
-        assert!(matches!(
-            Orientation::of_matrix(skewed),
-            Err(MediaError::Unsupported { .. })
-        ));
+        let skewed = Matrix { a: ONE, b: 1, c: 0, d: ONE };
+        assert!(matches!(Orientation::of_matrix(skewed), Err(MediaError::Unsupported { .. })));
     }
 
     #[test]
     fn a_turned_frame_has_the_size_asked_for() {
-        let frame = Frame {
-            width: 8,
-            height: 4,
-            rgb: vec![7; 96],
-        };
+        let frame = Frame { width: 8, height: 4, rgb: vec![7; 96] };
         let mut scaler = Scaler::new(Some((6, 5)), &Limits::default()).unwrap();
-        let quarter = Orientation {
-            transpose: true,
-            flip_x: true,
-            flip_y: false,
-        };
+        let quarter = Orientation { transpose: true, flip_x: true, flip_y: false };
         let frame = scaler.run(frame, quarter).unwrap();
         assert_eq!((frame.width, frame.height, frame.rgb), (6, 5, vec![7; 90]));
         assert!(Scaler::new(Some((0, 5)), &Limits::default()).is_err());

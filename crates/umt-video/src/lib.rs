@@ -74,9 +74,9 @@ pub fn probe_path(path: &Path, limits: &Limits) -> Result<ClipInfo, MediaError> 
     }
     let bytes = read_bounded(path, limits)?;
     match probe(&bytes, limits) {
-        Err(error @ MediaError::Unsupported { .. }) => Ffmpeg::default()
-            .probe(path, limits)?
-            .ok_or_else(|| named(path, error)),
+        Err(error @ MediaError::Unsupported { .. }) => {
+            Ffmpeg::default().probe(path, limits)?.ok_or_else(|| named(path, error))
+        }
         result => result.map_err(|error| named(path, error)),
     }
 }
@@ -85,22 +85,10 @@ pub fn probe_path(path: &Path, limits: &Limits) -> Result<ClipInfo, MediaError> 
 pub(crate) fn named(path: &Path, error: MediaError) -> MediaError {
     let name = |what: String| format!("{}: {what}", path.display());
     match error {
-        MediaError::Malformed { what, reason } => MediaError::Malformed {
-            what: name(what),
-            reason,
-        },
-        MediaError::Unsupported { what, reason } => MediaError::Unsupported {
-            what: name(what),
-            reason,
-        },
-        MediaError::Limit { what, value, limit } => MediaError::Limit {
-            what: name(what),
-            value,
-            limit,
-        },
-        MediaError::Missing { what } => MediaError::Missing {
-            what: format!("{what} ({})", path.display()),
-        },
+        MediaError::Malformed { what, reason } => MediaError::Malformed { what: name(what), reason },
+        MediaError::Unsupported { what, reason } => MediaError::Unsupported { what: name(what), reason },
+        MediaError::Limit { what, value, limit } => MediaError::Limit { what: name(what), value, limit },
+        MediaError::Missing { what } => MediaError::Missing { what: format!("{what} ({})", path.display()) },
         error @ MediaError::Io { .. } => error,
     }
 }

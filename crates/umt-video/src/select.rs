@@ -55,9 +55,7 @@ impl Timeline {
     /// The frame on screen at `seconds`; the first before, the last after the clip.
     fn at(&self, seconds: f64) -> usize {
         let ticks = seconds * f64::from(self.timescale);
-        self.starts
-            .partition_point(|&start| start as f64 <= ticks)
-            .saturating_sub(1)
+        self.starts.partition_point(|&start| start as f64 <= ticks).saturating_sub(1)
     }
 }
 
@@ -72,18 +70,9 @@ impl Select {
     /// Indices into the clip's frames in the order they are shown, `count` of them, ascending.
     ///
     /// Errors: a count of 0 or over `limits.max_frames`, a rate that is not positive.
-    pub fn indices(
-        &self,
-        timeline: &Timeline,
-        pick: Pick,
-        limits: &Limits,
-    ) -> Result<Vec<usize>, MediaError> {
+    pub fn indices(&self, timeline: &Timeline, pick: Pick, limits: &Limits) -> Result<Vec<usize>, MediaError> {
         let count = self.count();
-        Limits::check(
-            "the number of selected frames",
-            count as u64,
-            limits.max_frames,
-        )?;
+        Limits::check("the number of selected frames", count as u64, limits.max_frames)?;
         let wrong = |reason: &str| MediaError::malformed("the frame selection", reason);
         if count == 0 {
             return Err(wrong("`count` must be at least 1"));
@@ -99,9 +88,7 @@ impl Select {
                 }
                 let slack = (timeline.seconds() - count as f64 / fps).max(0.0);
                 let start = slack * random.as_mut().map_or(0.5, |random| random.uniform_f64());
-                Ok((0..count)
-                    .map(|k| timeline.at(start + (k as f64 + 0.5) / fps))
-                    .collect())
+                Ok((0..count).map(|k| timeline.at(start + (k as f64 + 0.5) / fps)).collect())
             }
             Self::Count { .. } => {
                 let frames = timeline.starts.len();
@@ -125,11 +112,7 @@ mod tests {
 
     /// 15 frames, 10 a second.
     fn clip() -> Timeline {
-        Timeline {
-            starts: (0..15).map(|i| i * 1024).collect(),
-            end: 15 * 1024,
-            timescale: 10240,
-        }
+        Timeline { starts: (0..15).map(|i| i * 1024).collect(), end: 15 * 1024, timescale: 10240 }
     }
 
     fn pick(select: Select, pick: Pick) -> Vec<usize> {
@@ -142,20 +125,14 @@ mod tests {
         assert_eq!(pick(Select::Count { count: 1 }, Pick::Middle), [7]);
         let all: Vec<usize> = (0..15).collect();
         assert_eq!(pick(Select::Count { count: 15 }, Pick::Middle), all);
-        assert_eq!(
-            pick(Select::Count { count: 30 }, Pick::Middle)[..4],
-            [0, 0, 1, 1]
-        );
+        assert_eq!(pick(Select::Count { count: 30 }, Pick::Middle)[..4], [0, 0, 1, 1]);
     }
 
     #[test]
     fn by_count_at_random_stays_in_its_segment_and_reaches_all_of_it() {
         let mut seen = [[false; 5]; 3];
         for bits in 0..200 {
-            for (k, index) in pick(Select::Count { count: 3 }, Pick::Random(bits))
-                .into_iter()
-                .enumerate()
-            {
+            for (k, index) in pick(Select::Count { count: 3 }, Pick::Random(bits)).into_iter().enumerate() {
                 assert_eq!(index / 5, k);
                 seen[k][index % 5] = true;
             }
@@ -167,32 +144,11 @@ mod tests {
 
     #[test]
     fn by_rate_reads_a_window_and_repeats_the_last_frame_of_a_short_clip() {
-        assert_eq!(
-            pick(Select::Rate { fps: 2.0, count: 3 }, Pick::Middle),
-            [2, 7, 12]
-        );
-        assert_eq!(
-            pick(
-                Select::Rate {
-                    fps: 10.0,
-                    count: 3
-                },
-                Pick::Middle
-            ),
-            [6, 7, 8]
-        );
-        assert_eq!(
-            pick(Select::Rate { fps: 2.0, count: 5 }, Pick::Middle),
-            [2, 7, 12, 14, 14]
-        );
+        assert_eq!(pick(Select::Rate { fps: 2.0, count: 3 }, Pick::Middle), [2, 7, 12]);
+        assert_eq!(pick(Select::Rate { fps: 10.0, count: 3 }, Pick::Middle), [6, 7, 8]);
+        assert_eq!(pick(Select::Rate { fps: 2.0, count: 5 }, Pick::Middle), [2, 7, 12, 14, 14]);
         for bits in 0..100 {
-            let frames = pick(
-                Select::Rate {
-                    fps: 10.0,
-                    count: 3,
-                },
-                Pick::Random(bits),
-            );
+            let frames = pick(Select::Rate { fps: 10.0, count: 3 }, Pick::Random(bits));
             assert!(frames[2] <= 14 && frames[2] - frames[0] == 2, "{frames:?}");
         }
     }
@@ -203,16 +159,9 @@ mod tests {
             Select::Count { count: 0 },
             Select::Count { count: usize::MAX },
             Select::Rate { fps: 0.0, count: 1 },
-            Select::Rate {
-                fps: f64::NAN,
-                count: 1,
-            },
+            Select::Rate { fps: f64::NAN, count: 1 },
         ] {
-            assert!(
-                select
-                    .indices(&clip(), Pick::Middle, &Limits::default())
-                    .is_err()
-            );
+            assert!(select.indices(&clip(), Pick::Middle, &Limits::default()).is_err());
         }
     }
 }

@@ -8,10 +8,7 @@ fn stand_in(folder: &Path, script: &str) -> Ffmpeg {
     let program = folder.join("stand-in");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    Ffmpeg {
-        program,
-        time_limit: Duration::from_secs(20),
-    }
+    Ffmpeg { program, time_limit: Duration::from_secs(20) }
 }
 
 const LISTING: &str = "#software: Lavf\n#tb 0: 1/10\n#media_type 0: video\n#codec_id 0: mpeg4\n\
@@ -20,26 +17,13 @@ const LISTING: &str = "#software: Lavf\n#tb 0: 1/10\n#media_type 0: video\n#code
 
 fn decode(ffmpeg: &Ffmpeg) -> Result<Option<Vec<Frame>>, MediaError> {
     let select = Select::Count { count: 3 };
-    ffmpeg.decode(
-        Path::new("clip.avi"),
-        &select,
-        Pick::Middle,
-        None,
-        &Limits::default(),
-    )
+    ffmpeg.decode(Path::new("clip.avi"), &select, Pick::Middle, None, &Limits::default())
 }
 
 #[test]
 fn a_listing_is_sorted_by_time_and_hidden_packets_are_left_out() {
     let listing = parse_listing(LISTING).unwrap();
-    assert_eq!(
-        listing.timeline,
-        Timeline {
-            starts: vec![0, 1, 2],
-            end: 3,
-            timescale: 10
-        }
-    );
+    assert_eq!(listing.timeline, Timeline { starts: vec![0, 1, 2], end: 3, timescale: 10 });
     assert_eq!((listing.size, listing.codec.as_str()), ((2, 1), "mpeg4"));
     assert!(parse_listing("").is_none());
     assert!(parse_listing("#tb 0: 1/0\n#dimensions 0: 2x1\n0, 0, 0, 1, 9, 0xaa\n").is_none());
@@ -48,14 +32,9 @@ fn a_listing_is_sorted_by_time_and_hidden_packets_are_left_out() {
 
 #[test]
 fn without_the_command_nothing_is_given() {
-    let ffmpeg = Ffmpeg {
-        program: "/no/such/ffmpeg".into(),
-        ..Ffmpeg::default()
-    };
+    let ffmpeg = Ffmpeg { program: "/no/such/ffmpeg".into(), ..Ffmpeg::default() };
     assert!(decode(&ffmpeg).unwrap().is_none());
-    let info = ffmpeg
-        .probe(Path::new("clip.avi"), &Limits::default())
-        .unwrap();
+    let info = ffmpeg.probe(Path::new("clip.avi"), &Limits::default()).unwrap();
     assert!(info.is_none());
 }
 
@@ -69,10 +48,7 @@ fn frames_are_read_in_order() {
     );
     let frames = decode(&stand_in(folder.path(), &script)).unwrap().unwrap();
     let first: Vec<u8> = frames.iter().map(|frame| frame.rgb[0]).collect();
-    assert_eq!(
-        (first, frames[0].width, frames[0].height),
-        (b"123".to_vec(), 2, 1)
-    );
+    assert_eq!((first, frames[0].width, frames[0].height), (b"123".to_vec(), 2, 1));
 }
 
 #[cfg(unix)]
@@ -88,14 +64,10 @@ fn complaints_too_few_frames_and_bad_headers_are_errors() {
         ("printf 'something else entirely'", "PPM header"),
     ] {
         let script = format!("case \"$*\" in *framecrc*) printf '{listing}';; *) {tail};; esac");
-        let error = decode(&stand_in(folder.path(), &script))
-            .unwrap_err()
-            .to_string();
+        let error = decode(&stand_in(folder.path(), &script)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let error = decode(&stand_in(folder.path(), "exit 1"))
-        .unwrap_err()
-        .to_string();
+    let error = decode(&stand_in(folder.path(), "exit 1")).unwrap_err().to_string();
     assert!(error.contains("lists no video frame"), "{error}");
 }
 
@@ -109,10 +81,7 @@ fn a_command_that_hangs_or_never_stops_talking_is_ended() {
     let error = decode(&hangs).unwrap_err().to_string();
     assert!(error.contains("longer than 0.3 s"), "{error}");
     let talks = stand_in(folder.path(), "exec yes '0, 0, 0, 1, 9, 0xaa'");
-    let limits = Limits {
-        max_frames: 1000,
-        ..Limits::default()
-    };
+    let limits = Limits { max_frames: 1000, ..Limits::default() };
     let error = talks.probe(Path::new("clip.avi"), &limits).unwrap_err();
     assert!(matches!(error, MediaError::Limit { .. }), "{error}");
     assert!(start.elapsed() < Duration::from_secs(15));

@@ -84,12 +84,7 @@ impl Sps {
         let frame_mbs_only = bits.bit()?;
         let height = map_units * if frame_mbs_only { 16 } else { 32 };
         let pixels = width.saturating_mul(height);
-        Limits::check(
-            "the number of pixels of a video frame",
-            pixels,
-            limits.max_pixels,
-        )
-        .map_err(Refusal::Limit)?;
+        Limits::check("the number of pixels of a video frame", pixels, limits.max_pixels).map_err(Refusal::Limit)?;
         if !frame_mbs_only && bits.bit()? {
             return Err(Refusal::Unsupported("interlaced pictures (MBAFF)"));
         }
@@ -101,16 +96,10 @@ impl Sps {
                 *cut = u64::from(bits.ue()?) * if side < 2 { unit[0] } else { unit[2] };
             }
             if crop[0] + crop[1] >= width || crop[2] + crop[3] >= height {
-                return Err(Refusal::Corrupt(
-                    "the cropping leaves nothing of the picture".to_owned(),
-                ));
+                return Err(Refusal::Corrupt("the cropping leaves nothing of the picture".to_owned()));
             }
         }
-        let (matrix, full_range) = if bits.bit()? {
-            colour_of_vui(&mut bits)?
-        } else {
-            (None, None)
-        };
+        let (matrix, full_range) = if bits.bit()? { colour_of_vui(&mut bits)? } else { (None, None) };
         Ok(Self {
             id,
             log2_max_frame_num,
@@ -128,10 +117,7 @@ impl Sps {
     /// The colours, where the stream is silent those of the container.
     pub fn colour(&self, container: Option<(u8, bool)>) -> Result<Colour, Refusal> {
         let matrix = self.matrix.or(container.map(|(matrix, _)| matrix));
-        let full = self
-            .full_range
-            .or(container.map(|(_, full)| full))
-            .unwrap_or(false);
+        let full = self.full_range.or(container.map(|(_, full)| full)).unwrap_or(false);
         Colour::new(matrix, full).ok_or(Refusal::Unsupported("its colour matrix"))
     }
 }
@@ -159,9 +145,7 @@ fn colour_of_vui(bits: &mut Bits) -> Result<(Option<u8>, Option<bool>), Refusal>
 
 fn checked(value: u32, most: u32, name: &str) -> Result<u32, Refusal> {
     if value > most {
-        return Err(Refusal::Corrupt(format!(
-            "{name} is {value}, at most {most} is allowed"
-        )));
+        return Err(Refusal::Corrupt(format!("{name} is {value}, at most {most} is allowed")));
     }
     Ok(value)
 }
@@ -218,17 +202,10 @@ impl Pps {
             }
             if bits.se()? != cb_offset {
                 // The decoder would use the first offset for both planes.
-                return Err(Refusal::Unsupported(
-                    "different quantiser offsets for Cb and Cr",
-                ));
+                return Err(Refusal::Unsupported("different quantiser offsets for Cb and Cr"));
             }
         }
-        Ok(Self {
-            id,
-            sps,
-            bottom_field_pic_order,
-            redundant_pic_cnt,
-        })
+        Ok(Self { id, sps, bottom_field_pic_order, redundant_pic_cnt })
     }
 }
 
@@ -252,14 +229,8 @@ impl ParameterSets {
         let slice_type = checked(bits.ue()?, 9, "slice_type")? % 5;
         let missing = |set: &str, id: u32| Refusal::Corrupt(format!("{set} {id} is missing"));
         let id = bits.ue()?;
-        let pps = self
-            .pps
-            .get(&id)
-            .ok_or_else(|| missing("picture parameter set", id))?;
-        let sps = self
-            .sps
-            .get(&pps.sps)
-            .ok_or_else(|| missing("sequence parameter set", pps.sps))?;
+        let pps = self.pps.get(&id).ok_or_else(|| missing("picture parameter set", id))?;
+        let sps = self.sps.get(&pps.sps).ok_or_else(|| missing("sequence parameter set", pps.sps))?;
         bits.bits(sps.log2_max_frame_num)?;
         if !sps.frame_mbs_only && bits.bit()? {
             return Err(Refusal::Unsupported("interlaced pictures (fields)"));
@@ -285,9 +256,7 @@ impl ParameterSets {
         if b {
             if sps.poc_type == 1 {
                 // The decoder only approximates this order, on which B slices depend.
-                return Err(Refusal::Unsupported(
-                    "B slices with picture order count type 1",
-                ));
+                return Err(Refusal::Unsupported("B slices with picture order count type 1"));
             }
             bits.bit()?;
         }

@@ -33,11 +33,7 @@ pub(crate) struct H264 {
 impl H264 {
     /// Reads the `avcC` box: the length of NAL unit lengths and the parameter sets
     /// (ISO/IEC 14496-15, 5.3.3.1).
-    pub fn new(
-        config: &[u8],
-        container: Option<(u8, bool)>,
-        limits: &Limits,
-    ) -> Result<Self, MediaError> {
+    pub fn new(config: &[u8], container: Option<(u8, bool)>, limits: &Limits) -> Result<Self, MediaError> {
         let short = || corrupt("box `avcC` ends too early");
         let mut this = Self {
             decoder: Decoder::new(),
@@ -99,10 +95,7 @@ impl H264 {
     }
 
     fn units<'a>(&self, sample: &'a [u8]) -> Units<'a> {
-        Units {
-            rest: sample,
-            length_size: self.length_size,
-        }
+        Units { rest: sample, length_size: self.length_size }
     }
 
     /// Size and colours of the picture whose slices use `sps`; an error if they changed.
@@ -134,10 +127,7 @@ impl VideoDecoder for H264 {
                 reference |= matches!(header & 31, SPS | PPS);
             }
         }
-        Ok(Coded {
-            random_access: slices && random_access,
-            disposable: slices && !reference,
-        })
+        Ok(Coded { random_access: slices && random_access, disposable: slices && !reference })
     }
 
     fn decode(&mut self, sample: &[u8]) -> Result<Picture, MediaError> {
@@ -173,16 +163,8 @@ impl VideoDecoder for H264 {
         let [left, _, top, _] = sps.crop;
         let (width, height) = sps.size();
         // The decoder has cut off the right and the bottom.
-        Picture::new(
-            frame.y,
-            [frame.u, frame.v],
-            frame.width,
-            [left, top],
-            width,
-            height,
-            *colour,
-        )
-        .ok_or_else(|| corrupt("the decoder gave a picture of another size"))
+        Picture::new(frame.y, [frame.u, frame.v], frame.width, [left, top], width, height, *colour)
+            .ok_or_else(|| corrupt("the decoder gave a picture of another size"))
     }
 }
 
@@ -203,14 +185,9 @@ impl<'a> Iterator for Units<'a> {
         let Some((length, tail)) = rest.split_at_checked(self.length_size) else {
             return Some(Err(corrupt("ends within a NAL unit's length")));
         };
-        let length = length
-            .iter()
-            .fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+        let length = length.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
         let Some((nal, next)) = tail.split_at_checked(length) else {
-            let reason = format!(
-                "a NAL unit of {length} bytes, of which {} are there",
-                tail.len()
-            );
+            let reason = format!("a NAL unit of {length} bytes, of which {} are there", tail.len());
             return Some(Err(corrupt(reason)));
         };
         self.rest = next;

@@ -37,23 +37,13 @@ pub(super) struct Atoms<'a> {
 impl<'a> Atoms<'a> {
     /// The boxes of a whole file.
     pub fn of_file(bytes: &'a [u8]) -> Self {
-        Self {
-            body: bytes,
-            base: 0,
-            at: 0,
-            strict: true,
-        }
+        Self { body: bytes, base: 0, at: 0, strict: true }
     }
 
     /// The boxes in a container, after `skip` bytes of its own fields.
     pub fn inside(parent: &Atom<'a>, skip: usize) -> Self {
         let body = parent.body.get(skip..).unwrap_or(&[]);
-        Self {
-            body,
-            base: parent.at + skip,
-            at: 0,
-            strict: false,
-        }
+        Self { body, base: parent.at + skip, at: 0, strict: false }
     }
 
     fn read(&mut self) -> Result<Option<Atom<'a>>, MediaError> {
@@ -71,32 +61,21 @@ impl<'a> Atoms<'a> {
             size => size,
         };
         let header = fields.position();
-        let atom = |body| Atom {
-            kind,
-            body,
-            at: header_at + header,
-            header_at,
-        };
+        let atom = |body| Atom { kind, body, at: header_at + header, header_at };
         if size < header as u64 {
             return Err(MediaError::malformed(
                 atom(&[]).name(),
                 format!("declares {size} bytes, less than its own header"),
             ));
         }
-        match usize::try_from(size)
-            .ok()
-            .and_then(|size| rest.get(header..size))
-        {
+        match usize::try_from(size).ok().and_then(|size| rest.get(header..size)) {
             Some(body) => {
                 self.at += header + body.len();
                 Ok(Some(atom(body)))
             }
             None => Err(MediaError::malformed(
                 atom(&[]).name(),
-                format!(
-                    "declares {size} bytes, but only {} follow: it is cut short",
-                    rest.len()
-                ),
+                format!("declares {size} bytes, but only {} follow: it is cut short", rest.len()),
             )),
         }
     }
@@ -124,11 +103,7 @@ pub(super) struct Fields<'a, F> {
 impl<'a, F: Fn() -> String> Fields<'a, F> {
     /// Reads `data`; `name` says what it is, should it end too early.
     pub fn new(data: &'a [u8], name: F) -> Self {
-        Self {
-            data,
-            position: 0,
-            name,
-        }
+        Self { data, position: 0, name }
     }
 
     /// Bytes read so far.
@@ -143,11 +118,7 @@ impl<'a, F: Fn() -> String> Fields<'a, F> {
 
     /// The next `len` bytes.
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], MediaError> {
-        let Some(taken) = self
-            .data
-            .get(self.position..)
-            .and_then(|rest| rest.get(..len))
-        else {
+        let Some(taken) = self.data.get(self.position..).and_then(|rest| rest.get(..len)) else {
             let reason = format!("needs {len} more bytes, has {}", self.left());
             return Err(MediaError::malformed((self.name)(), reason));
         };
@@ -180,11 +151,7 @@ impl<'a, F: Fn() -> String> Fields<'a, F> {
 
     /// A field of 8 bytes in version 1 of a box, of 4 in version 0.
     pub fn sized(&mut self, version: u8) -> Result<u64, MediaError> {
-        if version == 1 {
-            self.u64()
-        } else {
-            Ok(u64::from(self.u32()?))
-        }
+        if version == 1 { self.u64() } else { Ok(u64::from(self.u32()?)) }
     }
 
     /// Version and flags of a full box.
@@ -197,14 +164,8 @@ impl<'a, F: Fn() -> String> Fields<'a, F> {
     /// never takes more memory than its file has bytes.
     pub fn count(&mut self, size: usize) -> Result<usize, MediaError> {
         let count = self.u32()? as usize;
-        if count
-            .checked_mul(size)
-            .is_none_or(|bytes| bytes > self.left())
-        {
-            let reason = format!(
-                "declares {count} entries, but has {} bytes for them",
-                self.left()
-            );
+        if count.checked_mul(size).is_none_or(|bytes| bytes > self.left()) {
+            let reason = format!("declares {count} entries, but has {} bytes for them", self.left());
             return Err(MediaError::malformed((self.name)(), reason));
         }
         Ok(count)

@@ -12,18 +12,9 @@ struct Defaults {
 }
 
 /// Adds the samples of all fragments to `track`.
-pub(super) fn append(
-    track: &mut Track,
-    moov: &Atom,
-    moofs: &[Atom],
-    limits: &Limits,
-) -> Result<(), MediaError> {
+pub(super) fn append(track: &mut Track, moov: &Atom, moofs: &[Atom], limits: &Limits) -> Result<(), MediaError> {
     let movie = movie_defaults(moov, track.id)?;
-    let mut dts = track
-        .samples
-        .iter()
-        .map(|sample| i64::from(sample.duration))
-        .sum::<i64>();
+    let mut dts = track.samples.iter().map(|sample| i64::from(sample.duration)).sum::<i64>();
     for moof in moofs {
         let mut data_end = moof.header_at as u64;
         for traf in Atoms::inside(moof, 0) {
@@ -51,15 +42,7 @@ pub(super) fn append(
                 let trun = trun?;
                 if &trun.kind == b"trun" {
                     let samples = &mut track.samples;
-                    run(
-                        &trun,
-                        &defaults,
-                        base,
-                        &mut position,
-                        &mut dts,
-                        ours.then_some(samples),
-                        limits,
-                    )?;
+                    run(&trun, &defaults, base, &mut position, &mut dts, ours.then_some(samples), limits)?;
                 }
             }
             data_end = position;
@@ -83,11 +66,7 @@ fn movie_defaults(moov: &Atom, track: u32) -> Result<Defaults, MediaError> {
         let id = fields.u32()?;
         fields.u32()?;
         if id == track {
-            return Ok(Defaults {
-                duration: fields.u32()?,
-                size: fields.u32()?,
-                flags: fields.u32()?,
-            });
+            return Ok(Defaults { duration: fields.u32()?, size: fields.u32()?, flags: fields.u32()? });
         }
     }
     Ok(Defaults::default())
@@ -104,11 +83,7 @@ fn fragment_header(tfhd: &Atom, movie: &Defaults) -> Result<(Header, Defaults), 
     let mut fields = Fields::new(tfhd.body, || tfhd.name());
     let (_, flags) = fields.version_flags()?;
     let track = fields.u32()?;
-    let base = if flags & 0x01 != 0 {
-        Some(fields.u64()?)
-    } else {
-        None
-    };
+    let base = if flags & 0x01 != 0 { Some(fields.u64()?) } else { None };
     if flags & 0x02 != 0 {
         fields.u32()?;
     }
@@ -122,14 +97,7 @@ fn fragment_header(tfhd: &Atom, movie: &Defaults) -> Result<(Header, Defaults), 
     if flags & 0x20 != 0 {
         defaults.flags = fields.u32()?;
     }
-    Ok((
-        Header {
-            track,
-            base,
-            base_is_moof: flags & 0x2_0000 != 0,
-        },
-        defaults,
-    ))
+    Ok((Header { track, base, base_is_moof: flags & 0x2_0000 != 0 }, defaults))
 }
 
 /// `trun`: a run of samples. `samples` is `None` for the runs of other tracks, whose lengths still
@@ -151,60 +119,24 @@ fn run(
         *position = base.saturating_add_signed(i64::from(fields.i32()?));
     }
     let mut first_flags = if has(0x04) { Some(fields.u32()?) } else { None };
-    let entry = [0x100, 0x200, 0x400, 0x800]
-        .iter()
-        .filter(|bit| has(**bit))
-        .count()
-        * 4;
-    if count
-        .checked_mul(entry)
-        .is_none_or(|bytes| bytes > fields.left())
-    {
-        let reason = format!(
-            "declares {count} entries, but has {} bytes for them",
-            fields.left()
-        );
+    let entry = [0x100, 0x200, 0x400, 0x800].iter().filter(|bit| has(**bit)).count() * 4;
+    if count.checked_mul(entry).is_none_or(|bytes| bytes > fields.left()) {
+        let reason = format!("declares {count} entries, but has {} bytes for them", fields.left());
         return Err(MediaError::malformed(trun.name(), reason));
     }
     let before = samples.as_ref().map_or(0, |samples| samples.len());
-    Limits::check(
-        "the number of video frames",
-        (before + count) as u64,
-        limits.max_frames,
-    )?;
+    Limits::check("the number of video frames", (before + count) as u64, limits.max_frames)?;
     for _ in 0..count {
-        let duration = if has(0x100) {
-            fields.u32()?
-        } else {
-            defaults.duration
-        };
-        let size = if has(0x200) {
-            fields.u32()?
-        } else {
-            defaults.size
-        };
-        let own_flags = if has(0x400) {
-            Some(fields.u32()?)
-        } else {
-            None
-        };
+        let duration = if has(0x100) { fields.u32()? } else { defaults.duration };
+        let size = if has(0x200) { fields.u32()? } else { defaults.size };
+        let own_flags = if has(0x400) { Some(fields.u32()?) } else { None };
         let flags = own_flags.or(first_flags.take()).unwrap_or(defaults.flags);
         first_flags = None;
-        let shift = if has(0x800) {
-            i64::from(fields.i32()?)
-        } else {
-            0
-        };
+        let shift = if has(0x800) { i64::from(fields.i32()?) } else { 0 };
         if let Some(samples) = samples.as_mut() {
             // Bit 16: the sample is *not* a sync sample.
             let sync = flags & 0x1_0000 == 0;
-            samples.push(Sample {
-                offset: *position,
-                size,
-                pts: *dts + shift,
-                duration,
-                sync,
-            });
+            samples.push(Sample { offset: *position, size, pts: *dts + shift, duration, sync });
             *dts += i64::from(duration);
         }
         *position = position.saturating_add(u64::from(size));

@@ -59,11 +59,7 @@ pub(crate) struct Track<'a> {
 /// Whether the bytes begin like an mp4 or mov file.
 pub(crate) fn is_mp4(bytes: &[u8]) -> bool {
     bytes.get(4..8).is_some_and(|kind| {
-        [
-            b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot",
-        ]
-        .iter()
-        .any(|known| kind == *known)
+        [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"].iter().any(|known| kind == *known)
     })
 }
 
@@ -82,10 +78,7 @@ pub(crate) fn video_track<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Track<
         }
     }
     let moov = moov.ok_or_else(|| {
-        MediaError::malformed(
-            "the mp4 file",
-            "has no `moov` box: it is cut short or still being written",
-        )
+        MediaError::malformed("the mp4 file", "has no `moov` box: it is cut short or still being written")
     })?;
     let movie_timescale = match child(&moov, b"mvhd")? {
         Some(mvhd) => header_timescale(&mvhd)?,
@@ -103,9 +96,7 @@ pub(crate) fn video_track<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Track<
             return Ok(track);
         }
     }
-    Err(MediaError::Missing {
-        what: "video track in the mp4 file".to_owned(),
-    })
+    Err(MediaError::Missing { what: "video track in the mp4 file".to_owned() })
 }
 
 /// Every sample lies in the file, so a file whose end is missing is refused as a whole, even if
@@ -116,21 +107,14 @@ fn check_samples(samples: &[Sample], file: u64) -> Result<(), MediaError> {
         if sample.size == 0 || end.is_none_or(|end| end > file) {
             let Sample { offset, size, .. } = sample;
             let reason = format!("{size} bytes at byte {offset} are not in a file of {file} bytes");
-            return Err(MediaError::malformed(
-                format!("sample {index} of the video track"),
-                reason,
-            ));
+            return Err(MediaError::malformed(format!("sample {index} of the video track"), reason));
         }
     }
     Ok(())
 }
 
 /// Parses one track; `None` if it holds no video.
-fn track<'a>(
-    trak: &Atom<'a>,
-    movie_timescale: u32,
-    limits: &Limits,
-) -> Result<Option<Track<'a>>, MediaError> {
+fn track<'a>(trak: &Atom<'a>, movie_timescale: u32, limits: &Limits) -> Result<Option<Track<'a>>, MediaError> {
     let mdia = required(trak, b"mdia")?;
     let hdlr = required(&mdia, b"hdlr")?;
     if hdlr.body.get(8..12) != Some(b"vide") {
@@ -147,9 +131,7 @@ fn track<'a>(
     };
     let stbl = required(&required(&mdia, b"minf")?, b"stbl")?;
     let stsd = required(&stbl, b"stsd")?;
-    let entry = Atoms::inside(&stsd, 8)
-        .next()
-        .ok_or_else(|| MediaError::malformed(stsd.name(), "has no entry"))??;
+    let entry = Atoms::inside(&stsd, 8).next().ok_or_else(|| MediaError::malformed(stsd.name(), "has no entry"))??;
     let mut fields = Fields::new(entry.body, || entry.name());
     fields.take(24)?;
     let size = (fields.u16()?, fields.u16()?);
@@ -198,9 +180,7 @@ fn child<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Option<Atom<'a>>, Medi
 }
 
 fn required<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Atom<'a>, MediaError> {
-    child(parent, kind)?.ok_or_else(|| {
-        MediaError::malformed(parent.name(), format!("has no `{}` box", fourcc(kind)))
-    })
+    child(parent, kind)?.ok_or_else(|| MediaError::malformed(parent.name(), format!("has no `{}` box", fourcc(kind))))
 }
 
 /// The timescale of `mvhd` or `mdhd`, which begin alike.

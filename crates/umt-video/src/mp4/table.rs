@@ -19,18 +19,10 @@ impl Runs {
         let mut runs = Vec::with_capacity(count);
         for _ in 0..count {
             let samples = fields.u32()?;
-            let value = if signed {
-                i64::from(fields.i32()?)
-            } else {
-                i64::from(fields.u32()?)
-            };
+            let value = if signed { i64::from(fields.i32()?) } else { i64::from(fields.u32()?) };
             runs.push((samples, value));
         }
-        Ok(Self {
-            runs,
-            run: 0,
-            used: 0,
-        })
+        Ok(Self { runs, run: 0, used: 0 })
     }
 
     fn next(&mut self) -> Option<i64> {
@@ -67,19 +59,11 @@ impl Sizes {
         let same = fields.u32()?;
         if same != 0 {
             let count = fields.u32()?;
-            Limits::check(
-                "the number of video frames",
-                u64::from(count),
-                limits.max_frames,
-            )?;
+            Limits::check("the number of video frames", u64::from(count), limits.max_frames)?;
             return Ok((count as usize, Self::Same(same)));
         }
         let count = fields.count(4)?;
-        Limits::check(
-            "the number of video frames",
-            count as u64,
-            limits.max_frames,
-        )?;
+        Limits::check("the number of video frames", count as u64, limits.max_frames)?;
         let each = (0..count).map(|_| fields.u32()).collect::<Result<_, _>>()?;
         Ok((count, Self::Each(each)))
     }
@@ -118,10 +102,7 @@ fn chunk_runs(stbl: &Atom) -> Result<Vec<(u32, u32)>, MediaError> {
     }
     let ascending = runs.windows(2).all(|pair| pair[0].0 < pair[1].0);
     if !ascending || runs.first().is_some_and(|run| run.0 != 1) {
-        return Err(MediaError::malformed(
-            stsc.name(),
-            "chunks are not in ascending order from 1",
-        ));
+        return Err(MediaError::malformed(stsc.name(), "chunks are not in ascending order from 1"));
     }
     Ok(runs)
 }
@@ -132,12 +113,8 @@ pub(super) fn samples(stbl: &Atom, limits: &Limits) -> Result<Vec<Sample>, Media
     if count == 0 {
         return Ok(Vec::new());
     }
-    let short = |table: &str| {
-        MediaError::malformed(
-            stbl.name(),
-            format!("`{table}` covers fewer than {count} samples"),
-        )
-    };
+    let short =
+        |table: &str| MediaError::malformed(stbl.name(), format!("`{table}` covers fewer than {count} samples"));
     let mut durations = Runs::read(&required(stbl, b"stts")?, false)?;
     let mut composition = match child(stbl, b"ctts")? {
         Some(ctts) => Some(Runs::read(&ctts, true)?),
@@ -148,9 +125,7 @@ pub(super) fn samples(stbl: &Atom, limits: &Limits) -> Result<Vec<Sample>, Media
             let mut fields = Fields::new(stss.body, || stss.name());
             fields.version_flags()?;
             let count = fields.count(4)?;
-            let mut syncs = (0..count)
-                .map(|_| fields.u32())
-                .collect::<Result<Vec<_>, _>>()?;
+            let mut syncs = (0..count).map(|_| fields.u32()).collect::<Result<Vec<_>, _>>()?;
             syncs.sort_unstable();
             Some(syncs)
         }
@@ -161,10 +136,7 @@ pub(super) fn samples(stbl: &Atom, limits: &Limits) -> Result<Vec<Sample>, Media
     let mut samples = Vec::with_capacity(count);
     let mut dts = 0i64;
     for (chunk, &chunk_offset) in chunks.iter().enumerate() {
-        while runs
-            .get(run + 1)
-            .is_some_and(|next| next.0 as usize <= chunk + 1)
-        {
+        while runs.get(run + 1).is_some_and(|next| next.0 as usize <= chunk + 1) {
             run += 1;
         }
         let per_chunk = runs.get(run).ok_or_else(|| short("stsc"))?.1;
@@ -188,9 +160,7 @@ pub(super) fn samples(stbl: &Atom, limits: &Limits) -> Result<Vec<Sample>, Media
                 size,
                 pts: dts + shift,
                 duration: duration as u32,
-                sync: syncs
-                    .as_ref()
-                    .is_none_or(|syncs| syncs.binary_search(&(index as u32 + 1)).is_ok()),
+                sync: syncs.as_ref().is_none_or(|syncs| syncs.binary_search(&(index as u32 + 1)).is_ok()),
             });
             dts += duration;
             offset = offset.saturating_add(u64::from(size));

@@ -21,25 +21,15 @@ pub(super) fn edits(elst: &Atom) -> Result<Vec<Edit>, MediaError> {
     let mut edits = Vec::with_capacity(count);
     for _ in 0..count {
         let duration = fields.sized(version)?;
-        let media_time = if version == 1 {
-            fields.u64()? as i64
-        } else {
-            i64::from(fields.i32()?)
-        };
+        let media_time = if version == 1 { fields.u64()? as i64 } else { i64::from(fields.i32()?) };
         let rate = fields.i32()?;
         if rate != 0x1_0000 && media_time >= 0 {
-            return Err(MediaError::unsupported(
-                elst.name(),
-                "plays at another speed; re-encode the file",
-            ));
+            return Err(MediaError::unsupported(elst.name(), "plays at another speed; re-encode the file"));
         }
         if duration >= 1 << 56 || media_time >= 1 << 56 {
             return Err(MediaError::malformed(elst.name(), "an absurd time"));
         }
-        edits.push(Edit {
-            duration,
-            media_time,
-        });
+        edits.push(Edit { duration, media_time });
     }
     Ok(edits)
 }
@@ -57,21 +47,11 @@ impl Track<'_> {
             return Err(MediaError::malformed("the video track", "has no sample"));
         };
         let track_end = pts(last) + i64::from(self.samples[last].duration);
-        let (mut starts, mut shown) = (
-            Vec::with_capacity(order.len()),
-            Vec::with_capacity(order.len()),
-        );
+        let (mut starts, mut shown) = (Vec::with_capacity(order.len()), Vec::with_capacity(order.len()));
         let mut now = 0i64;
         let mut end = 0i64;
-        let whole = [Edit {
-            duration: 0,
-            media_time: pts(first),
-        }];
-        let edits = if self.edits.is_empty() {
-            &whole[..]
-        } else {
-            &self.edits[..]
-        };
+        let whole = [Edit { duration: 0, media_time: pts(first) }];
+        let edits = if self.edits.is_empty() { &whole[..] } else { &self.edits[..] };
         // An edit that begins before the track (possible without a list, if the first composition
         // time is negative) is no empty edit.
         let implied = self.edits.is_empty();
@@ -82,11 +62,7 @@ impl Track<'_> {
                 continue;
             }
             let from = edit.media_time;
-            let to = if edit.duration == 0 {
-                i64::MAX
-            } else {
-                from.saturating_add(length)
-            };
+            let to = if edit.duration == 0 { i64::MAX } else { from.saturating_add(length) };
             let begin = order.partition_point(|&index| pts(index) < from);
             let stop = order.partition_point(|&index| pts(index) < to);
             Limits::check(
@@ -105,14 +81,7 @@ impl Track<'_> {
         if shown.is_empty() {
             return Err(MediaError::malformed("the edit list", "shows no frame"));
         }
-        Ok((
-            Timeline {
-                starts,
-                end,
-                timescale: self.timescale,
-            },
-            shown,
-        ))
+        Ok((Timeline { starts, end, timescale: self.timescale }, shown))
     }
 
     /// Ticks of the movie in ticks of the track, to the nearest.
