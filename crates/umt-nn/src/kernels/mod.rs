@@ -187,8 +187,35 @@ pub fn batch_norm_backward(
     for (what, v) in [("gamma", gamma), ("mean", mean), ("inv_std", inv_std), ("dgamma", dgamma), ("dbeta", dbeta)] {
         len(what, v, c);
     }
-    let t = norm_backward::Backward { rows, c, z, y, dy, gamma, mean, inv_std };
+    let mask = y.map_or(norm_backward::Mask::All, norm_backward::Mask::Output);
+    let t = norm_backward::Backward { rows, c, z, mask, dy, gamma, mean, inv_std };
     norm_backward::backward(isa(), &t, dz, dgamma, dbeta, dskip);
+}
+
+/// [`batch_norm_backward`] of `y = relu(a * z + b)` without skip, given the `a` and `b` that [`scale_shift`] had: the output is not read, nor need
+/// it be kept.
+pub fn batch_norm_relu_backward(
+    rows: usize,
+    c: usize,
+    z: &[f32],
+    a: &[f32],
+    b: &[f32],
+    dy: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    inv_std: &[f32],
+    dz: &mut [f32],
+    dgamma: &mut [f32],
+    dbeta: &mut [f32],
+) {
+    for (what, v) in [("z", z), ("dy", dy), ("dz", dz)] {
+        len(what, v, rows * c);
+    }
+    for (what, v) in [("a", a), ("b", b), ("gamma", gamma), ("mean", mean), ("inv_std", inv_std), ("dgamma", dgamma), ("dbeta", dbeta)] {
+        len(what, v, c);
+    }
+    let t = norm_backward::Backward { rows, c, z, mask: norm_backward::Mask::Affine(a, b), dy, gamma, mean, inv_std };
+    norm_backward::backward(isa(), &t, dz, dgamma, dbeta, None);
 }
 
 #[track_caller]

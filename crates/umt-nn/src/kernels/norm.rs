@@ -140,6 +140,12 @@ impl Op for Sums<'_> {
     }
 }
 
+/// `a * b + c` as the lanes do it: one rounding where the processor fuses.
+pub(super) fn fma(isa: Isa, a: f32, b: f32, c: f32) -> f32 {
+    let fused = isa.usable() != Isa::Portable || cfg!(target_arch = "aarch64");
+    if fused { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// `y = relu?(a * z + b (+ skip))`; `z` may be `y`.
 ///
 /// # Safety
@@ -161,11 +167,7 @@ pub unsafe fn scale_shift(isa: Isa, rows: usize, c: usize, z: *const f32, a: &[f
         }
     });
     for i in ch.covered * c..rows * c {
-        // As the lanes do it: one rounding where the processor fuses.
-        let fused = isa.usable() != Isa::Portable || cfg!(target_arch = "aarch64");
-        let (za, zb, v) = (a[i % c], b[i % c], *source.ptr().add(i));
-        let v = if fused { za.mul_add(v, zb) } else { za * v + zb };
-        let v = v + skip.map_or(0.0, |s| s[i]);
+        let v = fma(isa, a[i % c], *source.ptr().add(i), b[i % c]) + skip.map_or(0.0, |s| s[i]);
         *out.ptr().add(i) = if relu && v < 0.0 { 0.0 } else { v };
     }
 }

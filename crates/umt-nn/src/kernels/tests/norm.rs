@@ -1,4 +1,5 @@
-use super::super::{Isa, norm, norm_backward};
+use super::super::norm_backward::{self, Mask};
+use super::super::{Isa, norm};
 use super::{close, isas, same_on_all_pools, values};
 
 const SIZES: [(usize, usize); 12] =
@@ -95,7 +96,7 @@ fn backward_agrees_with_the_formula() {
             let dgamma: Vec<f64> = (0..c).map(|ch| sum(ch, &|i| g[i] * hat(i))).collect();
             let n = rows as f64;
             let dz: Vec<f64> = (0..rows * c).map(|i| f64::from(gamma[i % c]) * inv[i % c] * (g[i] - dbeta[i % c] / n - hat(i) * dgamma[i % c] / n)).collect();
-            let t = norm_backward::Backward { rows, c, z: &z, y: relu.then_some(&y[..]), dy: &dy, gamma: &gamma, mean: &m32, inv_std: &i32 };
+            let t = norm_backward::Backward { rows, c, z: &z, mask: if relu { Mask::Output(&y) } else { Mask::All }, dy: &dy, gamma: &gamma, mean: &m32, inv_std: &i32 };
             for isa in isas() {
                 for skip in [false, true] {
                     let got = backward(isa, &t, skip);
@@ -125,7 +126,7 @@ fn backward_is_the_derivative_of_forward() {
     let mean: Vec<f32> = mean.iter().map(|&v| v as f32).collect();
     let inv: Vec<f32> = var.iter().map(|&v| (1.0 / (v + 1e-5).sqrt()) as f32).collect();
     let y: Vec<f32> = y_of(&z).iter().map(|&v| v as f32).collect();
-    let t = norm_backward::Backward { rows, c, z: &z, y: Some(&y), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &inv };
+    let t = norm_backward::Backward { rows, c, z: &z, mask: Mask::Output(&y), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &inv };
     let got = backward(Isa::Avx512, &t, false);
     for i in 0..18 {
         let (mut up, mut down) = (z.clone(), z.clone());
@@ -143,7 +144,7 @@ fn threads_do_not_change_a_bit() {
     for isa in isas() {
         let all = || {
             let (mean, var) = stats(isa, rows, c, &z);
-            let t = norm_backward::Backward { rows, c, z: &z, y: Some(&z), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &var };
+            let t = norm_backward::Backward { rows, c, z: &z, mask: Mask::Output(&z), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &var };
             let g = backward(isa, &t, true);
             let mut sums = vec![0.0; c];
             norm::row_sums(isa, rows, c, &dy, &mut sums);
@@ -165,5 +166,20 @@ fn large_outputs_are_streamed_right() {
         unsafe { norm::scale_shift(isa, rows, c, z.as_ptr(), &a, &b, None, true, &mut y) };
         let want: Vec<f64> = z.iter().enumerate().map(|(i, &v)| (f64::from(a[i % c]) * f64::from(v) + f64::from(b[i % c])).max(0.0)).collect();
         close("streamed", &y, &want, 5e-7);
+    }
+}
+
+#[test]
+fn mask_from_the_input_is_the_mask_from_the_output() {
+    for (rows, c) in SIZES {
+        let (z, dy, a, b) = (values(rows * c, 30), values(rows * c, 31), values(c, 32), values(c, 33));
+        for isa in isas() {
+            let mut y = vec![0.0; rows * c];
+            // SAFETY: `z` and `y` hold `rows * c` floats apart from each other.
+            unsafe { norm::scale_shift(isa, rows, c, z.as_ptr(), &a, &b, None, true, &mut y) };
+            let run = |mask: Mask| backward(isa, &norm_backward::Backward { rows, c, z: &z, mask, dy: &dy, gamma: &a, mean: &b, inv_std: &a }, false);
+            let (one, two) = (run(Mask::Output(&y)), run(Mask::Affine(&a, &b)));
+            assert_eq!((one.dz, one.dgamma, one.dbeta), (two.dz, two.dgamma, two.dbeta));
+        }
     }
 }
