@@ -135,41 +135,22 @@ pub enum FrontEndConfig {
 impl FrontEndConfig {
     /// VGGSound's spectrogram with its published settings.
     pub fn vgg_sound() -> Self {
-        Self::VggSound {
-            rate: 16_000,
-            standardise: true,
-        }
+        Self::VggSound { rate: 16_000, standardise: true }
     }
 
     /// OGM-GE's spectrogram with its settings for VGGSound and Kinetics-Sounds.
     pub fn ogm_ge() -> Self {
-        Self::OgmGe {
-            rate: 16_000,
-            n_fft: 256,
-            hop: 128,
-            padding: Padding::Reflect,
-        }
+        Self::OgmGe { rate: 16_000, n_fft: 256, hop: 128, padding: Padding::Reflect }
     }
 
     /// OGM-GE's spectrogram with its settings for CREMA-D.
     pub fn crema_d() -> Self {
-        Self::OgmGe {
-            rate: 22_050,
-            n_fft: 512,
-            hop: 353,
-            padding: Padding::Reflect,
-        }
+        Self::OgmGe { rate: 22_050, n_fft: 512, hop: 353, padding: Padding::Reflect }
     }
 
     /// The 128-band filter bank of 1,024 frames.
     pub fn fbank() -> Self {
-        Self::Fbank {
-            rate: 16_000,
-            bands: fbank_bands(),
-            frames: fbank_frames(),
-            mean: fbank_mean(),
-            std: fbank_std(),
-        }
+        Self::Fbank { rate: 16_000, bands: fbank_bands(), frames: fbank_frames(), mean: fbank_mean(), std: fbank_std() }
     }
 
     /// Log-mel of `bands` bands over 0 Hz to half of `rate`, other settings at their defaults.
@@ -207,30 +188,13 @@ impl FrontEndConfig {
         match *self {
             Self::VggSound { .. } => Ok(()),
             Self::OgmGe { n_fft, hop, .. } => frame(n_fft, n_fft, hop),
-            Self::Fbank {
-                bands,
-                frames,
-                mean,
-                std,
-                ..
-            } => {
+            Self::Fbank { bands, frames, mean, std, .. } => {
                 range("bands", bands as f64, 1.0, 1024.0)?;
                 range("frames", frames as f64, 1.0, 1e6)?;
                 range("mean", mean, -1e6, 1e6)?;
                 range("std", std, 1e-6, 1e6)
             }
-            Self::LogMel {
-                rate,
-                n_fft,
-                win,
-                hop,
-                bands,
-                fmin,
-                fmax,
-                floor,
-                power,
-                ..
-            } => {
+            Self::LogMel { rate, n_fft, win, hop, bands, fmin, fmax, floor, power, .. } => {
                 frame(n_fft, win.unwrap_or(n_fft), hop)?;
                 range("bands", bands as f64, 1.0, 1024.0)?;
                 let top = fmax.unwrap_or(f64::from(rate) / 2.0);
@@ -253,10 +217,7 @@ fn range(name: &str, value: f64, low: f64, high: f64) -> Result<(), MediaError> 
     if (low..=high).contains(&value) {
         return Ok(());
     }
-    Err(MediaError::malformed(
-        format!("front-end setting `{name}`"),
-        format!("{value} is not within {low} to {high}"),
-    ))
+    Err(MediaError::malformed(format!("front-end setting `{name}`"), format!("{value} is not within {low} to {high}")))
 }
 
 fn rate_16k() -> u32 {

@@ -12,7 +12,10 @@ pub(crate) enum Container {
     Wav,
     Flac,
     Ogg,
-    Mkv,
+    /// Codec delay of the first sound track that states one, nanoseconds.
+    Mkv {
+        delay: u64,
+    },
     Mp3,
     Adts,
     Mp4(Vec<SoundTrack>),
@@ -38,10 +41,7 @@ pub(crate) fn inspect<'a>(
             ogg(body)?;
             Container::Ogg
         }
-        [0x1A, 0x45, 0xDF, 0xA3, ..] => {
-            mkv(body)?;
-            Container::Mkv
-        }
+        [0x1A, 0x45, 0xDF, 0xA3, ..] => Container::Mkv { delay: mkv(body)? },
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => Container::Mp4(mp4::inspect(body)?),
         // Both begin with set bits; the layer field is zero in AAC's framing alone.
         [0xFF, second, ..] if second & 0xF6 == 0xF0 => {
@@ -66,13 +66,9 @@ fn skip_id3(bytes: &[u8]) -> Result<&[u8], MediaError> {
     let Some([b'I', b'D', b'3', _, _, flags, a, b, c, d]) = bytes.get(..10) else {
         return Ok(bytes);
     };
-    let size = [a, b, c, d]
-        .iter()
-        .fold(0usize, |sum, &&x| sum << 7 | usize::from(x & 0x7F));
+    let size = [a, b, c, d].iter().fold(0usize, |sum, &&x| sum << 7 | usize::from(x & 0x7F));
     let footer = if flags & 0x10 != 0 { 10 } else { 0 };
-    bytes
-        .get(10 + size + footer..)
-        .ok_or_else(|| truncated("ID3 tag"))
+    bytes.get(10 + size + footer..).ok_or_else(|| truncated("ID3 tag"))
 }
 
 fn wav(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
@@ -80,11 +76,7 @@ fn wav(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
     // A writer that cannot seek back leaves all ones: the sound then ends with the file.
     let streamed = riff == u32::MAX;
     if !streamed && u64::from(riff) + 8 > bytes.len() as u64 {
-        let reason = format!(
-            "declares {} bytes, {} are there",
-            u64::from(riff) + 8,
-            bytes.len()
-        );
+        let reason = format!("declares {} bytes, {} are there", u64::from(riff) + 8, bytes.len());
         return Err(MediaError::malformed("wav file", reason));
     }
     let mut block_align = 0;
@@ -96,17 +88,10 @@ fn wav(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
         let body = &rest[8..];
         if id == b"data" {
             if block_align == 0 {
-                return Err(MediaError::malformed(
-                    "wav file",
-                    "sample data before its format",
-                ));
+                return Err(MediaError::malformed("wav file", "sample data before its format"));
             }
             let there = body.len() as u64;
-            let declared = if streamed && size == u32::MAX {
-                there
-            } else {
-                u64::from(size)
-            };
+            let declared = if streamed && size == u32::MAX { there } else { u64::from(size) };
             if declared > there {
                 let reason = format!("declares {declared} bytes, {there} are there");
                 return Err(MediaError::malformed("wav sample data", reason));
@@ -120,9 +105,7 @@ fn wav(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
             block_align = wav_format(&body[..size as usize], limits)?;
         }
         // Chunks are padded to an even length.
-        rest = body
-            .get(size as usize + (size & 1) as usize..)
-            .unwrap_or_default();
+        rest = body.get(size as usize + (size & 1) as usize..).unwrap_or_default();
     }
 }
 
@@ -143,9 +126,7 @@ fn flac(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
     loop {
         let header = be32(rest, 0).ok_or_else(|| truncated("flac header"))?;
         let size = (header & 0xFF_FFFF) as usize;
-        let body = rest
-            .get(4..4 + size)
-            .ok_or_else(|| truncated("flac metadata"))?;
+        let body = rest.get(4..4 + size).ok_or_else(|| truncated("flac metadata"))?;
         if header >> 24 & 0x7F == 0 {
             // 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 length.
             let packed = be64(body, 10).ok_or_else(|| truncated("flac header"))?;
@@ -168,9 +149,7 @@ fn ogg(bytes: &[u8]) -> Result<(), MediaError> {
             return Err(truncated("ogg page"));
         }
         let segments = usize::from(rest[26]);
-        let sizes = rest
-            .get(27..27 + segments)
-            .ok_or_else(|| truncated("ogg page"))?;
+        let sizes = rest.get(27..27 + segments).ok_or_else(|| truncated("ogg page"))?;
         let size = sizes.iter().map(|&s| usize::from(s)).sum::<usize>() + 27 + segments;
         if size > rest.len() {
             return Err(truncated("ogg page"));
@@ -184,39 +163,69 @@ fn ogg(bytes: &[u8]) -> Result<(), MediaError> {
         }
         rest = &rest[size..];
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(truncated("ogg stream"))
-    }
+    if open.is_empty() { Ok(()) } else { Err(truncated("ogg stream")) }
 }
 
-/// The segment must fit; a live stream of unknown size ends with the file.
-fn mkv(bytes: &[u8]) -> Result<(), MediaError> {
-    let (header_at, header_size) = ebml_size(bytes, 4)?;
-    let header_size = header_size.ok_or_else(|| truncated("matroska header"))?;
-    let mut rest = usize::try_from(header_size)
-        .ok()
-        .and_then(|size| bytes.get(header_at..)?.get(size..))
-        .ok_or_else(|| truncated("matroska header"))?;
+/// Element ids of matroska, marker bits included.
+const TRACKS: u32 = 0x1654_AE6B;
+const TRACK_ENTRY: u32 = 0xAE;
+const TRACK_TYPE: u32 = 0x83;
+const CODEC_DELAY: u32 = 0x56AA;
+
+/// The elements must fit; a live stream of unknown size ends with the file. Returns the delay that
+/// the demuxer drops.
+fn mkv(bytes: &[u8]) -> Result<u64, MediaError> {
+    let (_, _, mut rest) = element(bytes)?;
+    let mut delay = 0;
     while !rest.is_empty() {
-        let id = be32(rest, 0).unwrap_or(0);
-        // Void (0xEC) and CRC-32 (0xBF) have ids of one byte.
-        let id_size = if matches!(id >> 24, 0xEC | 0xBF) {
-            1
-        } else {
-            4
-        };
-        let (at, size) = ebml_size(rest, id_size)?;
-        let there = rest.len() - at;
-        let size = size.unwrap_or(there as u64);
-        if size > there as u64 {
-            let reason = format!("declares {size} bytes, {there} are there");
-            return Err(MediaError::malformed("matroska segment", reason));
+        let (_, mut segment, next) = element(rest)?;
+        rest = next;
+        while !segment.is_empty() {
+            let (id, mut tracks, next) = element(segment)?;
+            segment = next;
+            while id == TRACKS && !tracks.is_empty() {
+                let (id, entry, next) = element(tracks)?;
+                tracks = next;
+                if id == TRACK_ENTRY && delay == 0 {
+                    delay = sound_delay(entry)?;
+                }
+            }
         }
-        rest = &rest[at + size as usize..];
     }
-    Ok(())
+    Ok(delay)
+}
+
+/// The codec delay of a track of sound, or zero.
+fn sound_delay(mut entry: &[u8]) -> Result<u64, MediaError> {
+    let (mut sound, mut delay) = (false, 0);
+    while !entry.is_empty() {
+        let (id, body, next) = element(entry)?;
+        entry = next;
+        let value = || body.iter().take(8).fold(0u64, |sum, &b| sum << 8 | u64::from(b));
+        match id {
+            TRACK_TYPE => sound = value() == 2,
+            CODEC_DELAY => delay = value(),
+            _ => (),
+        }
+    }
+    Ok(if sound { delay } else { 0 })
+}
+
+/// The first element: its id, its body and what follows.
+fn element(bytes: &[u8]) -> Result<(u32, &[u8], &[u8]), MediaError> {
+    let cut = || truncated("matroska element");
+    let id_size = bytes.first().map_or(9, |b| b.leading_zeros() as usize + 1);
+    let id = bytes.get(..id_size).filter(|_| id_size <= 4).ok_or_else(cut)?;
+    let id = id.iter().fold(0u32, |sum, &b| sum << 8 | u32::from(b));
+    let (at, size) = ebml_size(bytes, id_size)?;
+    let there = bytes.len() - at;
+    let size = size.unwrap_or(there as u64);
+    if size > there as u64 {
+        let reason = format!("declares {size} bytes, {there} are there");
+        return Err(MediaError::malformed(format!("matroska element {id:X}"), reason));
+    }
+    let (body, next) = bytes[at..].split_at(size as usize);
+    Ok((id, body, next))
 }
 
 /// Reads the variable-length size at `at`: where the body begins, and its length if known.
@@ -240,11 +249,7 @@ fn adts(bytes: &[u8]) -> Result<(), MediaError> {
         }
         rest = &rest[size..];
     }
-    if rest.is_empty() || rest.starts_with(b"TAG") {
-        Ok(())
-    } else {
-        Err(truncated("aac stream"))
-    }
+    if rest.is_empty() || rest.starts_with(b"TAG") { Ok(()) } else { Err(truncated("aac stream")) }
 }
 
 pub(crate) fn truncated(what: &str) -> MediaError {
@@ -252,33 +257,17 @@ pub(crate) fn truncated(what: &str) -> MediaError {
 }
 
 pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .try_into()
-        .ok()
-        .map(u32::from_be_bytes)
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 pub(crate) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes
-        .get(at..at + 8)?
-        .try_into()
-        .ok()
-        .map(u64::from_be_bytes)
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes)
 }
 
 fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .try_into()
-        .ok()
-        .map(u32::from_le_bytes)
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
 fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_le_bytes)
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes)
 }

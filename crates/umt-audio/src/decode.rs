@@ -20,9 +20,7 @@ use symphonia::{
         io::MediaSourceStream,
     },
     default::{
-        formats::{
-            AdtsReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
-        },
+        formats::{AdtsReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader},
         get_codecs,
     },
 };
@@ -80,26 +78,17 @@ impl Waveform {
 /// read (HE-AAC, Opus), and [`MediaError::Malformed`] for all else, a file that ends early included.
 /// Not noticed is a cut at exactly a fragment of a fragmented mp4, at a cluster of a live matroska
 /// stream, or at a frame of an mp3 without a Xing tag: nothing in such a file tells its length.
-pub fn decode(
-    bytes: &[u8],
-    extension: Option<&str>,
-    limits: &Limits,
-) -> Result<Waveform, MediaError> {
+pub fn decode(bytes: &[u8], extension: Option<&str>, limits: &Limits) -> Result<Waveform, MediaError> {
     Limits::check("audio file size", bytes.len() as u64, limits.max_file_bytes)?;
     let (container, body) = container::inspect(bytes, extension, limits)?;
     // The decoders are fuzzed, yet a panic in one of them must not end a run of days.
     let wave = catch_unwind(AssertUnwindSafe(|| run(&container, body, limits)))
         .unwrap_or_else(|_| Err(MediaError::malformed("audio stream", "the decoder gave up")))?;
     if wave.is_empty() {
-        return Err(MediaError::Missing {
-            what: "audio sample (the track is empty)".into(),
-        });
+        return Err(MediaError::Missing { what: "audio sample (the track is empty)".into() });
     }
     if wave.channels.iter().flatten().any(|x| !x.is_finite()) {
-        return Err(MediaError::malformed(
-            "audio stream",
-            "a sample is not a finite number",
-        ));
+        return Err(MediaError::malformed("audio stream", "a sample is not a finite number"));
     }
     Ok(wave)
 }
@@ -111,7 +100,7 @@ fn open<'a>(container: &Container, body: &'a [u8]) -> Result<Box<dyn FormatReade
         Container::Wav => Box::new(WavReader::try_new(stream, options)?),
         Container::Flac => Box::new(FlacReader::try_new(stream, options)?),
         Container::Ogg => Box::new(OggReader::try_new(stream, options)?),
-        Container::Mkv => Box::new(MkvReader::try_new(stream, options)?),
+        Container::Mkv { .. } => Box::new(MkvReader::try_new(stream, options)?),
         Container::Mp3 => Box::new(MpaReader::try_new(stream, options)?),
         Container::Adts => Box::new(AdtsReader::try_new(stream, options)?),
         Container::Mp4(_) => Box::new(IsoMp4Reader::try_new(stream, options)?),
@@ -125,37 +114,24 @@ fn run(container: &Container, body: &[u8], limits: &Limits) -> Result<Waveform, 
             Container::Mp4(tracks) if !tracks.is_empty() => {
                 MediaError::unsupported("the codec of the audio track", "it is not AAC")
             }
-            _ => MediaError::Missing {
-                what: "audio track".into(),
-            },
+            _ => MediaError::Missing { what: "audio track".into() },
         });
     };
     let Some(CodecParameters::Audio(params)) = track.codec_params.clone() else {
-        return Err(MediaError::Missing {
-            what: "audio track".into(),
-        });
+        return Err(MediaError::Missing { what: "audio track".into() });
     };
     let (id, declared) = (track.id, track.num_frames);
     if let Some(rate) = params.sample_rate {
         check_rate(rate)?;
     }
     if let Some(channels) = &params.channels {
-        Limits::check(
-            "audio channels",
-            channels.count() as u64,
-            limits.max_channels,
-        )?;
+        Limits::check("audio channels", channels.count() as u64, limits.max_channels)?;
     }
     let options = AudioDecoderOptions::default().verify(*container == Container::Flac);
-    let mut decoder = get_codecs()
-        .make_audio_decoder(&params, &options)
-        .map_err(explain)?;
+    let mut decoder = get_codecs().make_audio_decoder(&params, &options).map_err(explain)?;
     let aac = params.codec == CODEC_ID_AAC;
 
-    let mut wave = Waveform {
-        rate: 0,
-        channels: Vec::new(),
-    };
+    let mut wave = Waveform { rate: 0, channels: Vec::new() };
     let mut planes: Vec<Vec<f32>> = Vec::new();
     let mut last_packet: Box<[u8]> = Box::default();
     while let Some(packet) = reader.next_packet().map_err(explain)? {
@@ -167,10 +143,7 @@ fn run(container: &Container, body: &[u8], limits: &Limits) -> Result<Waveform, 
         if wave.channels.is_empty() {
             check_rate(rate)?;
             Limits::check("audio channels", count as u64, limits.max_channels)?;
-            wave = Waveform {
-                rate,
-                channels: vec![Vec::new(); count],
-            };
+            wave = Waveform { rate, channels: vec![Vec::new(); count] };
         }
         if wave.rate != rate || wave.channels.len() != count {
             return Err(MediaError::unsupported(
@@ -181,33 +154,27 @@ fn run(container: &Container, body: &[u8], limits: &Limits) -> Result<Waveform, 
         let total = (wave.len() + decoded.frames()) as u64;
         Limits::check("audio length in samples", total, limits.max_samples)?;
         decoded.copy_to_vecs_planar(&mut planes);
-        // The AAC decoder leaves the trimming that matroska asks for to us.
-        let (skip, drop) = if aac {
-            (
-                packet.trim_start.get() as usize,
-                packet.trim_end.get() as usize,
-            )
-        } else {
-            (0, 0)
-        };
         for (channel, plane) in wave.channels.iter_mut().zip(&planes) {
-            let end = plane.len().saturating_sub(drop);
-            channel.extend_from_slice(&plane[skip.min(end)..end]);
+            channel.extend_from_slice(plane);
         }
         if *container == Container::Mp3 {
             last_packet = packet.data;
         }
     }
     if decoder.finalize().verify_ok == Some(false) {
-        return Err(MediaError::malformed(
-            "flac stream",
-            "its MD5 sum does not fit the samples",
-        ));
+        return Err(MediaError::malformed("flac stream", "its MD5 sum does not fit the samples"));
     }
     check_whole(container, body, declared, wave.len() as u64, &last_packet)?;
-    if let Container::Mp4(tracks) = container {
-        let track = tracks.iter().find(|t| t.id == id);
-        apply_edits(&mut wave, track, aac, limits)?;
+    match container {
+        Container::Mp4(tracks) => {
+            apply_edits(&mut wave, tracks.iter().find(|t| t.id == id), aac, limits)?;
+        }
+        Container::Mkv { delay } if aac => {
+            let samples = u128::from(*delay) * u128::from(wave.rate) / 1_000_000_000;
+            let skip = usize::try_from(samples).unwrap_or(usize::MAX).min(wave.len());
+            wave.channels.iter_mut().for_each(|channel| drop(channel.drain(..skip)));
+        }
+        _ => (),
     }
     Ok(wave)
 }
@@ -225,11 +192,9 @@ fn check_whole(
         // Without a tag in its first frame, the length of an mp3 is the demuxer's estimate.
         Container::Mp3 => {
             let first = &body[..body.len().min(256)];
-            first
-                .windows(4)
-                .any(|w| matches!(w, b"Xing" | b"Info" | b"VBRI"))
+            first.windows(4).any(|w| matches!(w, b"Xing" | b"Info" | b"VBRI"))
         }
-        Container::Ogg | Container::Mkv | Container::Adts => false,
+        Container::Ogg | Container::Mkv { .. } | Container::Adts => false,
     };
     match declared {
         Some(declared) if exact && decoded < declared => {
@@ -242,9 +207,7 @@ fn check_whole(
     }
     if *container == Container::Mp3 && !last_packet.is_empty() {
         // What follows the last whole frame is a tag or padding; the start of a frame is a cut.
-        let at = body
-            .windows(last_packet.len())
-            .rposition(|w| w == last_packet);
+        let at = body.windows(last_packet.len()).rposition(|w| w == last_packet);
         let rest = at.map_or(&[][..], |at| &body[at + last_packet.len()..]);
         if matches!(rest, [0xFF] | [0xFF, 0xE0..=0xFF, ..]) {
             return Err(truncated("mp3 frame"));
@@ -254,12 +217,7 @@ fn check_whole(
 }
 
 /// Keeps the parts that the edit list plays.
-fn apply_edits(
-    wave: &mut Waveform,
-    track: Option<&SoundTrack>,
-    aac: bool,
-    limits: &Limits,
-) -> Result<(), MediaError> {
+fn apply_edits(wave: &mut Waveform, track: Option<&SoundTrack>, aac: bool, limits: &Limits) -> Result<(), MediaError> {
     let rate = u128::from(wave.rate);
     let length = wave.len();
     let samples = |ticks: u64, scale: u32| {
@@ -267,24 +225,16 @@ fn apply_edits(
         usize::try_from(rounded).unwrap_or(usize::MAX)
     };
     let edits = match track {
-        Some(SoundTrack {
-            edits: Some(edits),
-            timescale,
-            ..
-        }) if !edits.is_empty() => edits
+        Some(SoundTrack { edits: Some(edits), timescale, .. }) if !edits.is_empty() => edits
             .iter()
             .map(|edit| {
                 let start = samples(edit.start, *timescale).min(length);
                 let (ticks, scale) = edit.length;
-                let part = if ticks == 0 {
-                    usize::MAX
-                } else {
-                    samples(ticks, scale)
-                };
+                let part = if ticks == 0 { usize::MAX } else { samples(ticks, scale) };
                 start..start.saturating_add(part).min(length)
             })
             .collect(),
-        _ if aac => vec![(AAC_PRIMING as usize).min(length)..length],
+        _ if aac => Vec::from([(AAC_PRIMING as usize).min(length)..length]),
         _ => return Ok(()),
     };
     let total: u64 = edits.iter().map(|e| e.len() as u64).sum();
@@ -294,11 +244,7 @@ fn apply_edits(
             channel.truncate(only.end);
             channel.drain(..only.start);
         } else {
-            *channel = edits
-                .iter()
-                .flat_map(|e| &channel[e.clone()])
-                .copied()
-                .collect();
+            *channel = edits.iter().flat_map(|e| &channel[e.clone()]).copied().collect();
         }
     }
     Ok(())
@@ -308,10 +254,9 @@ fn explain(error: Error) -> MediaError {
     match error {
         Error::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => truncated("audio stream"),
         Error::Unsupported(what) => MediaError::unsupported("this audio stream", what),
-        Error::ResetRequired => MediaError::unsupported(
-            "a file of several audio streams in a row",
-            "split it into one file each",
-        ),
+        Error::ResetRequired => {
+            MediaError::unsupported("a file of several audio streams in a row", "split it into one file each")
+        }
         other => MediaError::malformed("audio stream", other.to_string()),
     }
 }

@@ -64,36 +64,18 @@ mod tests {
     #[test]
     fn long_clips_are_cut_where_the_window_says() {
         let clip: Vec<f32> = (0..10).map(|x| x as f32).collect();
-        assert_eq!(
-            fit(&clip, 4, Window::Start, Fill::Tile),
-            [0.0, 1.0, 2.0, 3.0]
-        );
-        assert_eq!(
-            fit(&clip, 4, Window::Centre, Fill::Tile),
-            [3.0, 4.0, 5.0, 6.0]
-        );
-        assert_eq!(
-            fit(&clip, 4, Window::Random(0), Fill::Tile),
-            [0.0, 1.0, 2.0, 3.0]
-        );
-        assert_eq!(
-            fit(&clip, 4, Window::Random(u64::MAX), Fill::Tile),
-            [6.0, 7.0, 8.0, 9.0]
-        );
+        assert_eq!(fit(&clip, 4, Window::Start, Fill::Tile), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(fit(&clip, 4, Window::Centre, Fill::Tile), [3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(fit(&clip, 4, Window::Random(0), Fill::Tile), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(fit(&clip, 4, Window::Random(u64::MAX), Fill::Tile), [6.0, 7.0, 8.0, 9.0]);
         assert_eq!(fit(&clip, 10, Window::Random(77), Fill::Zero), clip);
     }
 
     #[test]
     fn short_clips_are_tiled_or_followed_by_zeros() {
         let clip = [1.0, 2.0, 3.0];
-        assert_eq!(
-            fit(&clip, 7, Window::Centre, Fill::Tile),
-            [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0]
-        );
-        assert_eq!(
-            fit(&clip, 5, Window::Start, Fill::Zero),
-            [1.0, 2.0, 3.0, 0.0, 0.0]
-        );
+        assert_eq!(fit(&clip, 7, Window::Centre, Fill::Tile), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0]);
+        assert_eq!(fit(&clip, 5, Window::Start, Fill::Zero), [1.0, 2.0, 3.0, 0.0, 0.0]);
         assert_eq!(fit(&[], 2, Window::Start, Fill::Tile), [0.0, 0.0]);
     }
 

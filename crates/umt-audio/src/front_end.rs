@@ -37,19 +37,9 @@ impl FrontEnd {
                 let window = tukey(VGG_SOUND_WIN, 0.25);
                 (VGG_SOUND_WIN, window, VGG_SOUND_HOP, 0, false, None)
             }
-            FrontEndConfig::OgmGe {
-                n_fft,
-                hop,
-                padding,
-                ..
-            } => (
-                n_fft,
-                hann(n_fft, true),
-                hop,
-                n_fft / 2,
-                padding == Padding::Reflect,
-                None,
-            ),
+            FrontEndConfig::OgmGe { n_fft, hop, padding, .. } => {
+                (n_fft, hann(n_fft, true), hop, n_fft / 2, padding == Padding::Reflect, None)
+            }
             FrontEndConfig::Fbank { rate, bands, .. } => {
                 let win = (f64::from(rate) * 0.025) as usize;
                 let hop = (f64::from(rate) * 0.010) as usize;
@@ -58,46 +48,19 @@ impl FrontEnd {
                 (n_fft, hann(win, false), hop, 0, false, Some(mel))
             }
             FrontEndConfig::LogMel {
-                rate,
-                n_fft,
-                win,
-                hop,
-                bands,
-                fmin,
-                fmax,
-                centre,
-                padding,
-                scale,
-                norm,
-                ..
+                rate, n_fft, win, hop, bands, fmin, fmax, centre, padding, scale, norm, ..
             } => {
                 let top = fmax.unwrap_or(f64::from(rate) / 2.0);
                 let mel = FilterBank::linear(rate, n_fft, bands, fmin, top, scale, norm);
                 let half = if centre { n_fft / 2 } else { 0 };
                 let window = hann(win.unwrap_or(n_fft), true);
-                (
-                    n_fft,
-                    window,
-                    hop,
-                    half,
-                    padding == Padding::Reflect,
-                    Some(mel),
-                )
+                (n_fft, window, hop, half, padding == Padding::Reflect, Some(mel))
             }
         };
         let stft = Stft::new(n_fft, window);
         let magnitude = vec![0.0; stft.bins()];
         let config = config.clone();
-        Ok(Self {
-            config,
-            stft,
-            mel,
-            hop,
-            half,
-            reflect,
-            padded: Vec::new(),
-            magnitude,
-        })
+        Ok(Self { config, stft, mel, hop, half, reflect, padded: Vec::new(), magnitude })
     }
 
     /// Sample rate of the waveform it takes, Hz.
@@ -144,10 +107,7 @@ impl FrontEnd {
         }
         let mut padded = std::mem::take(&mut self.padded);
         pad(mono, self.half, self.reflect, &mut padded);
-        if matches!(
-            self.config,
-            FrontEndConfig::VggSound { .. } | FrontEndConfig::OgmGe { .. }
-        ) {
+        if matches!(self.config, FrontEndConfig::VggSound { .. } | FrontEndConfig::OgmGe { .. }) {
             padded.iter_mut().for_each(|x| *x = x.clamp(-1.0, 1.0));
         }
         for frame in 0..count {
@@ -200,16 +160,9 @@ impl FrontEnd {
                     }
                 }
             }
-            FrontEndConfig::LogMel {
-                n_fft,
-                power,
-                floor,
-                ..
-            } => {
+            FrontEndConfig::LogMel { n_fft, power, floor, .. } => {
                 let offset = (n_fft - win) / 2;
-                let spectrum = self
-                    .stft
-                    .transform(&samples[offset..offset + win], offset, |_| ());
+                let spectrum = self.stft.transform(&samples[offset..offset + win], offset, |_| ());
                 for (m, bin) in self.magnitude.iter_mut().zip(spectrum) {
                     let square = bin.norm_sqr();
                     *m = if power == 1.0 {
@@ -232,9 +185,7 @@ impl FrontEnd {
     /// What is done to the whole clip: standardising, or the data set's mean and deviation.
     fn finish(&self, mut out: Array) -> Array {
         match self.config {
-            FrontEndConfig::VggSound {
-                standardise: true, ..
-            } if !out.data.is_empty() => {
+            FrontEndConfig::VggSound { standardise: true, .. } if !out.data.is_empty() => {
                 let n = out.data.len() as f64;
                 let mean = out.data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
                 let square = |&x: &f32| (f64::from(x) - mean).powi(2);

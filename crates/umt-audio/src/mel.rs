@@ -51,10 +51,7 @@ impl FilterBank {
             .map(|band| {
                 let all: Vec<f64> = (0..bins).map(|k| weight(band, k).max(0.0)).collect();
                 let first = all.iter().position(|&w| w > 0.0).unwrap_or(0);
-                let end = all
-                    .iter()
-                    .rposition(|&w| w > 0.0)
-                    .map_or(first, |last| last + 1);
+                let end = all.iter().rposition(|&w| w > 0.0).map_or(first, |last| last + 1);
                 (first, all[first..end].to_vec())
             })
             .collect();
@@ -68,13 +65,7 @@ impl FilterBank {
 
     /// The energy of each band of one frame's `spectrum`.
     pub(crate) fn apply<'a>(&'a self, spectrum: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
-        self.bands.iter().map(|(first, weights)| {
-            weights
-                .iter()
-                .zip(&spectrum[*first..])
-                .map(|(w, x)| w * x)
-                .sum()
-        })
+        self.bands.iter().map(|(first, weights)| weights.iter().zip(&spectrum[*first..]).map(|(w, x)| w * x).sum())
     }
 }
 
@@ -90,9 +81,7 @@ fn to_mel(f: f64, scale: MelScale) -> f64 {
     match scale {
         MelScale::Htk => 2595.0 * (1.0 + f / 700.0).log10(),
         MelScale::Slaney if f < SLANEY_BREAK_HZ => f / SLANEY_HZ_PER_MEL,
-        MelScale::Slaney => {
-            SLANEY_BREAK_HZ / SLANEY_HZ_PER_MEL + (f / SLANEY_BREAK_HZ).ln() / slaney_log_step()
-        }
+        MelScale::Slaney => SLANEY_BREAK_HZ / SLANEY_HZ_PER_MEL + (f / SLANEY_BREAK_HZ).ln() / slaney_log_step(),
     }
 }
 

@@ -41,10 +41,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<SoundTrack>, MediaError> {
         }
     }
     if !movie {
-        return Err(MediaError::malformed(
-            "mp4",
-            "there is no movie box (`moov`)",
-        ));
+        return Err(MediaError::malformed("mp4", "there is no movie box (`moov`)"));
     }
     Ok(tracks)
 }
@@ -87,13 +84,8 @@ fn read_track(track: &[u8], movie_scale: u32) -> Result<Option<SoundTrack>, Medi
         None => None,
     };
     let timescale = timescale.filter(|&t| t > 0);
-    let timescale =
-        timescale.ok_or_else(|| MediaError::malformed("mp4", "a track has no time scale"))?;
-    Ok(Some(SoundTrack {
-        id: id.unwrap_or(0),
-        timescale,
-        edits,
-    }))
+    let timescale = timescale.ok_or_else(|| MediaError::malformed("mp4", "a track has no time scale"))?;
+    Ok(Some(SoundTrack { id: id.unwrap_or(0), timescale, edits }))
 }
 
 fn read_edits(list: &[u8], movie_scale: u32) -> Result<Vec<Edit>, MediaError> {
@@ -110,20 +102,14 @@ fn read_edits(list: &[u8], movie_scale: u32) -> Result<Vec<Edit>, MediaError> {
         let (length, start) = if wide {
             (be64(entry, 0), be64(entry, 8).map(|t| t as i64))
         } else {
-            (
-                be32(entry, 0).map(u64::from),
-                be32(entry, 4).map(|t| i64::from(t as i32)),
-            )
+            (be32(entry, 0).map(u64::from), be32(entry, 4).map(|t| i64::from(t as i32)))
         };
         let (Some(length), Some(start)) = (length, start) else {
             continue;
         };
         // A start of -1 is a wait before the track; nothing of the media is played in it.
         if let Ok(start) = u64::try_from(start) {
-            edits.push(Edit {
-                start,
-                length: (length, movie_scale.max(1)),
-            });
+            edits.push(Edit { start, length: (length, movie_scale.max(1)) });
         }
     }
     Ok(edits)
@@ -131,11 +117,7 @@ fn read_edits(list: &[u8], movie_scale: u32) -> Result<Vec<Edit>, MediaError> {
 
 /// The time scale of `mvhd` and `mdhd`, whose layout begins alike.
 fn time_scale(header: &[u8]) -> Option<u32> {
-    if header.first() == Some(&1) {
-        be32(header, 20)
-    } else {
-        be32(header, 12)
-    }
+    if header.first() == Some(&1) { be32(header, 20) } else { be32(header, 12) }
 }
 
 /// The body of the first box at `path`.
@@ -171,12 +153,8 @@ impl<'a> Iterator for Boxes<'a> {
         }
         self.0 = &[];
         let Some(kind) = bytes.get(4..8).and_then(|k| <[u8; 4]>::try_from(k).ok()) else {
-            // QuickTime ends some containers with four zero bytes.
-            return if bytes.iter().all(|&b| b == 0) {
-                None
-            } else {
-                Some(Err(truncated("mp4 box")))
-            };
+            // QuickTime ends some containers with four zero bytes; no cut of a box looks so.
+            return if bytes == [0; 4] { None } else { Some(Err(truncated("mp4 box"))) };
         };
         let (header, size) = match be32(bytes, 0).unwrap_or(0) {
             0 => (8, bytes.len() as u64),
@@ -189,10 +167,7 @@ impl<'a> Iterator for Boxes<'a> {
         if size < header || size > bytes.len() as u64 {
             let name = String::from_utf8_lossy(&kind).into_owned();
             let reason = format!("declares {size} bytes, {} are there", bytes.len());
-            return Some(Err(MediaError::malformed(
-                format!("mp4 box `{name}`"),
-                reason,
-            )));
+            return Some(Err(MediaError::malformed(format!("mp4 box `{name}`"), reason)));
         }
         let (this, rest) = bytes.split_at(size as usize);
         self.0 = rest;

@@ -59,9 +59,7 @@ impl Stft {
             *x *= w;
         }
         // The lengths are the plan's own, the one thing that could make it fail.
-        let done =
-            self.plan
-                .process_with_scratch(&mut self.input, &mut self.spectrum, &mut self.scratch);
+        let done = self.plan.process_with_scratch(&mut self.input, &mut self.spectrum, &mut self.scratch);
         debug_assert!(done.is_ok());
         &self.spectrum
     }
@@ -70,9 +68,7 @@ impl Stft {
 /// Hann window; periodic (`n` steps to the repeat) for spectra, symmetric as Kaldi has it.
 pub(crate) fn hann(n: usize, periodic: bool) -> Vec<f64> {
     let steps = if periodic { n } else { n - 1 } as f64;
-    (0..n)
-        .map(|i| 0.5 - 0.5 * (2.0 * PI * i as f64 / steps).cos())
-        .collect()
+    (0..n).map(|i| 0.5 - 0.5 * (2.0 * PI * i as f64 / steps).cos()).collect()
 }
 
 /// Periodic Tukey window whose tapers are `alpha` of its length together.

@@ -57,16 +57,8 @@ fn every_format_gives_ffmpegs_samples_at_the_right_place() {
     for (name, samples, delay, ffmpeg_delay) in FILES {
         let wave = decode(&fixture(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let expected = &golden["files"][name];
-        assert_eq!(
-            u64::from(wave.rate),
-            expected["rate"].as_u64().unwrap(),
-            "{name}"
-        );
-        assert_eq!(
-            wave.channels.len() as u64,
-            expected["channels"].as_u64().unwrap(),
-            "{name}"
-        );
+        assert_eq!(u64::from(wave.rate), expected["rate"].as_u64().unwrap(), "{name}");
+        assert_eq!(wave.channels.len() as u64, expected["channels"].as_u64().unwrap(), "{name}");
         assert_eq!(wave.len(), samples, "{name}");
         let at = expected["at"].as_array().unwrap();
         for (at, values) in at.iter().zip(expected["values"].as_array().unwrap()) {
@@ -85,10 +77,7 @@ fn every_format_gives_ffmpegs_samples_at_the_right_place() {
             let here = correlation(&source[..source.len() - 1], channel, delay);
             assert!(here > 0.94, "{name} channel {c}: correlation {here}");
             let late = correlation(&source[..source.len() - 1], channel, delay + 1);
-            assert!(
-                c == 1 || late < here,
-                "{name}: fits better one sample later"
-            );
+            assert!(c == 1 || late < here, "{name}: fits better one sample later");
         }
     }
 }
@@ -102,24 +91,12 @@ fn a_clip_without_sound_and_a_codec_that_is_not_read_have_their_own_errors() {
     let unknown = umt_audio::decode(b"GIF89a......", Some("gif"), &Default::default()).unwrap_err();
     assert!(matches!(unknown, MediaError::Unsupported { .. }));
     assert!(unknown.to_string().contains(".gif"), "{unknown}");
-    assert!(matches!(
-        decode(b"").unwrap_err(),
-        MediaError::Malformed { .. }
-    ));
+    assert!(matches!(decode(b"").unwrap_err(), MediaError::Malformed { .. }));
 }
 
 fn wav(bits: u16, float: bool, channels: u16, samples: &[f64]) -> Vec<u8> {
-    let format = if float {
-        hound::SampleFormat::Float
-    } else {
-        hound::SampleFormat::Int
-    };
-    let spec = hound::WavSpec {
-        channels,
-        sample_rate: 11_025,
-        bits_per_sample: bits,
-        sample_format: format,
-    };
+    let format = if float { hound::SampleFormat::Float } else { hound::SampleFormat::Int };
+    let spec = hound::WavSpec { channels, sample_rate: 11_025, bits_per_sample: bits, sample_format: format };
     let mut bytes = std::io::Cursor::new(Vec::new());
     let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
     for &x in samples {
@@ -127,9 +104,7 @@ fn wav(bits: u16, float: bool, channels: u16, samples: &[f64]) -> Vec<u8> {
             writer.write_sample(x as f32).unwrap();
         } else {
             let full = 2f64.powi(i32::from(bits) - 1);
-            writer
-                .write_sample((x * full).round().clamp(-full, full - 1.0) as i32)
-                .unwrap();
+            writer.write_sample((x * full).round().clamp(-full, full - 1.0) as i32).unwrap();
         }
     }
     writer.finalize().unwrap();
@@ -138,28 +113,13 @@ fn wav(bits: u16, float: bool, channels: u16, samples: &[f64]) -> Vec<u8> {
 
 #[test]
 fn wav_of_every_depth_and_channel_count() {
-    let source: Vec<f64> = (0..600)
-        .map(|i| (f64::from(i) * 0.37).sin() * 0.9)
-        .collect();
-    for (bits, float) in [
-        (8, false),
-        (16, false),
-        (24, false),
-        (32, false),
-        (32, true),
-    ] {
+    let source: Vec<f64> = (0..600).map(|i| (f64::from(i) * 0.37).sin() * 0.9).collect();
+    for (bits, float) in [(8, false), (16, false), (24, false), (32, false), (32, true)] {
         for channels in [1u16, 2, 3, 6] {
             let wave = decode(&wav(bits, float, channels, &source)).unwrap();
-            assert_eq!(
-                (wave.rate, wave.channels.len()),
-                (11_025, usize::from(channels))
-            );
+            assert_eq!((wave.rate, wave.channels.len()), (11_025, usize::from(channels)));
             assert_eq!(wave.len(), 600 / usize::from(channels));
-            let step = if float {
-                1e-7
-            } else {
-                2f64.powi(1 - i32::from(bits)).max(1e-7)
-            };
+            let step = if float { 1e-7 } else { 2f64.powi(1 - i32::from(bits)).max(1e-7) };
             for (i, x) in source.iter().enumerate() {
                 let (frame, channel) = (i / usize::from(channels), i % usize::from(channels));
                 let got = f64::from(wave.channels[channel][frame]);
@@ -178,16 +138,9 @@ fn mono_is_the_mean_of_the_channels() {
 #[test]
 fn resampling_keeps_tones_below_the_band_edge_and_drops_those_above() {
     let tone = |rate: u32, f: f64, n: usize| -> Vec<f32> {
-        (0..n)
-            .map(|i| (2.0 * PI * f * i as f64 / f64::from(rate)).sin() as f32)
-            .collect()
+        (0..n).map(|i| (2.0 * PI * f * i as f64 / f64::from(rate)).sin() as f32).collect()
     };
-    for (from, to) in [
-        (44_100, 16_000),
-        (48_000, 16_000),
-        (8_000, 16_000),
-        (22_050, 44_100),
-    ] {
+    for (from, to) in [(44_100, 16_000), (48_000, 16_000), (8_000, 16_000), (22_050, 44_100)] {
         let edge = f64::from(from.min(to)) / 2.0;
         let n = from as usize;
         for part in [0.01, 0.3, 0.8, 0.95] {
@@ -196,23 +149,16 @@ fn resampling_keeps_tones_below_the_band_edge_and_drops_those_above() {
             let exact = tone(to, part * edge, to as usize);
             // The ends see the clip begin and stop; the middle is the tone itself.
             let inside = 3000..out.len() - 3000;
-            let worst = inside
-                .map(|i| (out[i] - exact[i]).abs())
-                .fold(0.0, f32::max);
+            let worst = inside.map(|i| (out[i] - exact[i]).abs()).fold(0.0, f32::max);
             assert!(worst < 2e-4, "{from} to {to}, {part} of the band: {worst}");
         }
         if from > to {
             let out = umt_audio::resample(&tone(from, 1.05 * edge, n), from, to).unwrap();
-            let worst = out[3000..out.len() - 3000]
-                .iter()
-                .fold(0.0f32, |w, x| w.max(x.abs()));
+            let worst = out[3000..out.len() - 3000].iter().fold(0.0f32, |w, x| w.max(x.abs()));
             assert!(worst < 2e-4, "{from} to {to}: alias of {worst}");
         }
     }
-    assert_eq!(
-        umt_audio::resample(&[0.5; 7], 16_000, 16_000).unwrap(),
-        [0.5; 7]
-    );
+    assert_eq!(umt_audio::resample(&[0.5; 7], 16_000, 16_000).unwrap(), [0.5; 7]);
     assert!(umt_audio::resample(&[0.5; 7], 0, 16_000).is_err());
     assert!(umt_audio::resample(&[], 8_000, 16_000).unwrap().is_empty());
 }

@@ -11,12 +11,7 @@ fn config(name: &str) -> FrontEndConfig {
         "vgg-sound" => FrontEndConfig::vgg_sound(),
         "ogm-ge" => FrontEndConfig::ogm_ge(),
         "crema-d" => FrontEndConfig::crema_d(),
-        "crema-d-zero" => FrontEndConfig::OgmGe {
-            rate: 22_050,
-            n_fft: 512,
-            hop: 353,
-            padding: Padding::Zero,
-        },
+        "crema-d-zero" => FrontEndConfig::OgmGe { rate: 22_050, n_fft: 512, hop: 353, padding: Padding::Zero },
         "fbank" => FrontEndConfig::fbank(),
         "peer" => FrontEndConfig::log_mel(16_000, 64),
         "slaney" => FrontEndConfig::LogMel {
@@ -48,12 +43,7 @@ fn signal(name: &str, samples: usize) -> Vec<f32> {
 }
 
 fn indices(value: &Value) -> Vec<usize> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| v.as_u64().unwrap() as usize)
-        .collect()
+    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
 }
 
 #[test]
@@ -63,10 +53,7 @@ fn every_front_end_agrees_with_its_reference() {
     assert_eq!(cases.len(), 21);
     let mut worst = Vec::new();
     for case in cases {
-        let (kind, name) = (
-            case["front_end"].as_str().unwrap(),
-            case["signal"].as_str().unwrap(),
-        );
+        let (kind, name) = (case["front_end"].as_str().unwrap(), case["signal"].as_str().unwrap());
         let samples = case["samples"].as_u64().unwrap() as usize;
         let wave = signal(name, samples);
         let mut front_end = FrontEnd::new(&config(kind)).unwrap();
@@ -75,11 +62,9 @@ fn every_front_end_agrees_with_its_reference() {
         assert_eq!(out.shape, front_end.shape(samples));
         dump(kind, name, &wave, &out.data);
         let frames = out.shape[1];
-        let cells = indices(&case["rows"]).into_iter().flat_map(|r| {
-            indices(&case["columns"])
-                .into_iter()
-                .map(move |c| r * frames + c)
-        });
+        let cells = indices(&case["rows"])
+            .into_iter()
+            .flat_map(|r| indices(&case["columns"]).into_iter().map(move |c| r * frames + c));
         let largest = cells
             .zip(case["values"].as_array().unwrap())
             .map(|(cell, v)| (f64::from(out.data[cell]) - v.as_f64().unwrap()).abs())
@@ -88,18 +73,13 @@ fn every_front_end_agrees_with_its_reference() {
         let mean = out.data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let square = |&x: &f32| (f64::from(x) - mean).powi(2);
         let std = (out.data.iter().map(square).sum::<f64>() / n).sqrt();
-        let drift = (mean - case["mean"].as_f64().unwrap())
-            .abs()
-            .max((std - case["std"].as_f64().unwrap()).abs());
+        let drift = (mean - case["mean"].as_f64().unwrap()).abs().max((std - case["std"].as_f64().unwrap()).abs());
         println!("{kind:>14} of {name:8} largest {largest:.1e}, mean and deviation {drift:.1e}");
         worst.push((largest, drift, format!("{kind} of {name}")));
     }
     // The promise is 1e-4 on cells above 1e-5 of the largest and 1e-2 on the rest.
     for (largest, drift, what) in worst {
-        assert!(
-            largest < 1e-4 && drift < 1e-5,
-            "{what}: {largest:e}, {drift:e}"
-        );
+        assert!(largest < 1e-4 && drift < 1e-5, "{what}: {largest:e}, {drift:e}");
     }
 }
 
@@ -120,10 +100,7 @@ fn published_shapes_come_out_of_published_lengths() {
     assert_eq!(shape(&FrontEndConfig::ogm_ge(), 80_000), [129, 626]);
     assert_eq!(shape(&FrontEndConfig::crema_d(), 66_150), [257, 188]);
     assert_eq!(shape(&FrontEndConfig::fbank(), 163_840), [128, 1024]);
-    assert_eq!(
-        shape(&FrontEndConfig::log_mel(16_000, 64), 24_000),
-        [64, 151]
-    );
+    assert_eq!(shape(&FrontEndConfig::log_mel(16_000, 64), 24_000), [64, 151]);
 }
 
 #[test]
@@ -152,22 +129,8 @@ fn silence_and_tiny_clips_give_finite_values() {
 #[test]
 fn settings_out_of_range_are_named() {
     let broken = [
-        (
-            "rate",
-            FrontEndConfig::VggSound {
-                rate: 0,
-                standardise: true,
-            },
-        ),
-        (
-            "hop",
-            FrontEndConfig::OgmGe {
-                rate: 16_000,
-                n_fft: 256,
-                hop: 0,
-                padding: Padding::Zero,
-            },
-        ),
+        ("rate", FrontEndConfig::VggSound { rate: 0, standardise: true }),
+        ("hop", FrontEndConfig::OgmGe { rate: 16_000, n_fft: 256, hop: 0, padding: Padding::Zero }),
         ("bands", FrontEndConfig::log_mel(16_000, 0)),
     ];
     for (name, config) in broken {
@@ -179,32 +142,13 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn settings_read_as_a_recipe_writes_them() {
     let read = serde_json::from_str::<FrontEndConfig>;
-    assert_eq!(
-        read(r#"{"kind": "vgg-sound"}"#).unwrap(),
-        FrontEndConfig::vgg_sound()
-    );
-    assert_eq!(
-        read(r#"{"kind": "ogm-ge"}"#).unwrap(),
-        FrontEndConfig::ogm_ge()
-    );
-    assert_eq!(
-        read(r#"{"kind": "fbank"}"#).unwrap(),
-        FrontEndConfig::fbank()
-    );
+    assert_eq!(read(r#"{"kind": "vgg-sound"}"#).unwrap(), FrontEndConfig::vgg_sound());
+    assert_eq!(read(r#"{"kind": "ogm-ge"}"#).unwrap(), FrontEndConfig::ogm_ge());
+    assert_eq!(read(r#"{"kind": "fbank"}"#).unwrap(), FrontEndConfig::fbank());
     let log_mel = FrontEndConfig::log_mel(16_000, 64);
     assert_eq!(read(r#"{"kind": "log-mel"}"#).unwrap(), log_mel);
     let written = serde_json::to_string(&log_mel).unwrap();
     assert_eq!(read(&written).unwrap(), log_mel);
-    assert!(
-        read(r#"{"kind": "log-mel", "hops": 3}"#)
-            .unwrap_err()
-            .to_string()
-            .contains("hops")
-    );
-    assert!(
-        read(r#"{"kind": "mfcc"}"#)
-            .unwrap_err()
-            .to_string()
-            .contains("log-mel")
-    );
+    assert!(read(r#"{"kind": "log-mel", "hops": 3}"#).unwrap_err().to_string().contains("hops"));
+    assert!(read(r#"{"kind": "mfcc"}"#).unwrap_err().to_string().contains("log-mel"));
 }

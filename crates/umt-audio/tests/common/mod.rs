@@ -5,9 +5,7 @@ use std::{f64::consts::TAU, fs, path::PathBuf};
 use umt_media::{Limits, MediaError};
 
 pub fn fixture_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 pub fn fixture(name: &str) -> Vec<u8> {
@@ -28,12 +26,7 @@ pub fn tones(n: usize) -> Vec<f32> {
     (0..n)
         .map(|i| i as f64)
         .map(|i| {
-            quantise(
-                wave(0.5, 0.0275, i)
-                    + wave(0.2, 0.0771, i)
-                    + wave(0.01, 0.3125, i)
-                    + wave(0.0005, 0.4371, i),
-            )
+            quantise(wave(0.5, 0.0275, i) + wave(0.2, 0.0771, i) + wave(0.01, 0.3125, i) + wave(0.0005, 0.4371, i))
         })
         .collect()
 }
@@ -63,10 +56,5 @@ pub fn music(n: usize) -> Vec<f32> {
 /// A recorded voice (fixtures/speech.flac), repeated to `n` samples.
 pub fn speech(n: usize) -> Vec<f32> {
     let wave = decode(&fixture("speech.flac")).unwrap();
-    umt_audio::fit(
-        &wave.channels[0],
-        n,
-        umt_audio::Window::Start,
-        umt_audio::Fill::Tile,
-    )
+    umt_audio::fit(&wave.channels[0], n, umt_audio::Window::Start, umt_audio::Fill::Tile)
 }
