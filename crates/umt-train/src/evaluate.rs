@@ -3,6 +3,7 @@
 use umt_data::Batch;
 use umt_nn::Array;
 
+use crate::guard::first_bad;
 use crate::{BatchSource, Task, TrainError};
 
 /// Logits of every sample of a split, in the order of the dataset.
@@ -85,6 +86,16 @@ impl Predictions {
         if let Some(label) = batch.labels.iter().find(|&&l| l as usize >= classes) {
             return Err(mismatch(format!("label {label}, but the logits have {classes} classes")));
         }
+        if let Some((at, value)) = first_bad(logits.as_slice()) {
+            let ids = vec![batch.ids[at / classes].clone()];
+            return Err(TrainError::NonFinite {
+                stage: "evaluation".into(),
+                step: 0,
+                what: "a logit".into(),
+                value,
+                ids,
+            });
+        }
         self.classes = classes;
         self.ids.extend(batch.ids);
         self.indices.extend(batch.indices);
@@ -97,7 +108,7 @@ impl Predictions {
 /// Runs the task in evaluation mode over all batches of `source`; neither changes.
 ///
 /// # Errors
-/// What the source or the task refuse; logits that do not fit the batch.
+/// What the source or the task refuse; logits that do not fit the batch or are not finite, with the sample's id.
 pub fn evaluate(task: &dyn Task, source: &dyn BatchSource) -> Result<Predictions, TrainError> {
     Ok(evaluate_until(task, source, &|| false)?.unwrap_or_default())
 }

@@ -58,6 +58,14 @@ impl Guard<'_> {
         }
     }
 
+    /// What an evaluation found, with its place in the run.
+    pub(crate) fn placed(&self, error: TrainError, step: u64) -> TrainError {
+        match error {
+            TrainError::NonFinite { what, value, ids, .. } => self.found(step, what, value, &ids),
+            other => other,
+        }
+    }
+
     fn found(&self, step: u64, what: String, value: f32, ids: &[String]) -> TrainError {
         TrainError::NonFinite { stage: self.stage.to_owned(), step, what, value, ids: ids.to_vec() }
     }
@@ -69,7 +77,7 @@ fn first_named<'a>(kind: &str, arrays: impl Iterator<Item = (&'a String, &'a Arr
 }
 
 /// Index and value of the first NaN or infinity. The kernel looks at all of them; only a bad array is searched.
-fn first_bad(values: &[f32]) -> Option<(usize, f32)> {
+pub(crate) fn first_bad(values: &[f32]) -> Option<(usize, f32)> {
     if all_finite(values) {
         return None;
     }

@@ -96,8 +96,8 @@ fn end_of_an_epoch(
     let due = step == run.total || epoch.is_multiple_of(config.eval_every);
     let mut scores = None;
     if let Some(source) = validation.filter(|_| due) {
-        let predictions = evaluate_until(run.task, source, &|| run.stop_asked())?;
-        let Some(predictions) = predictions else {
+        let predictions = evaluate_until(run.task, source, &|| run.stop_asked());
+        let Some(predictions) = predictions.map_err(|error| run.guard.placed(error, step))? else {
             // The epoch stays open: the checkpoint leads back to this validation.
             run.save()?;
             return run.stop_if_asked();

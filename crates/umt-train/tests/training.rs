@@ -37,6 +37,26 @@ fn stopped_at_every_step_and_resumed_it_ends_in_the_same_bytes() {
 }
 
 #[test]
+fn stopped_within_any_validation_it_resumes_with_that_validation() {
+    let whole = Bench::new(SGD);
+    let mut task = Softmax::new();
+    whole.run(&mut task, None).0.unwrap();
+    let expected = whole.state(&task);
+    let batches = whole.validation.as_ref().unwrap().batches_per_epoch();
+    for after in 1..=4 * batches {
+        let mut bench = Bench::new(SGD);
+        bench.stop_in_validation = Some(after);
+        let error = bench.run(&mut Softmax::new(), None).0.unwrap_err();
+        let at = 5 * after.div_ceil(batches);
+        assert!(matches!(error, TrainError::Interrupted { signal: 2, step } if step == at), "{error}");
+        bench.stop_in_validation = None;
+        let mut resumed = Softmax::new();
+        bench.run(&mut resumed, None).0.unwrap();
+        assert_eq!(bench.state(&resumed), expected, "after {after} batches of validation");
+    }
+}
+
+#[test]
 fn a_crash_at_every_step_resumes_from_the_last_checkpoint_to_the_same_bytes() {
     let whole = Bench::new(ADAMW);
     let mut task = Softmax::new();
@@ -295,6 +315,15 @@ fn evaluation_gives_every_sample_once_in_the_order_of_the_set_and_changes_nothin
     let scores = by_hand.scores();
     let expected = (2f64.ln() + (1.0 + 1f64.exp()).ln() + (1.0 + (-1f64).exp()).ln()) / 3.0;
     assert!((scores.top1 - 2.0 / 3.0).abs() < 1e-12 && (scores.loss - expected).abs() < 1e-7, "{scores:?}");
+}
+
+#[test]
+fn a_logit_that_is_not_finite_is_named_with_its_sample() {
+    let mut task = Softmax::new();
+    task.params.get_mut("fc.bias").unwrap().value.make_mut()[2] = f32::INFINITY;
+    let error = evaluate(&task, &Clouds::new(31, 4, false)).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("a logit is not finite (inf); samples s0"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A task small enough to train in milliseconds, batches without a loader, and a folder per test.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -75,6 +75,28 @@ impl BatchSource for Clouds {
                 self.seen.borrow_mut().extend(batch.ids.clone());
             }
             Ok::<_, DataError>(batch)
+        }))
+    }
+}
+
+/// Asks for a stop after a number of batches.
+struct Interrupting<'a> {
+    source: &'a Clouds,
+    left: Cell<Option<u64>>,
+    stop: &'a AtomicUsize,
+}
+
+impl BatchSource for Interrupting<'_> {
+    fn batches_per_epoch(&self) -> u64 {
+        self.source.batches_per_epoch()
+    }
+
+    fn epoch(&self, epoch: u64, start: u64) -> Batches<'_> {
+        Box::new(self.source.epoch(epoch, start).inspect(|_| {
+            self.left.set(self.left.get().map(|left| left.saturating_sub(1)));
+            if self.left.get() == Some(0) {
+                self.stop.store(2, Ordering::Relaxed);
+            }
         }))
     }
 }
@@ -219,6 +241,8 @@ pub struct Bench {
     pub train: Clouds,
     pub validation: Option<Clouds>,
     pub seed: u64,
+    /// Validation batches after which a stop is asked for.
+    pub stop_in_validation: Option<u64>,
 }
 
 /// In memory where the system has such a place: these tests are about bytes, not about the disk's patience.
@@ -235,6 +259,7 @@ impl Bench {
             train: Clouds::new(22, 5, true),
             validation: Some(Clouds::new(31, 4, false)),
             seed: 11,
+            stop_in_validation: None,
         }
     }
 
@@ -247,7 +272,9 @@ impl Bench {
         let dir = self.folder.path().join("stage");
         let mut env =
             Env { stage: "joint", dir: &dir, store: &store, seed: self.seed, observer: &mut observer, stop: &stop };
-        let validation = self.validation.as_ref().map(|v| v as &dyn BatchSource);
+        let left = Cell::new(self.stop_in_validation);
+        let validation = self.validation.as_ref().map(|source| Interrupting { source, left, stop: &stop });
+        let validation = validation.as_ref().map(|v| v as &dyn BatchSource);
         let result = train(task, &self.train, validation, &self.config, &mut env);
         (result, log)
     }
