@@ -7,7 +7,7 @@ use crate::recipe::Loaded;
 use crate::record::{Found, Record, look};
 use crate::report::{self, Report};
 use crate::watch::{Now, Watch};
-use crate::work::{Parent, Work};
+use crate::work::{Parent, Work, forget_checkpoints};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_store::{RunLock, Store};
@@ -155,6 +155,8 @@ fn reusable(
         Found::Finished(record) => {
             let same = node.parents.iter().all(|&p| record.parents.get(&done[p].node.key) == Some(&done[p].record.output));
             if same {
+                // Left by a process that ended right after it finished the stage.
+                forget_checkpoints(store, dir)?;
                 return Ok(Some(*record));
             }
             "it was made from another result of a stage it depends on".to_owned()

@@ -17,7 +17,7 @@ use umt_eval::{Confusion, EvalError, LinearProbe, Predictions, ProbeConfig, ense
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
 use umt_nn::NnError;
-use umt_store::{Digest, Store, checkpoint, tensors};
+use umt_store::{Digest, Store, tensors};
 
 const MODEL: &str = "model.safetensors";
 const CHECKPOINTS: &str = "checkpoints";
@@ -66,7 +66,9 @@ impl Work<'_> {
         if record.steps == 0 {
             record.wall_seconds = started.elapsed().as_secs_f64();
         }
-        record.commit(self.store, &self.dir)
+        let record = record.commit(self.store, &self.dir)?;
+        forget_checkpoints(self.store, &self.dir)?;
+        Ok(record)
     }
 
     fn network(&mut self) -> Result<Record, RecipeError> {
@@ -141,7 +143,7 @@ impl Work<'_> {
         let samples = self.material.samples(refit, self.watch)?;
         let which = if outcome.kept.best { "best by validation" } else { "last" };
         let on = if refit { ", trained on train and validation" } else { "" };
-        let record = Record {
+        Ok(Record {
             steps: outcome.steps,
             note: format!("{which} weights, epoch {}{on}", outcome.kept.epoch),
             wall_seconds: outcome.seconds + started.elapsed().as_secs_f64(),
@@ -150,10 +152,7 @@ impl Work<'_> {
             classes: self.material.classes().to_vec(),
             audio_stats: self.material.cache(refit, self.watch)?.audio_stats(),
             ..self.record(figures, files, output)
-        };
-        // The model stands in its own file now; what only served to resume may go.
-        checkpoint::clear(self.store, &self.dir.join(CHECKPOINTS))?;
-        Ok(record)
+        })
     }
 
     fn ensemble(&mut self) -> Result<Record, RecipeError> {
@@ -353,6 +352,11 @@ impl Work<'_> {
     fn eval(&self, source: EvalError) -> RecipeError {
         RecipeError::Eval { stage: self.node.unit.id.clone(), source }
     }
+}
+
+/// Of a finished stage the model stands in its own file: what only served to resume may go.
+pub(crate) fn forget_checkpoints(store: &Store, dir: &Path) -> Result<(), RecipeError> {
+    Ok(store.remove(&dir.join(CHECKPOINTS))?)
 }
 
 /// The network of a stage.
