@@ -23,10 +23,11 @@ fn main() -> Result<(), Failed> {
     println!("{:?}", set.split_validation(1, &config.validation)?);
     let folder = tempfile::tempdir()?;
     let store = umt_store::Store::open(folder.path())?;
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), cores());
     let mut bytes = 0;
     let cache = Cache::build(&set, &config, folder.path(), &mut |p| bytes = p.bytes, &store)?;
-    println!("decoded {} samples, {} MB, in {:.2?}", set.samples.len(), bytes >> 20, began.elapsed());
+    let (wall, used) = (began.elapsed(), cores() - used);
+    println!("decoded {} samples, {} MB, in {wall:.2?}, {used:.2} s of a core", set.samples.len(), bytes >> 20);
     println!("audio mean and deviation {:?}", cache.audio_stats());
     let began = Instant::now();
     let cache = Arc::new(Cache::build(&set, &config, folder.path(), &mut |_| {}, &store)?);
@@ -35,18 +36,26 @@ fn main() -> Result<(), Failed> {
         let settings = LoaderConfig { seed: 1, workers, train: true, drop_last: true, ..Default::default() };
         let loader = Loader::new(Arc::clone(&cache), cache.indices(Split::Train), settings)?;
         for epoch in 0..2 {
-            let began = Instant::now();
+            let (began, used) = (Instant::now(), cores());
             let mut batches = 0;
             for batch in loader.epoch(epoch, 0) {
                 batches += u32::from(!batch?.is_empty());
             }
-            println!("{workers} workers: {:.2?} a batch", began.elapsed() / batches);
+            let (wall, used) = (began.elapsed() / batches, (cores() - used) * 1e3 / f64::from(batches));
+            println!("{workers} workers: {wall:.2?} a batch, {used:.2} ms of a core");
         }
     }
     match arguments.get(2) {
         Some(path) => dump(&cache, Path::new(path)),
         None => Ok(()),
     }
+}
+
+/// Seconds of all cores that this process has used (Linux): on a busy machine the fairer measure.
+fn cores() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = text.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 fn dump(cache: &Cache, folder: &Path) -> Result<(), Failed> {

@@ -167,9 +167,7 @@ impl<'a> Decoder<'a> {
         };
         let frames = frames.map_err(|error| failure(path, &error, Modality::Video))?;
         let fits = |f: &Frame| {
-            f.width as usize == input.size[0]
-                && f.height as usize == input.size[1]
-                && f.rgb.len() == input.size[0] * input.size[1] * 3
+            f.width == input.size[0] && f.height == input.size[1] && f.rgb.len() == input.size[0] * input.size[1] * 3
         };
         if frames.len() == select.count() && frames.iter().all(fits) {
             return Ok(frames);
