@@ -1,6 +1,6 @@
 //! A moving glyph on a textured ground, anti-aliased.
 
-use super::{CLASSES, SyntheticAvConfig, glyphs::GLYPHS};
+use super::{CLASSES, SyntheticAvConfig, at_clearness, glyphs::GLYPHS};
 use umt_random::Rng;
 use umt_video::Frame;
 
@@ -84,14 +84,14 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    pub fn new(config: &SyntheticAvConfig, glyph: Strokes, class: usize, rng: &mut Rng) -> Self {
+    pub fn new(config: &SyntheticAvConfig, glyph: Strokes, class: usize, clear: f32, rng: &mut Rng) -> Self {
         // Light on dark or dark on light, in a colour near grey.
         let sign = if rng.bernoulli(0.5) { 1.0 } else { -1.0 };
-        let contrast = rng.range(config.contrast[0], config.contrast[1]);
+        let contrast = at_clearness(config.contrast, clear);
         let mut tinted = |base: f32| [0; 3].map(|_| base + rng.range(-0.08, 0.08));
         let ground = tinted(0.5 - 0.3 * sign * contrast);
         let colour = tinted(sign * contrast);
-        let texture = rng.range(config.texture[0], config.texture[1]);
+        let texture = at_clearness(config.texture, clear);
         let waves = (0..4)
             .map(|_| Wave {
                 direction: [0; 2].map(|_| rng.range(-28.0, 28.0)),
@@ -106,7 +106,7 @@ impl Scene {
             scale: rng.range(0.24, 0.34),
             colour,
         }];
-        let pieces = rng.range(config.distractors[0], config.distractors[1] + 1.0) as usize;
+        let pieces = (at_clearness(config.distractors, clear) + rng.uniform()).max(0.0) as usize;
         for _ in 0..pieces {
             let other = (class + 1 + rng.below(CLASSES as u64 - 1) as usize) % CLASSES;
             let strength = rng.range(0.6, 1.1);

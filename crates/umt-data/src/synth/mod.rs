@@ -25,7 +25,7 @@ pub(crate) const CLASSES: usize = 10;
 
 /// The design of the synthetic set: every knob of its difficulty, in one place.
 ///
-/// Ranges are `[low, high]`, drawn uniformly for each sample.
+/// Each sample draws how clear its sound and its picture are, from 0 to 1; ranges are read there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct SyntheticAvConfig {
@@ -41,20 +41,25 @@ pub struct SyntheticAvConfig {
     pub pictures: usize,
     /// Voices in train; test has as many others.
     pub voices: usize,
-    /// Level of the pink noise below the word, dB. Lower is harder.
+    /// How often sound and picture trade places: 1 makes the picture clear where the sound is not and
+    /// the other way round, 0 draws them independently. A high value lets a joint network fit each
+    /// sample by its clear side, so that neither encoder learns its unclear samples.
+    pub trade: f32,
+    /// Level of the pink noise below the word, dB, from the least clear sound to the clearest.
     pub noise_db: [f32; 2],
-    /// Level of the two other words below the word, dB. Lower is harder.
+    /// Level of the two other words below the word, dB, likewise.
     pub babble_db: [f32; 2],
     /// How far a recording strays from its word: formants, timing, pitch. 0 to 1.
     pub word_jitter: f32,
-    /// Difference of the glyph from the ground, of the 8-bit range. Lower is harder.
+    /// Difference of the glyph from the ground, of the 8-bit range, from the least clear picture to
+    /// the clearest.
     pub contrast: [f32; 2],
-    /// Strength of the ground's texture, of the 8-bit range.
+    /// Strength of the ground's texture, of the 8-bit range, likewise.
     pub texture: [f32; 2],
+    /// Pieces of other glyphs in front, likewise.
+    pub distractors: [f32; 2],
     /// Standard deviation of the pixels' noise, of the 8-bit range.
     pub pixel_noise: f32,
-    /// Pieces of other glyphs in front.
-    pub distractors: [f32; 2],
     /// How far a picture strays from its glyph: turn, shear, size, strokes. 0 to 1.
     pub glyph_jitter: f32,
 }
@@ -68,13 +73,14 @@ impl Default for SyntheticAvConfig {
             recordings: 100,
             pictures: 150,
             voices: 24,
-            noise_db: [-2.0, 12.0],
-            babble_db: [-2.0, 10.0],
+            trade: 0.6,
+            noise_db: [-4.0, 16.0],
+            babble_db: [-3.0, 15.0],
             word_jitter: 0.6,
-            contrast: [0.15, 0.5],
-            texture: [0.08, 0.22],
+            contrast: [0.1, 0.55],
+            texture: [0.22, 0.06],
+            distractors: [5.0, 1.0],
             pixel_noise: 0.04,
-            distractors: [2.0, 5.0],
             glyph_jitter: 0.6,
         }
     }
@@ -132,6 +138,8 @@ fn label_of(config: &SyntheticAvConfig, number: u64) -> usize {
 /// What a sample is made from.
 struct Parts {
     split: Split,
+    /// How clear sound and picture are, 0 to 1.
+    clear: [f32; 2],
     picture: u64,
     recording: u64,
 }
@@ -140,7 +148,11 @@ impl Parts {
     fn of(config: &SyntheticAvConfig, number: u64) -> Self {
         let split = if number < config.train as u64 { Split::Train } else { Split::Test };
         let mut rng = stream(config.seed, "synthetic.parts", number, 0);
-        Self { split, picture: rng.below(config.pictures as u64), recording: rng.below(config.recordings as u64) }
+        let (picture, recording) = (rng.below(config.pictures as u64), rng.below(config.recordings as u64));
+        let sound = rng.uniform();
+        let other = rng.uniform();
+        let traded = rng.bernoulli(f64::from(config.trade));
+        Self { split, clear: [sound, if traded { 1.0 - sound } else { other }], picture, recording }
     }
 }
 
@@ -193,12 +205,12 @@ impl Generator {
             let other = (label + 1 + rng.below(CLASSES as u64 - 1) as usize) % CLASSES;
             let babble = speak(other, rng.below(config.recordings as u64));
             let at = rng.below(length.max(1) as u64) as usize;
-            let level = amplitude(&mut rng, config.babble_db);
+            let level = amplitude(at_clearness(config.babble_db, parts.clear[0]));
             for (i, value) in sound.iter_mut().enumerate() {
                 *value += level * babble[(i + at) % length];
             }
         }
-        let level = amplitude(&mut rng, config.noise_db);
+        let level = amplitude(at_clearness(config.noise_db, parts.clear[0]));
         let noise = voice::pink_noise(length, &mut rng);
         let gain = rng.range(0.3, 1.0);
         for (value, noise) in sound.iter_mut().zip(noise) {
@@ -213,7 +225,7 @@ impl Generator {
         let mut hand = stream(config.seed, "synthetic.picture", pool, parts.picture * 64 + label as u64);
         let glyph = draw::Strokes::written(label, config.glyph_jitter, &mut hand);
         let mut rng = stream(config.seed, "synthetic.frames", number, 0);
-        let scene = draw::Scene::new(config, glyph, label, &mut rng);
+        let scene = draw::Scene::new(config, glyph, label, parts.clear[1], &mut rng);
         (0..count)
             .map(|frame| {
                 let time = (frame as f32 + 0.5) / count as f32;
@@ -223,7 +235,12 @@ impl Generator {
     }
 }
 
-/// The factor for a level drawn from a range of dB below the word.
-fn amplitude(rng: &mut umt_random::Rng, range: [f32; 2]) -> f32 {
-    10f32.powf(-rng.range(range[0], range[1]) / 20.0)
+/// The factor for a level in dB below the word.
+fn amplitude(decibel: f32) -> f32 {
+    10f32.powf(-decibel / 20.0)
+}
+
+/// The value of a range from the least clear sample to the clearest.
+fn at_clearness(range: [f32; 2], clear: f32) -> f32 {
+    range[0] + (range[1] - range[0]) * clear
 }
