@@ -23,6 +23,7 @@ mod simd;
 mod tile;
 mod weight;
 mod winograd;
+mod winograd_axis;
 mod winograd_conv;
 mod winograd_weight;
 mod work;

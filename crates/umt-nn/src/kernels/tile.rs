@@ -126,15 +126,24 @@ pub struct Dense {
     pub out: *mut f32,
     /// Floats from panel to panel of `out`.
     pub panel_out: usize,
+    /// Whether the output starts from 0.
+    pub fresh: bool,
 }
 
-/// `out = a b` for `R` rows and `P` panels; each output is one chain of multiply-adds in order.
+/// `out (+)= a b` for `R` rows and `P` panels; each output is one chain of multiply-adds in order.
 ///
 /// # Safety
 /// The pointers are valid as [`Dense`] says, and the code runs inside `dispatch`.
 #[inline(always)]
 pub unsafe fn dense<S: Simd, const R: usize, const P: usize>(t: &Dense) {
     let mut acc = [[S::splat(0.0); P]; R];
+    if !t.fresh {
+        for i in 0..R {
+            for j in 0..P {
+                acc[i][j] = S::load(t.out.add(j * t.panel_out + i * LANES));
+            }
+        }
+    }
     let mut b = t.b;
     let mut block = t.a;
     for _ in 0..t.blocks {

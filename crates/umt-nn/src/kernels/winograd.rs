@@ -1,91 +1,101 @@
-//! The transforms of F(4x4, 3x3): 36 multiplications for 16 outputs where the direct convolution needs 144 (Winograd 1980; Lavin and Gray 2016).
-//!
-//! With finite points p (0, ±√½, ±√2) and infinity, M(x) = Π(x - p) = x⁵ - 2.5 x³ + x:
-//! inputs are multiplied by the coefficients of M(x) / (x - p), weights by powers of p over M'(p), outputs by powers of p. These points keep the
-//! error near that of the direct convolution; 0, ±1, ±2 lose three to four times as much (compare Barabasz et al. 2020 on the choice of points).
+//! Tiles of F(4x4, 3x3): windows are read, transformed along both axes and written, one point after the other.
 use super::simd::{LANES, Simd};
+use super::winograd_axis::{
+    Axis, DoublingInput, DoublingOutput, GradOutput, GradWeight, HalvingGradOutput, HalvingGradWeight, HalvingInput, HalvingOutput, HalvingWeight, Input,
+    Output, Weight,
+};
 
-/// Multiplications of a tile.
-pub const POINTS: usize = 36;
-/// Outputs of a tile in each direction.
-pub const SIDE: usize = 4;
-/// √½ and √2.
-const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
-const B: f32 = std::f32::consts::SQRT_2;
+/// Points with weights of their own, in all forms.
+pub const WEIGHTS: usize = 36;
 
-/// Input of one axis: six values to six points.
-#[inline(always)]
-unsafe fn input6<S: Simd>(d: [S::V; 6]) -> [S::V; 6] {
-    let c = |x: f32| S::splat(x);
-    let even_a = S::fma(c(-2.0), d[2], d[4]);
-    let odd_a = S::fma(c(-2.0), d[1], d[3]);
-    let even_b = S::fma(c(-0.5), d[2], d[4]);
-    let odd_b = S::fma(c(-0.5), d[1], d[3]);
-    [
-        S::fma(c(-2.5), d[2], S::add(d[0], d[4])),
-        S::fma(c(A), odd_a, even_a),
-        S::fma(c(-A), odd_a, even_a),
-        S::fma(c(B), odd_b, even_b),
-        S::fma(c(-B), odd_b, even_b),
-        S::fma(c(-2.5), d[3], S::add(d[1], d[5])),
-    ]
+/// One way to filter a tile.
+pub trait Form: Copy + Send + Sync + 'static {
+    /// Products of a tile.
+    const POINTS: usize;
+    /// Side of the window that is read, and how far windows are apart.
+    const WINDOW: usize;
+    const STEP: usize;
+    /// Side of the outputs.
+    const SIDE: usize;
+    /// Which of the [`WEIGHTS`] point `i` is multiplied by.
+    fn weights(i: usize) -> usize;
+    /// Transforms a window; point i goes to `out + i * step`.
+    unsafe fn input<S: Simd>(p: &Patch, out: *mut f32, step: usize);
+    /// Transforms products back; point i is read at `m + i * step`.
+    unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place);
+    /// Transforms sixteen filters; element i is read at `g + i * step_g`, point i goes to `out + i * step`.
+    unsafe fn weight<S: Simd>(g: *const f32, step_g: usize, lanes: usize, out: *mut f32, step: usize);
 }
 
-/// Outputs of one axis: six products to four values.
-#[inline(always)]
-unsafe fn output4<S: Simd>(m: [S::V; 6]) -> [S::V; 4] {
-    let c = |x: f32| S::splat(x);
-    let (sum_a, diff_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-    let (sum_b, diff_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-    [
-        S::add(S::add(m[0], sum_a), sum_b),
-        S::fma(c(B), diff_b, S::mul(c(A), diff_a)),
-        S::fma(c(2.0), sum_b, S::mul(c(0.5), sum_a)),
-        S::fma(c(2.0 * B), diff_b, S::fma(c(0.5 * A), diff_a, m[5])),
-    ]
+/// A form whose gradient to the weights is taken.
+pub trait Trained: Form {
+    /// Transforms a 4 by 4 window of the gradient of the output.
+    unsafe fn grad_output<S: Simd>(p: &Patch, out: *mut f32, step: usize);
+    /// Transforms the gradient of the transformed weights back; point i is read at `u + i * step`, element i is written (or added) at
+    /// `out + i * step_g`.
+    unsafe fn grad_weight<S: Simd>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool);
 }
 
-/// Gradient of the outputs of one axis: four values to six points, the transpose of [`output4`].
-#[inline(always)]
-unsafe fn grad6<S: Simd>(y: [S::V; 4]) -> [S::V; 6] {
-    let c = |x: f32| S::splat(x);
-    let even_a = S::fma(c(0.5), y[2], y[0]);
-    let odd_a = S::fma(c(0.5), y[3], y[1]);
-    let even_b = S::fma(c(2.0), y[2], y[0]);
-    let odd_b = S::fma(c(2.0), y[3], y[1]);
-    [
-        y[0],
-        S::fma(c(A), odd_a, even_a),
-        S::fma(c(-A), odd_a, even_a),
-        S::fma(c(B), odd_b, even_b),
-        S::fma(c(-B), odd_b, even_b),
-        y[3],
-    ]
+/// Stride 1: forward, and with turned weights the gradient to the input.
+#[derive(Clone, Copy)]
+pub struct Same;
+/// Stride 2, forward.
+#[derive(Clone, Copy)]
+pub struct Halving;
+/// Gradient to the input of stride 2 and padding 1, with turned weights.
+#[derive(Clone, Copy)]
+pub struct Doubling;
+
+/// Nine points along an axis share six weights.
+fn nine(i: usize) -> usize {
+    (i / 9).min(5) * 6 + (i % 9).min(5)
 }
 
-/// Weights of one axis: three to six points; M'(0) = 1, M'(±√½) = -3/2, M'(±√2) = 6.
-#[inline(always)]
-unsafe fn weight6<S: Simd>(g: [S::V; 3]) -> [S::V; 6] {
-    let c = |x: f32| S::splat(x);
-    let even_a = S::mul(c(-2.0 / 3.0), S::fma(c(0.5), g[2], g[0]));
-    let odd_a = S::mul(c(-2.0 / 3.0 * A), g[1]);
-    let even_b = S::mul(c(1.0 / 6.0), S::fma(c(2.0), g[2], g[0]));
-    let odd_b = S::mul(c(B / 6.0), g[1]);
-    [g[0], S::add(even_a, odd_a), S::sub(even_a, odd_a), S::add(even_b, odd_b), S::sub(even_b, odd_b), g[2]]
+macro_rules! form {
+    ($form:ident, $points:literal, $window:literal, $step:literal, $side:literal, $weights:expr, $input:ident, $output:ident, $weight:ident) => {
+        impl Form for $form {
+            const POINTS: usize = $points * $points;
+            const WINDOW: usize = $window;
+            const STEP: usize = $step;
+            const SIDE: usize = $side;
+            fn weights(i: usize) -> usize {
+                $weights(i)
+            }
+            #[inline(always)]
+            unsafe fn input<S: Simd>(p: &Patch, out: *mut f32, step: usize) {
+                spread::<S, $input, $window, $points>(p, out, step)
+            }
+            #[inline(always)]
+            unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place) {
+                gather::<S, $output, $points, $side>(m, step, bias, to)
+            }
+            #[inline(always)]
+            unsafe fn weight<S: Simd>(g: *const f32, step_g: usize, lanes: usize, out: *mut f32, step: usize) {
+                weight::<S, $weight>(g, step_g, lanes, out, step)
+            }
+        }
+    };
 }
+form!(Same, 6, 6, 4, 4, std::convert::identity, Input, Output, Weight);
+form!(Halving, 9, 9, 8, 4, nine, HalvingInput, HalvingOutput, HalvingWeight);
+form!(Doubling, 9, 5, 4, 8, nine, DoublingInput, DoublingOutput, HalvingWeight);
 
-/// Gradient of the weights of one axis: six points to three, the transpose of [`weight6`].
-#[inline(always)]
-unsafe fn grad3<S: Simd>(u: [S::V; 6]) -> [S::V; 3] {
-    let c = |x: f32| S::splat(x);
-    let (sum_a, diff_a) = (S::add(u[1], u[2]), S::sub(u[1], u[2]));
-    let (sum_b, diff_b) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
-    [
-        S::fma(c(1.0 / 6.0), sum_b, S::fma(c(-2.0 / 3.0), sum_a, u[0])),
-        S::fma(c(B / 6.0), diff_b, S::mul(c(-2.0 / 3.0 * A), diff_a)),
-        S::fma(c(1.0 / 3.0), sum_b, S::fma(c(-1.0 / 3.0), sum_a, u[5])),
-    ]
+macro_rules! trained {
+    ($form:ident, $points:literal, $output:ident, $weight:ident) => {
+        impl Trained for $form {
+            #[inline(always)]
+            unsafe fn grad_output<S: Simd>(p: &Patch, out: *mut f32, step: usize) {
+                spread::<S, $output, 4, $points>(p, out, step)
+            }
+            #[inline(always)]
+            unsafe fn grad_weight<S: Simd>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool) {
+                grad_weight::<S, $weight>(u, step, lanes, out, step_g, add)
+            }
+        }
+    };
 }
+trained!(Same, 6, GradOutput, GradWeight);
+trained!(Halving, 9, HalvingGradOutput, HalvingGradWeight);
 
 #[repr(align(64))]
 struct Line([f32; LANES]);
@@ -132,54 +142,29 @@ impl Patch {
     }
 }
 
-/// `V = Bᵀ d B` of a 6 by 6 window; point i goes to `out + i * step`.
+/// `F d Fᵀ` of a window; point i goes to `out + i * step`.
 #[inline(always)]
-pub unsafe fn input<S: Simd>(p: &Patch, out: *mut f32, step: usize) {
-    let mut t = [[S::splat(0.0); 6]; 6];
-    if p.whole(6) {
-        for j in 0..6 {
-            let v = input6::<S>(p.load::<S, 6>(j, true));
-            for i in 0..6 {
+unsafe fn spread<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(p: &Patch, out: *mut f32, step: usize) {
+    let mut t = [[S::splat(0.0); I]; O];
+    if p.whole(I) {
+        for j in 0..I {
+            let v = F::apply::<S>(p.load::<S, I>(j, true));
+            for i in 0..O {
                 t[i][j] = v[i];
             }
         }
     } else {
-        for j in 0..6 {
-            if j < p.columns[0] || j >= p.columns[1] {
-                continue;
-            }
-            let v = input6::<S>(p.load::<S, 6>(j, false));
-            for i in 0..6 {
+        for j in p.columns[0]..p.columns[1] {
+            let v = F::apply::<S>(p.load::<S, I>(j, false));
+            for i in 0..O {
                 t[i][j] = v[i];
             }
         }
     }
-    for i in 0..6 {
-        let v = input6::<S>(t[i]);
-        for j in 0..6 {
-            S::store(out.add((6 * i + j) * step), v[j]);
-        }
-    }
-}
-
-/// `Z = A dy Aᵀ` of a 4 by 4 window; point i goes to `out + i * step`.
-#[inline(always)]
-pub unsafe fn grad_output<S: Simd>(p: &Patch, out: *mut f32, step: usize) {
-    let mut t = [[S::splat(0.0); 4]; 6];
-    let whole = p.whole(4);
-    for j in 0..4 {
-        if j < p.columns[0] || j >= p.columns[1] {
-            continue;
-        }
-        let v = grad6::<S>(if whole { p.load::<S, 4>(j, true) } else { p.load::<S, 4>(j, false) });
-        for i in 0..6 {
-            t[i][j] = v[i];
-        }
-    }
-    for i in 0..6 {
-        let v = grad6::<S>(t[i]);
-        for j in 0..6 {
-            S::store(out.add((6 * i + j) * step), v[j]);
+    for i in 0..O {
+        let v = F::apply::<S>(t[i]);
+        for j in 0..O {
+            S::store(out.add((O * i + j) * step), v[j]);
         }
     }
 }
@@ -199,29 +184,29 @@ pub struct Place {
     pub stream: bool,
 }
 
-/// `Y = Aᵀ M A (+ bias)`; point i is read at `m + i * step`.
+/// `F m Fᵀ (+ bias)`; point i is read at `m + i * step`.
 #[inline(always)]
-pub unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place) {
-    let mut t = [[S::splat(0.0); 6]; 4];
-    for j in 0..6 {
-        let mut d = [S::splat(0.0); 6];
-        for i in 0..6 {
-            d[i] = S::load(m.add((6 * i + j) * step));
+unsafe fn gather<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(m: *const f32, step: usize, bias: S::V, to: &Place) {
+    let mut t = [[S::splat(0.0); I]; O];
+    for j in 0..I {
+        let mut d = [S::splat(0.0); I];
+        for i in 0..I {
+            d[i] = S::load(m.add((I * i + j) * step));
         }
-        let v = output4::<S>(d);
-        for i in 0..4 {
+        let v = F::apply::<S>(d);
+        for i in 0..O {
             t[i][j] = v[i];
         }
     }
-    for i in 0..4 {
+    for i in 0..O {
         if i >= to.rows {
             break;
         }
-        let v = output4::<S>(t[i]);
-        let line = to.at.add(i * to.row);
-        for j in 0..4 {
+        let v = F::apply::<S>(t[i]);
+        let line = to.at.wrapping_add(i * to.row);
+        for j in 0..O {
             if j < to.columns {
-                let (p, v) = (line.add(j * to.column), S::add(v[j], bias));
+                let (p, v) = (line.wrapping_add(j * to.column), S::add(v[j], bias));
                 if to.stream {
                     S::stream(p, v);
                 } else if to.lanes >= LANES {
@@ -234,44 +219,44 @@ pub unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place
     }
 }
 
-/// `U = G g Gᵀ` of sixteen 3 by 3 filters; element i is read at `g + i * step_g`, point i goes to `out + i * step`.
+/// `G g Gᵀ` of sixteen filters, see [`Form::weight`].
 #[inline(always)]
-pub unsafe fn weight<S: Simd>(g: *const f32, step_g: usize, lanes: usize, out: *mut f32, step: usize) {
+unsafe fn weight<S: Simd, F: Axis<3, 6>>(g: *const f32, step_g: usize, lanes: usize, out: *mut f32, step: usize) {
     let mut t = [[S::splat(0.0); 3]; 6];
     for j in 0..3 {
         let mut d = [S::splat(0.0); 3];
         for i in 0..3 {
             d[i] = S::load_part(g.add((3 * i + j) * step_g), lanes);
         }
-        let v = weight6::<S>(d);
+        let v = F::apply::<S>(d);
         for i in 0..6 {
             t[i][j] = v[i];
         }
     }
     for i in 0..6 {
-        let v = weight6::<S>(t[i]);
+        let v = F::apply::<S>(t[i]);
         for j in 0..6 {
             S::store(out.add((6 * i + j) * step), v[j]);
         }
     }
 }
 
-/// `dg = Gᵀ dU G`; point i is read at `u + i * step`, element i is written (or added) at `out + i * step_g`.
+/// `Gᵀ dU G`, see [`Trained::grad_weight`].
 #[inline(always)]
-pub unsafe fn grad_weight<S: Simd>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool) {
+unsafe fn grad_weight<S: Simd, F: Axis<6, 3>>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool) {
     let mut t = [[S::splat(0.0); 6]; 3];
     for j in 0..6 {
         let mut d = [S::splat(0.0); 6];
         for i in 0..6 {
             d[i] = S::load(u.add((6 * i + j) * step));
         }
-        let v = grad3::<S>(d);
+        let v = F::apply::<S>(d);
         for i in 0..3 {
             t[i][j] = v[i];
         }
     }
     for i in 0..3 {
-        let v = grad3::<S>(t[i]);
+        let v = F::apply::<S>(t[i]);
         for j in 0..3 {
             let p = out.add((3 * i + j) * step_g);
             let v = if add { S::add(v[j], S::load_part(p, lanes)) } else { v[j] };
@@ -287,43 +272,49 @@ pub struct Tiles {
     /// Outputs.
     pub h: usize,
     pub w: usize,
+    /// Side of the outputs and the windows of a tile, and distance of windows.
+    side: usize,
+    window: usize,
+    step: usize,
     /// Tiles down and across.
     pub down: usize,
     pub across: usize,
 }
 
 impl Tiles {
-    pub fn new(images: usize, h: usize, w: usize) -> Tiles {
-        Tiles { images, h, w, down: h.div_ceil(SIDE), across: w.div_ceil(SIDE) }
+    /// Tiles over `h` by `w` outputs.
+    pub fn new<F: Form>(images: usize, h: usize, w: usize) -> Tiles {
+        Tiles { images, h, w, side: F::SIDE, window: F::WINDOW, step: F::STEP, down: h.div_ceil(F::SIDE), across: w.div_ceil(F::SIDE) }
     }
     pub fn count(&self) -> usize {
         self.images * self.down * self.across
     }
-    /// Image and first output row and column of tile `t`.
+    /// Image, row and column of tile `t`.
     #[inline(always)]
-    pub fn at(&self, t: usize) -> (usize, usize, usize) {
+    fn at(&self, t: usize) -> (usize, usize, usize) {
         let (line, x) = (t / self.across, t % self.across);
-        (line / self.down, line % self.down * SIDE, x * SIDE)
+        (line / self.down, line % self.down, x)
     }
     /// The input window of tile `t` of images `x` of `h` by `w` pixels of `c` channels with padding, from channel `first`.
     #[inline(always)]
     pub fn window(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize, pad: [usize; 2], first: usize) -> Patch {
         let (image, i, j) = self.at(t);
-        let range = |at: usize, pad: usize, len: usize| [pad.saturating_sub(at).min(6), (len + pad).saturating_sub(at).min(6)];
+        let (i, j, n) = (i * self.step, j * self.step, self.window);
+        let range = |at: usize, pad: usize, len: usize| [pad.saturating_sub(at).min(n), (len + pad).saturating_sub(at).min(n)];
         let row = (image * h + i).wrapping_sub(pad[0]);
         let at = x.wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
         Patch { at, row: w * c, column: c, rows: range(i, pad[0], h), columns: range(j, pad[1], w), lanes: (c - first).min(LANES) }
     }
     /// Asks for the pixels of images `x` of `w` by `h` pixels of `c` channels that tile `t` is the first to read.
     #[inline(always)]
-    pub unsafe fn prefetch<S: Simd>(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize) {
+    pub unsafe fn prefetch<S: Simd>(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize, step: usize) {
         let (image, i, j) = self.at(t);
         if image >= self.images {
             return;
         }
-        let at = x.wrapping_add(((image * h + i) * w + j) * c);
-        for row in 0..SIDE {
-            for line in (0..SIDE * c).step_by(LANES) {
+        let at = x.wrapping_add(((image * h + i * step) * w + j * step) * c);
+        for row in 0..step {
+            for line in (0..step * c).step_by(LANES) {
                 S::prefetch(at.wrapping_add(row * w * c + line));
             }
         }
@@ -331,9 +322,16 @@ impl Tiles {
     /// The output window of tile `t` of images of `c` channels, from channel `first`, for reading.
     #[inline(always)]
     pub fn outputs(&self, t: usize, y: *const f32, c: usize, first: usize) -> Patch {
+        let p = self.place(t, y.cast_mut(), c, first, false);
+        Patch { at: p.at, row: p.row, column: c, rows: [0, p.rows], columns: [0, p.columns], lanes: p.lanes }
+    }
+    /// The same for writing.
+    #[inline(always)]
+    pub fn place(&self, t: usize, y: *mut f32, c: usize, first: usize, stream: bool) -> Place {
         let (image, i, j) = self.at(t);
+        let (i, j) = (i * self.side, j * self.side);
         let at = y.wrapping_add(((image * self.h + i) * self.w + j) * c + first);
-        let (rows, columns) = ([0, SIDE.min(self.h - i)], [0, SIDE.min(self.w - j)]);
-        Patch { at, row: self.w * c, column: c, rows, columns, lanes: (c - first).min(LANES) }
+        let (rows, columns) = (self.side.min(self.h - i), self.side.min(self.w - j));
+        Place { at, row: self.w * c, column: c, rows, columns, lanes: (c - first).min(LANES), stream }
     }
 }

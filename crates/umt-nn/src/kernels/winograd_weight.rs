@@ -1,4 +1,4 @@
-//! Gradient to the weights by F(4x4, 3x3): dU[point] = Σ over tiles of Vᵀ Z with V = Bᵀ x B and Z = A dy Aᵀ, then dg = Gᵀ dU G.
+//! Gradient to the weights by F(4x4, 3x3), of stride 1 and 2: dU[point] = Σ over tiles of Vᵀ Z with V = Bᵀ x B and Z = A dy Aᵀ, then dg = Gᵀ dU G.
 //!
 //! Few channels: tiles are cut into a fixed number of chunks, each with its own dU, added in order. Many channels: V and Z of up to [`PHASE`] tiles
 //! are made first, then each task sums all tiles for its own block of channels. Both cuts depend on the shape alone.
@@ -6,7 +6,7 @@ use super::Isa;
 use super::shape::ConvShape;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Outer;
-use super::winograd::{POINTS, Tiles, grad_output, grad_weight as transform, input};
+use super::winograd::{Halving, Same, Tiles, Trained, WEIGHTS};
 use super::work::{Scratch, Shared, cut, parallel};
 
 /// Tiles whose transforms are held at once when there are many channels.
@@ -16,16 +16,21 @@ const TASK: [usize; 2] = [2, 4];
 
 /// Gradient to the weights; `suits` of the forward side holds.
 pub fn grad_weight(isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    let tiles = Tiles::new(s.n, s.out_h(), s.out_w());
+    if s.stride == [1, 1] { run(Same, isa, s, x, dy, dw) } else { run(Halving, isa, s, x, dy, dw) }
+}
+
+fn run<F: Trained>(form: F, isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    let tiles = Tiles::new::<F>(s.n, s.out_h(), s.out_w());
     if tiles.count() == 0 {
         dw.fill(0.0);
         return;
     }
-    let job = Job { s, tiles, x, dy, cb: s.c.div_ceil(LANES), kb: s.k.div_ceil(LANES) };
+    let job = Job { form, s, tiles, x, dy, cb: s.c.div_ceil(LANES), kb: s.k.div_ceil(LANES) };
     if job.cb * job.kb <= 16 { job.by_tiles(isa, dw) } else { job.by_channels(isa, dw) }
 }
 
-struct Job<'a> {
+struct Job<'a, F> {
+    form: F,
     s: &'a ConvShape,
     tiles: Tiles,
     x: &'a [f32],
@@ -35,12 +40,17 @@ struct Job<'a> {
     kb: usize,
 }
 
-impl Job<'_> {
+impl<F: Trained> Job<'_, F> {
     fn by_tiles(&self, isa: Isa, dw: &mut [f32]) {
         let count = self.tiles.count();
-        let per = if self.cb + self.kb <= 4 { 32 } else { 48 };
+        let per = match (F::POINTS > 36, self.cb + self.kb) {
+            (false, 0..=4) => 32,
+            (false, _) => 48,
+            (true, 0..=3) => 16,
+            (true, _) => 24,
+        };
         let pairs = self.cb * self.kb;
-        let size = POINTS * pairs * LANES * LANES;
+        let size = WEIGHTS * pairs * LANES * LANES;
         let chunks = (32 / pairs).clamp(4, 16).min(count.div_ceil(per));
         let mut sums = Scratch::new(chunks * size);
         let shared = Shared::new(&mut sums);
@@ -64,7 +74,7 @@ impl Job<'_> {
         for phase in 0..phases {
             let range = cut(count, phases, 1, phase);
             let per = range.len();
-            let (mut v, mut z) = (Scratch::new(POINTS * self.cb * per * LANES), Scratch::new(POINTS * self.kb * per * LANES));
+            let (mut v, mut z) = (Scratch::new(F::POINTS * self.cb * per * LANES), Scratch::new(F::POINTS * self.kb * per * LANES));
             let (vs, zs) = (Shared::new(&mut v), Shared::new(&mut z));
             parallel(per.div_ceil(4), true, |g| {
                 let tiles = range.start + g * 4..(range.start + g * 4 + 4).min(range.end);
@@ -82,8 +92,8 @@ impl Job<'_> {
 }
 
 /// Transforms of a range of tiles into `[36][blocks][per][16]`.
-struct Transforms<'a> {
-    job: &'a Job<'a>,
+struct Transforms<'a, F> {
+    job: &'a Job<'a, F>,
     tiles: std::ops::Range<usize>,
     row: usize,
     per: usize,
@@ -92,43 +102,48 @@ struct Transforms<'a> {
     steps: [usize; 2],
 }
 
-impl Op for Transforms<'_> {
+impl<F: Trained> Op for Transforms<'_, F> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (j, s) = (self.job, self.job.s);
         for (i, t) in self.tiles.enumerate() {
             let row = (self.row + i) * LANES;
-            j.tiles.prefetch::<S>(t + self.per, j.x.as_ptr(), s.h, s.w, s.c);
-            j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k);
+            j.tiles.prefetch::<S>(t + self.per, j.x.as_ptr(), s.h, s.w, s.c, F::STEP);
+            j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k, 4);
             for b in 0..j.cb {
                 let patch = j.tiles.window(t, j.x.as_ptr(), s.h, s.w, s.c, s.pad, b * LANES);
-                input::<S>(&patch, self.v.ptr().add(b * self.per * LANES + row), self.steps[0]);
+                F::input::<S>(&patch, self.v.ptr().add(b * self.per * LANES + row), self.steps[0]);
             }
             for b in 0..j.kb {
                 let patch = j.tiles.outputs(t, j.dy.as_ptr(), s.k, b * LANES);
-                grad_output::<S>(&patch, self.z.ptr().add(b * self.per * LANES + row), self.steps[1]);
+                F::grad_output::<S>(&patch, self.z.ptr().add(b * self.per * LANES + row), self.steps[1]);
             }
         }
     }
 }
 
+/// Whether no earlier point has the same weights.
+fn first_of<F: Trained>(point: usize) -> bool {
+    (0..point).all(|p| F::weights(p) != F::weights(point))
+}
+
 /// A chunk of tiles with its own sum `[36][cb][kb][16][16]`.
-struct Chunk<'a> {
-    job: &'a Job<'a>,
+struct Chunk<'a, F> {
+    job: &'a Job<'a, F>,
     range: std::ops::Range<usize>,
     per: usize,
     du: &'a mut [f32],
 }
 
-impl Op for Chunk<'_> {
+impl<F: Trained> Op for Chunk<'_, F> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (j, per) = (self.job, self.per);
         // One line more than a power of two, so that points do not share cache sets.
         let steps = [j.cb * per * LANES + LANES, j.kb * per * LANES + LANES];
-        let (mut v, mut z) = (Scratch::new(POINTS * steps[0]), Scratch::new(POINTS * steps[1]));
+        let (mut v, mut z) = (Scratch::new(F::POINTS * steps[0]), Scratch::new(F::POINTS * steps[1]));
         let (vs, zs) = (Shared::new(&mut v), Shared::new(&mut z));
         let mut at = self.range.start;
         if self.range.is_empty() {
@@ -138,8 +153,9 @@ impl Op for Chunk<'_> {
             let tiles = at..(at + per).min(self.range.end);
             let n = tiles.len();
             Transforms { job: j, tiles, row: 0, per, v: vs, z: zs, steps }.run::<S>();
-            let mut out = self.du.as_mut_ptr();
-            for point in 0..POINTS {
+            for point in 0..F::POINTS {
+                let mut out = self.du.as_mut_ptr().add(F::weights(point) * j.cb * j.kb * LANES * LANES);
+                let fresh = at == self.range.start && first_of::<F>(point);
                 for c in 0..j.cb {
                     for k in 0..j.kb {
                         let t = Outer {
@@ -147,7 +163,7 @@ impl Op for Chunk<'_> {
                             b: z.as_ptr().add(point * steps[1] + k * per * LANES),
                             steps: n,
                             out,
-                            fresh: at == self.range.start,
+                            fresh,
                         };
                         S::outer(&t);
                         out = out.add(LANES * LANES);
@@ -160,8 +176,8 @@ impl Op for Chunk<'_> {
 }
 
 /// Sums of all tiles of a phase for a block of channels `[c from, c to, k from, k to]`, and their way back.
-struct Blocks<'a> {
-    job: &'a Job<'a>,
+struct Blocks<'a, F> {
+    job: &'a Job<'a, F>,
     v: &'a [f32],
     z: &'a [f32],
     per: usize,
@@ -170,15 +186,16 @@ struct Blocks<'a> {
     add: bool,
 }
 
-impl Op for Blocks<'_> {
+impl<F: Trained> Op for Blocks<'_, F> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (j, per, [c0, c1, k0, k1]) = (self.job, self.per, self.blocks);
         let step = (c1 - c0) * (k1 - k0) * LANES * LANES;
-        let mut du = Scratch::new(POINTS * step);
-        let mut out = du.as_mut_ptr();
-        for point in 0..POINTS {
+        let mut du = Scratch::new(WEIGHTS * step);
+        for point in 0..F::POINTS {
+            let mut out = du.as_mut_ptr().add(F::weights(point) * step);
+            let fresh = first_of::<F>(point);
             for c in c0..c1 {
                 for k in k0..k1 {
                     let t = Outer {
@@ -186,7 +203,7 @@ impl Op for Blocks<'_> {
                         b: self.z.as_ptr().add((point * j.kb + k) * per * LANES),
                         steps: per,
                         out,
-                        fresh: true,
+                        fresh,
                     };
                     S::outer(&t);
                     out = out.add(LANES * LANES);
@@ -204,8 +221,8 @@ impl Op for Blocks<'_> {
 }
 
 /// Adds the chunks of one block of 16 by 16 channels in order and transforms it back.
-struct Finish<'a> {
-    job: &'a Job<'a>,
+struct Finish<'a, F> {
+    job: &'a Job<'a, F>,
     du: &'a [f32],
     step: usize,
     chunks: usize,
@@ -216,22 +233,22 @@ struct Finish<'a> {
     add: bool,
 }
 
-impl Op for Finish<'_> {
+impl<F: Trained> Op for Finish<'_, F> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let s = self.job.s;
         let first = self.kb * LANES;
         let lanes = (s.k - first).min(LANES);
-        let mut sum = [0.0f32; POINTS * LANES];
+        let mut sum = [0.0f32; WEIGHTS * LANES];
         for i in 0..LANES.min(s.c - self.cb * LANES) {
             let out = self.dw.ptr().add((self.cb * LANES + i) * s.k + first);
             let du = self.du.as_ptr().add(i * LANES);
             if self.chunks == 1 {
-                transform::<S>(du, self.step, lanes, out, s.c * s.k, self.add);
+                F::grad_weight::<S>(du, self.step, lanes, out, s.c * s.k, self.add);
                 continue;
             }
-            for point in 0..POINTS {
+            for point in 0..WEIGHTS {
                 let at = du.add(point * self.step);
                 let mut v = S::load(at);
                 for chunk in 1..self.chunks {
@@ -239,7 +256,7 @@ impl Op for Finish<'_> {
                 }
                 S::store(sum.as_mut_ptr().add(point * LANES), v);
             }
-            transform::<S>(sum.as_ptr(), LANES, lanes, out, s.c * s.k, self.add);
+            F::grad_weight::<S>(sum.as_ptr(), LANES, lanes, out, s.c * s.k, self.add);
         }
     }
 }

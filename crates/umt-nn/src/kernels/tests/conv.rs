@@ -101,6 +101,11 @@ fn shapes() -> Vec<ConvShape> {
         all.push(shape(n, h, w, 3, 16, 3, 3, 2, 1));
     }
     // Few tiles, many channels.
+    all.push(shape(2, 8, 8, 144, 132, 3, 3, 2, 1));
+    all.push(shape(2, 8, 7, 64, 80, 3, 3, 2, 1));
+    all.push(shape(3, 17, 31, 20, 40, 3, 3, 2, 1));
+    all.push(shape(3, 32, 24, 16, 32, 3, 3, 2, 1));
+    all.push(shape(1, 7, 7, 300, 140, 3, 3, 1, 1));
     all.push(shape(2, 7, 7, 144, 132, 3, 3, 1, 1));
     // No images.
     all.push(shape(0, 4, 4, 16, 16, 3, 3, 1, 1));
