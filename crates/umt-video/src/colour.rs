@@ -1,4 +1,7 @@
-//! From luma and chroma to RGB.
+//! From luma and chroma to RGB, bit for bit as ffmpeg's `-pix_fmt rgb24` on x86 has it.
+//!
+//! ffmpeg rounds each term down by itself, which makes a picture darker by about one level in 255
+//! than the exact conversion. Agreement is worth more here than that level.
 
 use crate::decoder::Picture;
 
@@ -14,7 +17,7 @@ pub(crate) struct Colour {
 }
 
 /// Fraction bits of the factors.
-const BITS: u32 = 16;
+const FACTOR_BITS: u32 = 13;
 
 impl Colour {
     /// By the number in `matrix_coefficients`; `None` if it is no luma-chroma matrix known here.
@@ -33,7 +36,7 @@ impl Colour {
         };
         let kg: f64 = 1.0 - kr - kb;
         let (luma, chroma) = if full_range { (1.0, 1.0) } else { (255.0 / 219.0, 255.0 / 224.0) };
-        let fixed = |factor: f64| (factor * f64::from(1u32 << BITS)).round() as i32;
+        let fixed = |factor: f64| (factor * f64::from(1u32 << FACTOR_BITS)).round() as i32;
         Some(Self {
             luma_offset: if full_range { 0 } else { 16 },
             luma: fixed(luma),
@@ -51,7 +54,6 @@ pub(crate) fn to_rgb(picture: &Picture) -> Vec<u8> {
     let colour = &picture.colour;
     let [left, top] = picture.origin;
     let mut rgb = vec![0; picture.width * picture.height * 3];
-    let half = 1i32 << (BITS - 1);
     for (row, out) in rgb.chunks_exact_mut(picture.width * 3).enumerate() {
         let luma = &picture.luma[(top + row) * picture.stride + left..][..picture.width];
         let chroma_at = (top + row) / 2 * (picture.stride / 2) + left / 2;
@@ -60,16 +62,21 @@ pub(crate) fn to_rgb(picture: &Picture) -> Vec<u8> {
         let cr = &picture.chroma[1][chroma_at..][..chroma_width];
         for (((out, luma), &cb), &cr) in out.chunks_mut(6).zip(luma.chunks(2)).zip(cb).zip(cr) {
             let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
-            let red = colour.red_of_cr * cr + half;
-            let green = colour.green_of_cb * cb + colour.green_of_cr * cr + half;
-            let blue = colour.blue_of_cb * cb + half;
+            let red = term(colour.red_of_cr, cr);
+            let green = term(colour.green_of_cb, cb) + term(colour.green_of_cr, cr);
+            let blue = term(colour.blue_of_cb, cb);
             for (pixel, &luma) in out.chunks_exact_mut(3).zip(luma) {
-                let luma = (i32::from(luma) - colour.luma_offset) * colour.luma;
-                pixel[0] = ((luma + red) >> BITS).clamp(0, 255) as u8;
-                pixel[1] = ((luma + green) >> BITS).clamp(0, 255) as u8;
-                pixel[2] = ((luma + blue) >> BITS).clamp(0, 255) as u8;
+                let luma = term(colour.luma, i32::from(luma) - colour.luma_offset);
+                pixel[0] = (luma + red).clamp(0, 255) as u8;
+                pixel[1] = (luma + green).clamp(0, 255) as u8;
+                pixel[2] = (luma + blue).clamp(0, 255) as u8;
             }
         }
     }
     rgb
+}
+
+/// The product, rounded down.
+fn term(factor: i32, value: i32) -> i32 {
+    (factor * value) >> FACTOR_BITS
 }

@@ -186,3 +186,49 @@ fn crc32(bytes: &[u8]) -> u32 {
     }
     !crc
 }
+
+#[test]
+fn a_picture_that_unpacks_to_more_than_it_declares_costs_little() {
+    let zeros = |bytes: usize| {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut packed, &vec![0; bytes]).unwrap();
+        packed.finish().unwrap()
+    };
+    let chunk = |png: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]| {
+        png.extend((data.len() as u32).to_be_bytes());
+        let body = [kind.as_slice(), data].concat();
+        png.extend(&body);
+        png.extend(crc32(&body).to_be_bytes());
+    };
+    let packed = zeros(200 << 20);
+    let profile = [b"bomb\0\0", packed.as_slice()].concat();
+    for in_profile in [false, true] {
+        let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+        chunk(&mut png, b"IHDR", &[0, 0, 0, 8, 0, 0, 0, 8, 8, 2, 0, 0, 0]);
+        if in_profile {
+            chunk(&mut png, b"iCCP", &profile);
+            chunk(&mut png, b"IDAT", &zeros(8 * 25));
+        } else {
+            chunk(&mut png, b"IDAT", &packed);
+        }
+        chunk(&mut png, b"IEND", &[]);
+        let before = peak_memory();
+        let time = fastest(|| {
+            // An error or the small picture are both well.
+            if let Ok(frame) = decode_picture(&png, &Limits::default()) {
+                assert_eq!((frame.width, frame.height), (8, 8));
+            }
+        });
+        assert!(time < Duration::from_secs(1), "{time:?}");
+        if let (Some(before), Some(after)) = (before, peak_memory()) {
+            assert!(after - before < 64 << 10, "{} KiB", after - before);
+        }
+    }
+}
+
+/// The most memory that this process has held, in KiB, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

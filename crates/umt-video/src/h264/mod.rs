@@ -134,8 +134,10 @@ impl VideoDecoder for H264 {
         self.stream.clear();
         let mut macroblock = None;
         let mut format = None;
+        let mut slice_kind = None;
         for nal in self.units(sample) {
             let nal = nal?;
+            plausible(nal)?;
             match nal.first().map(|header| header & 31) {
                 Some(SPS | PPS) => self.parameter_set(nal)?,
                 Some(SLICE | SLICE_IDR) => {
@@ -147,6 +149,12 @@ impl VideoDecoder for H264 {
                     macroblock = Some(first);
                     if format.is_none() {
                         format = Some(sps.clone());
+                    }
+                    // Slices of one picture are of one kind (7.4.1.2.4).
+                    let header = nal.first().copied().unwrap_or(0);
+                    let kind = (header & 31, header & 0x60 != 0);
+                    if *slice_kind.get_or_insert(kind) != kind {
+                        return Err(corrupt("slices of different pictures in one sample"));
                     }
                     self.append(nal)?;
                 }
@@ -193,6 +201,21 @@ impl<'a> Iterator for Units<'a> {
         self.rest = next;
         Some(Ok(nal))
     }
+}
+
+/// Refuses what can only be a damaged header byte: were it passed over, a slice might be missing
+/// from the picture without notice.
+fn plausible(nal: &[u8]) -> Result<(), MediaError> {
+    /// Types that the standard leaves open, or gives to depth and other layers (table 7-1).
+    const LAST_KNOWN: u8 = 20;
+    const DELIMITER: u8 = 9;
+    let Some(header) = nal.first() else { return Err(corrupt("an empty NAL unit")) };
+    let kind = header & 31;
+    let known = (1..=LAST_KNOWN).contains(&kind) && !(16..=18).contains(&kind);
+    if header & 0x80 != 0 || !known || (kind == DELIMITER && nal.len() > 8) {
+        return Err(corrupt(format!("a NAL unit with the header byte {header:#04x}")));
+    }
+    Ok(())
 }
 
 fn corrupt(reason: impl Into<String>) -> MediaError {
