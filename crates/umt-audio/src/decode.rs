@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     io::{Cursor, ErrorKind},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 use symphonia::{
@@ -224,7 +225,7 @@ fn apply_edits(wave: &mut Waveform, track: Option<&SoundTrack>, aac: bool, limit
         let rounded = (u128::from(ticks) * rate + u128::from(scale) / 2) / u128::from(scale);
         usize::try_from(rounded).unwrap_or(usize::MAX)
     };
-    let edits = match track {
+    let edits: Vec<Range<usize>> = match track {
         Some(SoundTrack { edits: Some(edits), timescale, .. }) if !edits.is_empty() => edits
             .iter()
             .map(|edit| {
@@ -234,7 +235,7 @@ fn apply_edits(wave: &mut Waveform, track: Option<&SoundTrack>, aac: bool, limit
                 start..start.saturating_add(part).min(length)
             })
             .collect(),
-        _ if aac => Vec::from([(AAC_PRIMING as usize).min(length)..length]),
+        _ if aac => std::iter::once((AAC_PRIMING as usize).min(length)..length).collect(),
         _ => return Ok(()),
     };
     let total: u64 = edits.iter().map(|e| e.len() as u64).sum();
