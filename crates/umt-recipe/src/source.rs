@@ -156,7 +156,8 @@ pub fn merge<'a>(base: &mut Tree<'a>, over: Tree<'a>) -> Result<(), (Range<usize
                     DeValue::Table(old)
                 }
             }
-            (Some(DeValue::Array(mut old)), DeValue::Array(new)) if new.iter().all(|v| id(v.get_ref()).is_some()) => {
+            (Some(DeValue::Array(mut old)), DeValue::Array(new))
+                if !new.is_empty() && new.iter().all(|v| id(v.get_ref()).is_some()) => {
                 for entry in new.into_iter() {
                     let place = entry.span();
                     let name = id(entry.get_ref()).unwrap_or_default().to_owned();
