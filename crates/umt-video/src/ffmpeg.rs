@@ -57,8 +57,8 @@ impl Ffmpeg {
         let mut distinct = wanted.clone();
         distinct.dedup();
         let chosen: Vec<String> = distinct.iter().map(|index| format!("eq(n,{index})")).collect();
-        // A new, even time base: else frames would be repeated or dropped for a constant rate.
-        let filter = format!("select='{}',setpts=N/(25*TB)", chosen.join("+"));
+        // A frame each 1/25 s: else frames would be repeated or dropped for a constant rate.
+        let filter = format!("select='{}',settb=1/25,setpts=N", chosen.join("+"));
         let count = distinct.len().to_string();
         let arguments = [
             "-an",

@@ -149,12 +149,38 @@ fn open_picture<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(impl ImageDecod
         let reason = "the jpeg data has no end: it is cut short";
         return Err(MediaError::malformed("the picture", reason));
     }
-    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut memory = image::Limits::no_limits();
+    memory.max_alloc = Some(DECODER_MEMORY);
+    reader.limits(memory);
     let decoder = reader.into_decoder().map_err(picture_error)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
     Limits::check("the number of pixels of a picture", pixels, limits.max_pixels)?;
+    if format == ImageFormat::Png {
+        // Eight bytes a pixel and one a row are the most that a picture has; packing adds little.
+        let most = pixels.saturating_mul(10).saturating_add(1 << 16);
+        Limits::check("the packed data of a picture of this size", png_data(bytes), most)?;
+    }
     Ok((decoder, format))
+}
+
+/// What the decoder may take for rows and colour profiles, apart from the picture itself.
+const DECODER_MEMORY: u64 = 48 << 20;
+
+/// Bytes of packed pixels in a png file.
+fn png_data(bytes: &[u8]) -> u64 {
+    const SIGNATURE: usize = 8;
+    let (mut rest, mut data) = (bytes.get(SIGNATURE..).unwrap_or(&[]), 0);
+    while let Some((&[a, b, c, d, ref kind @ ..], _)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if kind == b"IDAT" {
+            data += u64::from(length);
+        }
+        // Length, kind and checksum are 12 bytes more.
+        rest = rest.get((length as usize).saturating_add(12)..).unwrap_or(&[]);
+    }
+    data
 }
 
 fn picture_error(error: image::ImageError) -> MediaError {

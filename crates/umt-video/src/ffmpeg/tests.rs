@@ -61,7 +61,7 @@ fn complaints_too_few_frames_and_bad_headers_are_errors() {
         ("printf 'P6\\n2 1\\n255\\nabcdef'", "1 of the 3 frames"),
         ("printf 'P6\\n60000 60000\\n255\\n'", "over the limit"),
         ("printf 'P6\\n2 1\\n255\\nabc'", "ends too early"),
-        ("printf 'something else entirely '", "no PPM header"),
+        ("printf 'some thing else entirely '", "no PPM header"),
     ] {
         let script = format!("case \"$*\" in *framecrc*) printf '{listing}';; *) {tail};; esac");
         let error = decode(&stand_in(folder.path(), &script)).unwrap_err().to_string();
