@@ -21,6 +21,7 @@ mod pool;
 mod shape;
 mod simd;
 mod tile;
+mod transpose;
 mod weight;
 mod winograd;
 mod winograd_axis;

@@ -43,14 +43,17 @@ pub trait Simd: Copy + 'static {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sqrt(a: Self::V) -> Self::V;
     /// `max(a, 0)` that keeps NaN, so that a broken value is seen and not hidden.
     unsafe fn relu(a: Self::V) -> Self::V;
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `x` where `mask > 0`, else 0.
     unsafe fn where_positive(mask: Self::V, x: Self::V) -> Self::V;
+    /// Transposes 16 by 16 values, see [`super::transpose::plain`].
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, step: usize, to: *mut f32, step_to: usize) {
+        super::transpose::plain(from, step, to, step_to)
+    }
     /// The register tile of this instruction set, see [`super::tile`].
     unsafe fn tile(t: &super::tile::Tile, panels: usize);
     /// The product of blocked matrices, see [`super::tile::dense`].
@@ -143,14 +146,6 @@ impl Simd for Portable {
         map2(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, |a, b| a / b)
-    }
-    #[inline(always)]
-    unsafe fn sqrt(a: Self::V) -> Self::V {
-        map2(a, a, |a, _| a.sqrt())
-    }
-    #[inline(always)]
     unsafe fn relu(a: Self::V) -> Self::V {
         map2(a, a, |a, _| if a < 0.0 { 0.0 } else { a })
     }
@@ -231,14 +226,6 @@ mod x86 {
             _mm512_mul_ps(a, b)
         }
         #[inline(always)]
-        unsafe fn div(a: __m512, b: __m512) -> __m512 {
-            _mm512_div_ps(a, b)
-        }
-        #[inline(always)]
-        unsafe fn sqrt(a: __m512) -> __m512 {
-            _mm512_sqrt_ps(a)
-        }
-        #[inline(always)]
         unsafe fn relu(a: __m512) -> __m512 {
             // The second operand comes through when either is NaN.
             _mm512_max_ps(_mm512_setzero_ps(), a)
@@ -251,6 +238,10 @@ mod x86 {
         unsafe fn where_positive(mask: __m512, x: __m512) -> __m512 {
             let m = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(mask, _mm512_setzero_ps());
             _mm512_maskz_mov_ps(m, x)
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, step: usize, to: *mut f32, step_to: usize) {
+            super::super::transpose::avx512(from, step, to, step_to)
         }
         #[inline(always)]
         unsafe fn tile(t: &Tile, panels: usize) {
@@ -325,14 +316,6 @@ mod x86 {
             halves!(_mm256_mul_ps, a, b)
         }
         #[inline(always)]
-        unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
-            halves!(_mm256_div_ps, a, b)
-        }
-        #[inline(always)]
-        unsafe fn sqrt(a: Self::V) -> Self::V {
-            halves!(_mm256_sqrt_ps, a)
-        }
-        #[inline(always)]
         unsafe fn relu(a: Self::V) -> Self::V {
             let z = _mm256_setzero_ps();
             (_mm256_max_ps(z, a.0), _mm256_max_ps(z, a.1))
@@ -348,6 +331,10 @@ mod x86 {
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.0, z), x.0),
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(m.1, z), x.1),
             )
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, step: usize, to: *mut f32, step_to: usize) {
+            super::super::transpose::avx2(from, step, to, step_to)
         }
         #[inline(always)]
         unsafe fn tile(t: &Tile, _panels: usize) {

@@ -18,8 +18,6 @@ pub struct Run {
 pub enum Put {
     /// It is replaced.
     Set,
-    /// It is replaced, past the caches; outputs are aligned to 64 bytes.
-    Stream,
     /// It is added to.
     Add,
 }
@@ -98,7 +96,6 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
             if t.columns >= (j + 1) * LANES {
                 match t.put {
                     Put::Set => S::store(o, acc[i][j]),
-                    Put::Stream => S::stream(o, acc[i][j]),
                     Put::Add => S::store(o, S::add(S::load(o), acc[i][j])),
                 }
             } else if t.columns > j * LANES {

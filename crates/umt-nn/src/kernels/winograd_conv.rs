@@ -67,11 +67,12 @@ struct Filter<'a> {
     turned: bool,
 }
 
-/// Transforms the filters of a part of the depth to sixteen outputs, `[36][depth][16]`.
+/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][36][depth][16]`.
 struct Panel<'a, F> {
     form: F,
     f: &'a Filter<'a>,
     panel: usize,
+    panels: usize,
     depth: std::ops::Range<usize>,
     out: &'a mut [f32],
 }
@@ -80,36 +81,55 @@ impl<F: Form> Op for Panel<'_, F> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (f, first, _) = (self.f, self.panel * LANES, self.form);
+        let (f, _) = (self.f, self.form);
         let (c, outputs) = if f.turned { (f.k, f.c) } else { (f.c, f.k) };
         let (start, depth) = (self.depth.start, self.depth.len());
         let end = self.depth.end.min(c);
-        let lanes = (outputs - first).min(LANES);
-        let to = self.out.as_mut_ptr();
-        if f.turned {
-            // Sixteen filters of one input channel at a time, turned by 180 degrees and transposed.
-            let mut g = [0.0f32; 9 * LANES * LANES];
-            for d in (start..end).step_by(LANES) {
-                let n = (end - d).min(LANES);
-                for tap in 0..9 {
-                    for l in 0..lanes {
-                        let from = &f.w[((8 - tap) * f.c + first + l) * f.k + d..][..n];
-                        for (i, v) in from.iter().enumerate() {
-                            g[(i * 9 + tap) * LANES + l] = *v;
+        let size = WEIGHTS * depth * LANES;
+        let mut g = [0.0f32; 9 * LANES * LANES];
+        for d in (start..end).step_by(LANES) {
+            let n = (end - d).min(LANES);
+            for i in 0..self.panels {
+                let first = (self.panel + i) * LANES;
+                let lanes = (outputs - first).min(LANES);
+                let to = self.out.as_mut_ptr().add(i * size + (d - start) * LANES);
+                let (from, step_d, step_g) = if f.turned {
+                    turn::<S>(f, first, lanes, d, n, &mut g);
+                    (g.as_ptr(), 9 * LANES, LANES)
+                } else {
+                    (f.w.as_ptr().add(d * f.k + first), f.k, f.c * f.k)
+                };
+                for l in 0..n {
+                    let from = from.add(l * step_d);
+                    if !f.turned {
+                        // Rows of the weights lie apart, so the processor does not guess the next ones.
+                        for tap in 0..9 {
+                            S::prefetch(from.wrapping_add(tap * step_g + LANES * step_d));
                         }
                     }
+                    F::weight::<S>(from, step_g, lanes, to.add(l * LANES), depth * LANES);
                 }
-                for i in 0..n {
-                    F::weight::<S>(g.as_ptr().add(i * 9 * LANES), LANES, lanes, to.add((d - start + i) * LANES), depth * LANES);
-                }
-            }
-        } else {
-            for d in start..end {
-                F::weight::<S>(f.w.as_ptr().add(d * f.k + first), f.c * f.k, lanes, to.add((d - start) * LANES), depth * LANES);
             }
         }
-        for point in 0..WEIGHTS {
-            self.out[(point * depth + end - start) * LANES..(point + 1) * depth * LANES].fill(0.0);
+        for point in self.out.chunks_exact_mut(depth * LANES) {
+            point[(end - start) * LANES..].fill(0.0);
+        }
+    }
+}
+
+/// Sixteen input channels of sixteen filters, turned by 180 degrees and transposed: `[16][9][16]`.
+#[inline(always)]
+unsafe fn turn<S: Simd>(f: &Filter, first: usize, lanes: usize, d: usize, n: usize, g: &mut [f32]) {
+    for tap in 0..9 {
+        let at = ((8 - tap) * f.c + first) * f.k + d;
+        if n == LANES && lanes == LANES {
+            S::transpose(f.w.as_ptr().add(at), f.k, g.as_mut_ptr().add(tap * LANES), 9 * LANES);
+            continue;
+        }
+        for l in 0..lanes {
+            for (i, v) in f.w[at + l * f.k..][..n].iter().enumerate() {
+                g[(i * 9 + tap) * LANES + l] = *v;
+            }
         }
     }
 }
@@ -137,7 +157,8 @@ impl<F: Form> Conv<'_, F> {
     fn run(&self, isa: Isa, f: &Filter) {
         let (count, k) = (self.tiles.count(), self.sizes[3]);
         let (panels, depth) = (k.div_ceil(LANES), self.depth());
-        if count <= 128 && depth * k > 128 * 128 {
+        let few = if F::POINTS == WEIGHTS { 128 } else { 48 };
+        if count <= few && depth * k > 128 * 128 {
             self.by_channels(isa, f);
             return;
         }
@@ -147,7 +168,7 @@ impl<F: Form> Conv<'_, F> {
         parallel(panels, panels * depth > 256, |panel| {
             // SAFETY: each task writes its own panel.
             let out = unsafe { shared.part(panel * size, size) };
-            dispatch(isa, Panel { form: self.form, f, panel, depth: 0..depth, out });
+            dispatch(isa, Panel { form: self.form, f, panel, panels: 1, depth: 0..depth, out });
         });
         let per = block_tiles::<F>(depth);
         parallel(count.div_ceil(per), count * depth * k * F::POINTS > 1 << 18, |b| {
@@ -177,9 +198,7 @@ impl<F: Form> Conv<'_, F> {
             for from in (0..depth).step_by(DEPTH) {
                 let part = from..(from + DEPTH).min(depth);
                 let size = WEIGHTS * part.len() * LANES;
-                for (i, out) in u[..panels * size].chunks_exact_mut(size).enumerate() {
-                    dispatch(isa, Panel { form: self.form, f, panel: pair * 2 + i, depth: part.clone(), out });
-                }
+                dispatch(isa, Panel { form: self.form, f, panel: pair * 2, panels, depth: part.clone(), out: &mut u[..panels * size] });
                 p.depth = part;
                 dispatch(isa, Multiply(&mut p, &u));
             }

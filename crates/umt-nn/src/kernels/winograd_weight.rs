@@ -25,12 +25,12 @@ fn run<F: Trained>(form: F, isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: 
         dw.fill(0.0);
         return;
     }
-    let job = Job { form, s, tiles, x, dy, cb: s.c.div_ceil(LANES), kb: s.k.div_ceil(LANES) };
+    let job = Job { _form: form, s, tiles, x, dy, cb: s.c.div_ceil(LANES), kb: s.k.div_ceil(LANES) };
     if job.cb * job.kb <= 16 { job.by_tiles(isa, dw) } else { job.by_channels(isa, dw) }
 }
 
 struct Job<'a, F> {
-    form: F,
+    _form: F,
     s: &'a ConvShape,
     tiles: Tiles,
     x: &'a [f32],
