@@ -2,7 +2,7 @@
 
 use crate::{
     AudioNormalise, DataConfig, DataError, Dataset, Decoded, Failure, OnError, Problem, Skipped, Source, Split,
-    SplitCounts, Sums, decode::Decoder, shard,
+    SplitCounts, Sums, decode::Decoder, files, shard,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,7 +10,6 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    time::UNIX_EPOCH,
 };
 use umt_store::Store;
 
@@ -226,7 +225,7 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
                 }
                 Source::Path(path) => {
                     let shown = path.strip_prefix(&set.root).unwrap_or(path);
-                    let _ = write!(text, " {modality}={}:{}", shown.display(), stamp(path));
+                    let _ = write!(text, " {modality}={}:{}", shown.display(), files::stamp(path));
                 }
             }
         }
@@ -238,24 +237,6 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
 /// Decoders and generators change with the crate's version.
 fn umt_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
-}
-
-/// Size and time of a file, of every file of a folder; 0 for what is not there.
-fn stamp(path: &Path) -> String {
-    let of = |path: &Path| {
-        let Ok(meta) = path.metadata() else { return "0".to_owned() };
-        let time = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        format!("{}@{}", meta.len(), time.map_or(0, |t| t.as_nanos()))
-    };
-    let mut text = of(path);
-    if let (true, Ok(entries)) = (path.is_dir(), path.read_dir()) {
-        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.sort();
-        for file in files {
-            let _ = write!(text, "/{}", of(&file));
-        }
-    }
-    text
 }
 
 fn write(

@@ -1,6 +1,6 @@
 //! What a data set is: classes, samples, splits, and where each sample's files lie.
 
-use crate::{DataError, SyntheticAvConfig};
+use crate::{DataError, SyntheticAvConfig, files};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -53,6 +53,16 @@ pub enum Source {
     Synthetic(u64),
 }
 
+impl Source {
+    /// The file or folder, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Synthetic(_) => None,
+        }
+    }
+}
+
 /// One sample before it is decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleInfo {
@@ -102,19 +112,28 @@ impl Dataset {
         counts
     }
 
-    /// What defines the set, as 64 hex digits: classes, ids, labels, splits, groups and the sizes
-    /// of the files. It is the same for a copy of the folder elsewhere; for the content itself see
-    /// [`crate::Cache::digest`].
+    /// What defines the set, as 64 hex digits: classes, ids, labels, splits, groups and the files.
+    ///
+    /// It is the same for a copy of the folder elsewhere. Files count with all their bytes in sets of
+    /// up to 1 GiB; in larger ones with their size and both ends, so that this stays a matter of
+    /// seconds. What was decoded from them: see [`crate::Cache::digest`].
     pub fn digest(&self) -> String {
         let mut text = format!("{:?}\n{:?}\n{:?}\n", self.classes, self.group_names, self.synthetic);
+        let paths = || self.samples.iter().flat_map(|s| s.sources.values()).filter_map(Source::path);
+        let whole = paths().map(files::size).sum::<u64>() <= files::WHOLE;
         for sample in &self.samples {
-            text.push_str(&format!("{:?} {} {} {:?}", sample.id, sample.label, sample.split.name(), sample.groups));
-            for (modality, source) in &sample.sources {
-                let size = match source {
-                    Source::Path(path) => size_of(path),
-                    Source::Synthetic(number) => *number,
+            let SampleInfo { id, label, split, groups, sources } = sample;
+            text.push_str(&format!("{id:?} {label} {} {groups:?}", split.name()));
+            let mut before: Option<(&Source, String)> = None;
+            for (modality, source) in sources {
+                // A clip that holds both sound and video is read once.
+                let content = match (before.take(), source) {
+                    (Some((same, content)), _) if same == source => content,
+                    (_, Source::Path(path)) => files::content(path, whole),
+                    (_, Source::Synthetic(number)) => number.to_string(),
                 };
-                text.push_str(&format!(" {modality}:{size}"));
+                text.push_str(&format!(" {modality}:{content}"));
+                before = Some((source, content));
             }
             text.push('\n');
         }
@@ -164,14 +183,4 @@ impl Dataset {
         }
         Ok(())
     }
-}
-
-/// Size of a file; of a folder the sum over its files; 0 if there is nothing.
-fn size_of(path: &Path) -> u64 {
-    let Ok(meta) = path.metadata() else { return 0 };
-    if meta.is_file() {
-        return meta.len();
-    }
-    let Ok(entries) = path.read_dir() else { return 0 };
-    entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|meta| meta.len()).sum()
 }

@@ -32,6 +32,7 @@
 
 mod config;
 mod dataset;
+mod files;
 mod kinds;
 mod split;
 mod problem;

@@ -164,6 +164,23 @@ fn unknown_names_and_impossible_settings_are_refused_with_the_known_ones() {
     assert!(open("synthetic-av", None, &DataConfig::default()).is_err());
 }
 
+#[test]
+fn the_digest_follows_content_and_not_the_place() {
+    let ((here, list), (there, copy)) = (fixture::manifest(4, 2), fixture::manifest(4, 2));
+    let digest = |list: &Path| open("manifest", Some(list), &fixture::config()).unwrap().digest();
+    let first = digest(&list);
+    assert_eq!(digest(&copy), first);
+    // One byte of one picture, the length unchanged.
+    let path = there.path().join("frames/3/2.png");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+    assert_ne!(digest(&copy), first);
+    fs::remove_file(here.path().join("sound/1.wav")).unwrap();
+    let skip = DataConfig { on_error: OnError::Skip, ..fixture::config() };
+    assert_ne!(open("manifest", Some(&list), &skip).unwrap().digest(), first);
+}
+
 /// Each kind is one file, and each file is in the list.
 #[test]
 fn the_list_of_kinds_is_complete() {
