@@ -23,7 +23,9 @@ enum Verb {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask bench load --data DIR\n  cargo xtask bench load --recipe synthetic-av")]
+#[command(
+    after_help = "Examples:\n  cargo xtask bench load --data DIR\n  cargo xtask bench load --recipe synthetic-av"
+)]
 struct Load {
     /// The recipe whose [data] is read.
     #[arg(long, value_name = "NAME", default_value = "av-digits")]

@@ -19,8 +19,10 @@ use std::process::ExitCode;
 /// Uni-modal teachers for multi-modal learning, from clips to the table.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 2 usage or recipe, 3 a number is not finite, 4 damaged store, 5 IO, 6 data,\n\
-    7 an expectation failed under --strict, 130 and 143 stopped by a signal (the same command goes on from there).")]
+#[command(
+    after_help = "Exit codes: 0 done, 2 usage or recipe, 3 a number is not finite, 4 damaged store, 5 IO, 6 data,\n\
+    7 an expectation failed under --strict, 130 and 143 stopped by a signal (the same command goes on from there)."
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use umt_recipe::{Now, Record, Watch};
 use umt_train::{EpochReport, StepReport};
 
-
 /// Between two plain lines of one stage.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -106,7 +105,8 @@ impl Watch for Progress {
         if self.terminal || !self.due() {
             return;
         }
-        let validation = report.validation.map_or(String::new(), |v| format!(", validation top-1 {:.1} %", 100.0 * v.top1));
+        let validation =
+            report.validation.map_or(String::new(), |v| format!(", validation top-1 {:.1} %", 100.0 * v.top1));
         self.line(&format!(
             "{}: epoch {}, loss {:.3}{validation}, {:.0} samples/s",
             title(now),

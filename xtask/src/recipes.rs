@@ -61,7 +61,8 @@ pub fn text(name: &str) -> Result<Text, RecipeError> {
             Ok(Text { name: (*name).into(), file: format!("xtask/recipes/{name}.toml"), text: (*text).into() })
         }
         None => {
-            let near = EMBEDDED.iter().map(|e| e.0).filter(|e| distance(e, name) <= 3).min_by_key(|e| distance(e, name));
+            let near =
+                EMBEDDED.iter().map(|e| e.0).filter(|e| distance(e, name) <= 3).min_by_key(|e| distance(e, name));
             let hint = near.map_or(String::new(), |n| format!("; did you mean `{n}`?"));
             let known = EMBEDDED.map(|e| e.0).join(", ");
             Err(RecipeError::UnknownRecipe { name: name.into(), known: format!("{known}{hint}") })

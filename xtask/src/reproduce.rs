@@ -59,7 +59,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
     eprintln!("{}: {}", loaded.name, recipe.about);
     let time = recipe.expect.minutes.map_or(String::new(), |m| format!(", at most {m} minutes expected on 2 cores"));
-    eprintln!("{seeds} seed(s), {threads} thread(s){time}; everything goes to {}", options.out.join(&loaded.name).display());
+    eprintln!(
+        "{seeds} seed(s), {threads} thread(s){time}; everything goes to {}",
+        options.out.join(&loaded.name).display()
+    );
 
     let mut progress = Progress::new(&stop);
     let report = umt_recipe::reproduce(&loaded, &options, &mut progress, &stop)?;

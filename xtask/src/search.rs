@@ -40,8 +40,11 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let axes: Vec<Axis> =
-        args.over.iter().map(|o| o.parse().map_err(|e| RecipeError::Usage(format!("--over {e}")))).collect::<Result<_, _>>()?;
+    let axes: Vec<Axis> = args
+        .over
+        .iter()
+        .map(|o| o.parse().map_err(|e| RecipeError::Usage(format!("--over {e}"))))
+        .collect::<Result<_, _>>()?;
     let text = recipes::text(&args.recipe)?;
     let threads = args.compute.begin()?;
     let stop = stop_flag()?;

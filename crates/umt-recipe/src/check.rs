@@ -182,8 +182,7 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 fn order(recipe: &Recipe) -> Result<(), Problem> {
     fn visit(recipe: &Recipe, at: usize, path: &mut Vec<usize>, done: &mut BTreeSet<usize>) -> Result<(), Problem> {
         if let Some(start) = path.iter().position(|&p| p == at) {
-            let names: Vec<&str> =
-                path[start..].iter().chain([&at]).map(|&i| recipe.stage[i].id.as_str()).collect();
+            let names: Vec<&str> = path[start..].iter().chain([&at]).map(|&i| recipe.stage[i].id.as_str()).collect();
             let message = format!("these stages need each other: {}", names.join(" -> "));
             return Err(Problem::new(&["stage", names[0]], None, message));
         }

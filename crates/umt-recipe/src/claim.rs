@@ -92,10 +92,9 @@ impl TryFrom<String> for Claim {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let (sign, relation) = Relation::ALL
-            .into_iter()
-            .find(|(sign, _)| text.contains(sign))
-            .ok_or_else(|| format!("`{text}`: expected STAGE.METRIC, one of > >= < <=, then a number or STAGE.METRIC"))?;
+        let (sign, relation) = Relation::ALL.into_iter().find(|(sign, _)| text.contains(sign)).ok_or_else(|| {
+            format!("`{text}`: expected STAGE.METRIC, one of > >= < <=, then a number or STAGE.METRIC")
+        })?;
         let (left, right) = text.split_once(sign).unwrap_or_default();
         let right = right.trim();
         let right = match right.parse::<f64>() {

@@ -40,10 +40,14 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     let text = |name: &str| {
         let path = options.run.join(name);
         std::fs::read_to_string(&path).map_err(|_| {
-            RecipeError::Usage(format!("{} is not there: give the folder of a finished run, such as runs/synthetic-av", path.display()))
+            RecipeError::Usage(format!(
+                "{} is not there: give the folder of a finished run, such as runs/synthetic-av",
+                path.display()
+            ))
         })
     };
-    let before = Results::from_json(&text("results.json")?).map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
+    let before = Results::from_json(&text("results.json")?)
+        .map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
     let file = options.run.join(RECIPE).display().to_string();
     let loaded = Recipe::parse(&before.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
     let recipe = &loaded.recipe;
@@ -70,20 +74,26 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
             let task = &recipe.stage[unit.stage].task;
             let predictions = match task {
                 Task::Ensemble { .. } => {
-                    let members: Vec<&Predictions> =
-                        recipe.needs(unit.stage).iter().filter_map(|&i| said.get(&(recipe.stage[i].id.clone(), *seed))).collect();
+                    let members: Vec<&Predictions> = recipe
+                        .needs(unit.stage)
+                        .iter()
+                        .filter_map(|&i| said.get(&(recipe.stage[i].id.clone(), *seed)))
+                        .collect();
                     average(&members).map_err(fail)?
                 }
                 _ => {
                     let dir = folder_of(&options.run, stage, *seed, key);
                     let record = finished(&dir, key)?;
                     let config = network_config(recipe, &unit.modalities, task, record.classes.len());
-                    let network = load_network(&config, *seed, &dir)
-                        .map_err(|e| e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source }))?;
-                    let loader = Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
+                    let network = load_network(&config, *seed, &dir).map_err(|e| {
+                        e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
+                    })?;
+                    let loader =
+                        Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
                     let shift = shift(&record, &cache);
                     let stopped = || stop.load(Ordering::Relaxed) != 0;
-                    let pass = pass::run(&network, &loader, &shift, &stopped).map_err(|e| stage_error(e, stage, stop))?;
+                    let pass =
+                        pass::run(&network, &loader, &shift, &stopped).map_err(|e| stage_error(e, stage, stop))?;
                     relabel(pass.predictions, &dataset, &record.classes, stage)?
                 }
             };
@@ -113,7 +123,9 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
 fn finished(dir: &Path, key: &str) -> Result<Record, RecipeError> {
     match look(dir, key)? {
         Found::Finished(record) => Ok(*record),
-        Found::Unfinished => Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display()))),
+        Found::Unfinished => {
+            Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display())))
+        }
         Found::Damaged(reason) => Err(RecipeError::Store(umt_store::StoreError::Corrupt {
             path: dir.to_owned(),
             reason: format!("{reason}; `reproduce` repeats the stage"),
@@ -134,15 +146,16 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
 
 /// Labels of the set as classes of the network, by name.
 fn relabel(said: Predictions, set: &Dataset, classes: &[String], stage: &str) -> Result<Predictions, RecipeError> {
-    let to: Vec<Option<u32>> = set
-        .classes
-        .iter()
-        .map(|name| classes.iter().position(|c| c == name).map(|i| i as u32))
-        .collect();
+    let to: Vec<Option<u32>> =
+        set.classes.iter().map(|name| classes.iter().position(|c| c == name).map(|i| i as u32)).collect();
     let labels: Option<Vec<u32>> = said.labels().iter().map(|&l| to.get(l as usize).copied().flatten()).collect();
     let Some(labels) = labels else {
-        let strange: Vec<&String> = set.classes.iter().zip(&to).filter(|(_, t)| t.is_none()).map(|(c, _)| c).take(5).collect();
-        let message = format!("the set has classes that stage `{stage}` was not trained on, such as {}", crate::source::list(strange));
+        let strange: Vec<&String> =
+            set.classes.iter().zip(&to).filter(|(_, t)| t.is_none()).map(|(c, _)| c).take(5).collect();
+        let message = format!(
+            "the set has classes that stage `{stage}` was not trained on, such as {}",
+            crate::source::list(strange)
+        );
         return Err(RecipeError::Usage(message));
     };
     Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())

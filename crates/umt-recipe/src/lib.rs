@@ -51,14 +51,14 @@ mod watch;
 mod error;
 
 pub use claim::{Claim, Figure, Relation, Side};
-pub use evaluate::{EvalOptions, evaluate};
 pub use error::{Place, RecipeError};
+pub use evaluate::{EvalOptions, evaluate};
 pub use graph::Unit;
 pub use plan::Plan;
 pub use recipe::{Data, Expect, Loaded, Overrides, Recipe, Stage, Task};
 pub use record::{Record, Samples};
 pub use report::{Report, render, render_results};
-pub use run::{Done, Finished, Options, execute, reproduce};
+pub use run::{Options, reproduce};
 pub use search::{Axis, Search, Text, Trial, search};
 pub use source::distance;
 pub use watch::{Now, Unwatched, Watch};

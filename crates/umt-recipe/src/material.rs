@@ -3,7 +3,7 @@
 use crate::error::RecipeError;
 use crate::record::Samples;
 use crate::watch::Watch;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use umt_data::{Cache, DataConfig, Dataset, Split};
 use umt_store::Store;
@@ -18,27 +18,17 @@ pub(crate) struct Material {
     /// The set as it came, for stages that train on all of train.
     whole: Dataset,
     config: DataConfig,
-    dir: PathBuf,
-    store: Store,
     split_cache: Option<Arc<Cache>>,
     whole_cache: Option<Arc<Cache>>,
 }
 
 impl Material {
-    /// Reads the list of the set; decodes nothing.
-    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig, store: &Store) -> Result<Material, RecipeError> {
+    /// Reads the list of the set; decodes and writes nothing.
+    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig) -> Result<Material, RecipeError> {
         let whole = umt_data::open(set, root, config)?;
         let mut split = whole.clone();
         split.split_validation(SPLIT_SEED, &config.validation)?;
-        Ok(Material {
-            split,
-            whole,
-            config: config.clone(),
-            dir: store.path("cache"),
-            store: store.clone(),
-            split_cache: None,
-            whole_cache: None,
-        })
+        Ok(Material { split, whole, config: config.clone(), split_cache: None, whole_cache: None })
     }
 
     /// Class names.
@@ -52,7 +42,7 @@ impl Material {
     }
 
     /// The decoded samples; with `refit` those whose training split includes validation.
-    pub fn cache(&mut self, refit: bool, watch: &mut dyn Watch) -> Result<Arc<Cache>, RecipeError> {
+    pub fn cache(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Arc<Cache>, RecipeError> {
         let (set, kept) = match refit {
             true => (&self.whole, &mut self.whole_cache),
             false => (&self.split, &mut self.split_cache),
@@ -61,27 +51,33 @@ impl Material {
             return Ok(Arc::clone(cache));
         }
         let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
-        let cache = Arc::new(Cache::build(set, &self.config, &self.dir, &mut tell, &self.store)?);
+        let cache = Arc::new(Cache::build(set, &self.config, &store.path("cache"), &mut tell, store)?);
         *kept = Some(Arc::clone(&cache));
         Ok(cache)
     }
 
     /// Samples of a split: those held out are named by the set with its share cut out, whichever cache is read.
-    pub fn indices(&mut self, split: Split, refit: bool, watch: &mut dyn Watch) -> Result<Vec<usize>, RecipeError> {
+    pub fn indices(
+        &mut self,
+        split: Split,
+        refit: bool,
+        store: &Store,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<usize>, RecipeError> {
         match split {
-            Split::Train if refit => Ok(self.cache(true, watch)?.indices(Split::Train)),
-            _ => Ok(self.cache(false, watch)?.indices(split)),
+            Split::Train if refit => Ok(self.cache(true, store, watch)?.indices(Split::Train)),
+            _ => Ok(self.cache(false, store, watch)?.indices(split)),
         }
     }
 
     /// How many samples there are.
-    pub fn samples(&mut self, refit: bool, watch: &mut dyn Watch) -> Result<Samples, RecipeError> {
-        let cache = self.cache(false, watch)?;
+    pub fn samples(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Samples, RecipeError> {
+        let cache = self.cache(false, store, watch)?;
         let counts = cache.counts();
         let skipped = cache.skip_counts().into_iter().map(|(p, n)| (p.name().to_owned(), n)).collect();
-        let train = self.indices(Split::Train, refit, watch)?.len();
+        let train = self.indices(Split::Train, refit, store, watch)?.len();
         let left_out = match refit {
-            true => self.cache(true, watch)?.counts().left_out,
+            true => self.cache(true, store, watch)?.counts().left_out,
             false => counts.left_out,
         };
         Ok(Samples { train, validation: counts.validation, test: counts.test, left_out, skipped })

@@ -43,7 +43,12 @@ impl From<NnError> for PassError {
 pub(crate) struct Shift(pub BTreeMap<Modality, (f32, f32)>);
 
 /// Evaluation mode throughout: nothing of the network changes.
-pub(crate) fn run(network: &Network, loader: &Loader, shift: &Shift, stopped: &dyn Fn() -> bool) -> Result<Pass, PassError> {
+pub(crate) fn run(
+    network: &Network,
+    loader: &Loader,
+    shift: &Shift,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Pass, PassError> {
     let (mut ids, mut logits, mut classes) = (Vec::new(), Vec::new(), 0);
     let mut all = Features::default();
     for batch in loader.epoch(0, 0) {

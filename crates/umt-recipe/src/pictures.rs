@@ -138,9 +138,10 @@ pub fn bars(title: &str, groups: &[BarGroup]) -> Outcome {
                 })
                 .collect();
             chart
-                .draw_series(bars.iter().map(|&(x, mean, _)| {
-                    Rectangle::new([(x + 0.08, 0.0), (x + 0.92, mean)], colour(i).filled())
-                }))?
+                .draw_series(
+                    bars.iter()
+                        .map(|&(x, mean, _)| Rectangle::new([(x + 0.08, 0.0), (x + 0.92, mean)], colour(i).filled())),
+                )?
                 .label(*name)
                 .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(i).filled()));
             chart.draw_series(bars.iter().map(|&(x, mean, std)| {

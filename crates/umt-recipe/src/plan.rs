@@ -57,7 +57,9 @@ impl Plan {
                 let unit = &units[index];
                 let parents: Vec<usize> = needs(recipe, unit)
                     .into_iter()
-                    .filter_map(|stage| nodes[first..].iter().position(|n| n.unit.probed.is_none() && n.unit.stage == stage))
+                    .filter_map(|stage| {
+                        nodes[first..].iter().position(|n| n.unit.probed.is_none() && n.unit.stage == stage)
+                    })
                     .map(|i| i + first)
                     .collect();
                 let keys: Vec<&str> = parents.iter().map(|&p| nodes[p].key.as_str()).collect();
@@ -149,7 +151,7 @@ fn settings(recipe: &Recipe, unit: &Unit, digest: &str, seed: u64, parents: &[&s
             let mut train = json!(stage.train);
             if let Some(train) = train.as_object_mut() {
                 // These decide how the result is reached, not what it is.
-                for key in ["workers", "prefetch", "checkpoint-every"] {
+                for key in ["workers", "prefetch", "checkpoint-every", "checkpoint-seconds"] {
                     train.remove(key);
                 }
             }

@@ -175,8 +175,9 @@ fn resolve(source: &Source, quick: bool) -> Result<(Tree<'_>, bool), RecipeError
         return Err(source.invalid(span, "`quick` must be a table".into()));
     };
     if quick {
-        merge(&mut tree, over)
-            .map_err(|(span, id)| source.invalid(span, format!("[quick] changes the stage `{id}`, which does not exist")))?;
+        merge(&mut tree, over).map_err(|(span, id)| {
+            source.invalid(span, format!("[quick] changes the stage `{id}`, which does not exist"))
+        })?;
     }
     Ok((tree, true))
 }

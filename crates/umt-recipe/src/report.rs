@@ -38,7 +38,7 @@ impl Report {
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub fn write(loaded: &Loaded, finished: &Finished, store: &Store) -> Result<Report, RecipeError> {
+pub(crate) fn write(loaded: &Loaded, finished: &Finished, store: &Store) -> Result<Report, RecipeError> {
     let results = results(loaded, finished)?;
     let json = results.to_json().map_err(|e| eval("report", e))?;
     store.commit(&store.path("results.json"), json.as_bytes())?;
@@ -113,7 +113,10 @@ fn expectations(recipe: &Recipe, results: &Results) -> Vec<Expectation> {
         .collect();
     if let Some(minutes) = recipe.expect.minutes {
         let took = results.wall_seconds / 60.0;
-        all.push(Expectation { text: format!("all stages within {minutes} minutes (took {took:.1})"), held: took <= minutes });
+        all.push(Expectation {
+            text: format!("all stages within {minutes} minutes (took {took:.1})"),
+            held: took <= minutes,
+        });
     }
     all
 }
@@ -165,8 +168,7 @@ fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<PairedRow>, R
             }
         }
         let (of_a, of_b) = (&kept[&a], &kept[&b]);
-        let common: BTreeSet<u64> =
-            of_a.iter().map(|x| x.0).filter(|s| of_b.iter().any(|x| x.0 == *s)).collect();
+        let common: BTreeSet<u64> = of_a.iter().map(|x| x.0).filter(|s| of_b.iter().any(|x| x.0 == *s)).collect();
         if common.is_empty() {
             continue;
         }
@@ -308,7 +310,8 @@ fn confusion(finished: &Finished, unit: &Unit) -> Result<Option<Vec<u64>>, Recip
 fn curves(finished: &Finished) -> (Vec<Curve>, Vec<Curve>) {
     let (mut loss, mut validation) = (Vec::new(), Vec::new());
     for id in &finished.rows {
-        let Some(text) = of(finished, id).first().and_then(|d| std::fs::read_to_string(d.dir.join("metrics.jsonl")).ok())
+        let Some(text) =
+            of(finished, id).first().and_then(|d| std::fs::read_to_string(d.dir.join("metrics.jsonl")).ok())
         else {
             continue;
         };

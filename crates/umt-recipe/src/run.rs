@@ -36,7 +36,7 @@ pub struct Options {
 
 /// A stage that is done, with its folder.
 #[derive(Debug, Clone)]
-pub struct Done {
+pub(crate) struct Done {
     /// Its place in the plan.
     pub node: Node,
     /// Its folder.
@@ -47,7 +47,7 @@ pub struct Done {
 
 /// A run that came to its end.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// Every stage of the plan.
     pub done: Vec<Done>,
     /// Rows in the order of the recipe.
@@ -66,34 +66,53 @@ pub struct Finished {
 ///
 /// # Errors
 /// See [`RecipeError`]. What was finished before stays finished, and the same call goes on from there.
-pub fn reproduce(loaded: &Loaded, options: &Options, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Report, RecipeError> {
+pub fn reproduce(
+    loaded: &Loaded,
+    options: &Options,
+    watch: &mut dyn Watch,
+    stop: &AtomicUsize,
+) -> Result<Report, RecipeError> {
+    // Whatever the data or the plan may refuse is refused before a folder is made.
+    let prepared = prepare(loaded, options)?;
     let folder = options.out.join(&loaded.name);
     let store = Store::open(&folder)?;
     let _lock = RunLock::acquire(&folder)?;
-    let finished = execute(loaded, options, &store, watch, stop)?;
+    let finished = execute(loaded, prepared, options, &store, watch, stop)?;
     store.commit(&store.path(RECIPE), loaded.effective.as_bytes())?;
     report::write(loaded, &finished, &store)
 }
 
-/// Runs the stages of a recipe in a store that the caller has locked.
-///
-/// # Errors
-/// As [`reproduce`].
-pub fn execute(
+/// Data and plan of a run that has not begun.
+pub(crate) struct Prepared {
+    material: Material,
+    digest: String,
+    plan: Plan,
+}
+
+/// Opens the data's list and lays the plan; writes nothing.
+pub(crate) fn prepare(loaded: &Loaded, options: &Options) -> Result<Prepared, RecipeError> {
+    let recipe = &loaded.recipe;
+    let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
+    // A recipe's own root belongs to its own set.
+    let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
+    let material = Material::open(set, root, &recipe.data.config)?;
+    let digest = material.digest();
+    let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
+    let plan = Plan::new(recipe, &digest, seeds, &options.only)?;
+    Ok(Prepared { material, digest, plan })
+}
+
+/// Runs the stages of a plan in a store that the caller has locked.
+pub(crate) fn execute(
     loaded: &Loaded,
+    prepared: Prepared,
     options: &Options,
     store: &Store,
     watch: &mut dyn Watch,
     stop: &AtomicUsize,
 ) -> Result<Finished, RecipeError> {
     let recipe = &loaded.recipe;
-    let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
-    // A recipe's own root belongs to its own set.
-    let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
-    let mut material = Material::open(set, root, &recipe.data.config, store)?;
-    let digest = material.digest();
-    let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
-    let plan = Plan::new(recipe, &digest, seeds, &options.only)?;
+    let Prepared { mut material, digest, plan } = prepared;
     let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
     let mut ran = 0;
     for (i, node) in plan.nodes.iter().enumerate() {
@@ -153,7 +172,8 @@ fn reusable(
         Found::Unfinished => return Ok(None),
         Found::Damaged(reason) => reason,
         Found::Finished(record) => {
-            let same = node.parents.iter().all(|&p| record.parents.get(&done[p].node.key) == Some(&done[p].record.output));
+            let same =
+                node.parents.iter().all(|&p| record.parents.get(&done[p].node.key) == Some(&done[p].record.output));
             if same {
                 // Left by a process that ended right after it finished the stage.
                 forget_checkpoints(store, dir)?;

@@ -2,7 +2,7 @@
 
 use crate::error::RecipeError;
 use crate::recipe::{Loaded, Overrides, Recipe, Task};
-use crate::run::{Options, execute};
+use crate::run::{Options, execute, prepare};
 use crate::watch::Watch;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -100,15 +100,17 @@ pub fn search(
         over.sets.push("train.refit=false".into());
         over.sets.extend(stages.iter().map(|s| format!("stage.{s}.train.refit=false")));
         over.sets.extend(settings.iter().flat_map(|s| aimed(s, &stages, &base.recipe)));
-        grid.push((settings, Recipe::parse(text.name, text.file, text.text, &over)?));
+        let loaded = Recipe::parse(text.name, text.file, text.text, &over)?;
+        let prepared = prepare(&loaded, &options)?;
+        grid.push((settings, loaded, prepared));
     }
     let folder = options.out.join(text.name);
     let store = Store::open(&folder)?;
     let _lock = RunLock::acquire(&folder)?;
     let mut result = Search { recipe: text.name.into(), seed, data_digest: String::new(), trials: Vec::new() };
     let mut seen = BTreeSet::new();
-    for (settings, loaded) in grid {
-        let finished = execute(&loaded, &options, &store, watch, stop)?;
+    for (settings, loaded, prepared) in grid {
+        let finished = execute(&loaded, prepared, &options, &store, watch, stop)?;
         result.data_digest = finished.digest;
         for done in finished.done.iter().filter(|d| stages.contains(&d.record.stage)) {
             let record = &done.record;

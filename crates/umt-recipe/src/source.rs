@@ -30,8 +30,7 @@ impl Source {
     /// # Errors
     /// An argument without `=` or with an empty key.
     pub fn new(file: &str, text: &str, sets: &[String]) -> Result<Source, RecipeError> {
-        let mut source =
-            Source { file: file.into(), text: text.into(), sets: Vec::new(), documents: Vec::new() };
+        let mut source = Source { file: file.into(), text: text.into(), sets: Vec::new(), documents: Vec::new() };
         let mut at = text.len() + 1;
         for set in sets {
             let Some((key, value)) = set.split_once('=') else {
@@ -157,7 +156,8 @@ pub fn merge<'a>(base: &mut Tree<'a>, over: Tree<'a>) -> Result<(), (Range<usize
                 }
             }
             (Some(DeValue::Array(mut old)), DeValue::Array(new))
-                if !new.is_empty() && new.iter().all(|v| id(v.get_ref()).is_some()) => {
+                if !new.is_empty() && new.iter().all(|v| id(v.get_ref()).is_some()) =>
+            {
                 for entry in new.into_iter() {
                     let place = entry.span();
                     let name = id(entry.get_ref()).unwrap_or_default().to_owned();
@@ -182,7 +182,12 @@ pub fn id<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 }
 
 /// Puts `value` at a dotted path. `stage.<id>.<key>` names an entry of the array `stage` by its id, dots included.
-fn set<'a>(tree: &mut Tree<'a>, path: &'a [String], place: Range<usize>, value: Spanned<DeValue<'a>>) -> Result<(), String> {
+fn set<'a>(
+    tree: &mut Tree<'a>,
+    path: &'a [String],
+    place: Range<usize>,
+    value: Spanned<DeValue<'a>>,
+) -> Result<(), String> {
     let [first, rest @ ..] = path else { return Err("the key is empty".into()) };
     if rest.is_empty() {
         let mut over = Tree::new();
@@ -197,7 +202,10 @@ fn set<'a>(tree: &mut Tree<'a>, path: &'a [String], place: Range<usize>, value: 
     }
     if !tree.contains_key(first.as_str()) {
         let span = place.clone();
-        tree.insert(Spanned::new(span.clone(), Cow::Borrowed(first.as_str())), Spanned::new(span, DeValue::Table(Tree::new())));
+        tree.insert(
+            Spanned::new(span.clone(), Cow::Borrowed(first.as_str())),
+            Spanned::new(span, DeValue::Table(Tree::new())),
+        );
     }
     match tree.get_mut(first.as_str()).map(Spanned::get_mut) {
         Some(DeValue::Table(table)) => set(table, rest, place, value),

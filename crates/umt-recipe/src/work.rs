@@ -73,7 +73,8 @@ impl Work<'_> {
 
     fn network(&mut self) -> Result<Record, RecipeError> {
         let stage = &self.recipe.stage[self.node.unit.stage];
-        let config = network_config(self.recipe, &self.node.unit.modalities, &stage.task, self.material.classes().len());
+        let config =
+            network_config(self.recipe, &self.node.unit.modalities, &stage.task, self.material.classes().len());
         let network = Network::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
         let mut teachers = BTreeMap::new();
         for parent in &self.parents {
@@ -140,7 +141,7 @@ impl Work<'_> {
                 files.insert(name.to_owned(), umt_store::digest_file(&path)?);
             }
         }
-        let samples = self.material.samples(refit, self.watch)?;
+        let samples = self.material.samples(refit, self.store, self.watch)?;
         let which = if outcome.kept.best { "best by validation" } else { "last" };
         let on = if refit { ", trained on train and validation" } else { "" };
         Ok(Record {
@@ -150,7 +151,7 @@ impl Work<'_> {
             samples_per_second: Some(outcome.samples_per_second),
             samples: Some(samples),
             classes: self.material.classes().to_vec(),
-            audio_stats: self.material.cache(refit, self.watch)?.audio_stats(),
+            audio_stats: self.material.cache(refit, self.store, self.watch)?.audio_stats(),
             ..self.record(figures, files, output)
         })
     }
@@ -159,7 +160,8 @@ impl Work<'_> {
         let (mut files, mut figures, mut output) = (BTreeMap::new(), Vec::new(), String::new());
         for split in [Split::Validation, Split::Test] {
             let name = predictions_file(split);
-            let members: Vec<&Parent<'_>> = self.parents.iter().filter(|p| p.record.files.contains_key(&name)).collect();
+            let members: Vec<&Parent<'_>> =
+                self.parents.iter().filter(|p| p.record.files.contains_key(&name)).collect();
             if members.len() < self.parents.len() {
                 continue;
             }
@@ -199,8 +201,7 @@ impl Work<'_> {
 
         let ids = read_predictions(&self.parents[0].dir, Split::Test, &self.node.unit.id)?.ids().to_vec();
         let logits = fitted.model.predict(test.values()).map_err(|e| self.eval(e))?;
-        let predictions =
-            Predictions::new(ids, test.labels().to_vec(), classes, logits).map_err(|e| self.eval(e))?;
+        let predictions = Predictions::new(ids, test.labels().to_vec(), classes, logits).map_err(|e| self.eval(e))?;
         let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
         let output = self.predictions(&mut files, &mut figures, Split::Test, &predictions)?;
         if let Some(value) = fitted.validation_top1 {
@@ -245,17 +246,19 @@ impl Work<'_> {
     }
 
     fn pass(&self, network: &Network, loader: &Loader) -> Result<pass::Pass, RecipeError> {
-        pass::run(network, loader, &Shift::default(), &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|error| match error {
-            PassError::Data(error) => error.into(),
-            PassError::Nn(error) => self.nn(error),
-            PassError::Eval(error) => self.eval(error),
-            PassError::Stopped => self.stopped(),
+        pass::run(network, loader, &Shift::default(), &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|error| {
+            match error {
+                PassError::Data(error) => error.into(),
+                PassError::Nn(error) => self.nn(error),
+                PassError::Eval(error) => self.eval(error),
+                PassError::Stopped => self.stopped(),
+            }
         })
     }
 
     fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RecipeError> {
         let settings = &self.recipe.stage[self.node.unit.stage].train;
-        let indices = self.material.indices(split, refit && train, self.watch)?;
+        let indices = self.material.indices(split, refit && train, self.store, self.watch)?;
         let config = LoaderConfig {
             batch: settings.batch,
             seed: self.node.seed,
@@ -265,12 +268,12 @@ impl Work<'_> {
             // A last small batch would disturb batch-norm's statistics; a set smaller than a batch has only that one.
             drop_last: train && indices.len() >= settings.batch,
         };
-        Ok(Loader::new(self.material.cache(refit, self.watch)?, indices, config)?)
+        Ok(Loader::new(self.material.cache(refit, self.store, self.watch)?, indices, config)?)
     }
 
     /// The loader of a split in evaluation; none where the split has no sample.
     fn optional_loader(&mut self, split: Split, refit: bool) -> Result<Option<Loader>, RecipeError> {
-        match self.material.indices(split, false, self.watch)?.is_empty() {
+        match self.material.indices(split, false, self.store, self.watch)?.is_empty() {
             true => Ok(None),
             false => self.loader(split, refit, false).map(Some),
         }
@@ -371,7 +374,11 @@ pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], task: &Ta
 }
 
 /// A network with the weights of a finished stage's folder.
-pub(crate) fn load_network(config: &NetworkConfig, seed: u64, dir: &Path) -> Result<Network, Result<RecipeError, NnError>> {
+pub(crate) fn load_network(
+    config: &NetworkConfig,
+    seed: u64,
+    dir: &Path,
+) -> Result<Network, Result<RecipeError, NnError>> {
     let mut network = Network::new(config, seed).map_err(Err)?;
     let bytes = read(&dir.join(MODEL)).map_err(Ok)?;
     let tensors = tensors::read(&bytes).map_err(|e| Ok(e.into()))?;
@@ -385,11 +392,7 @@ pub(crate) fn read_predictions(dir: &Path, split: Split, stage: &str) -> Result<
     Predictions::from_bytes(&bytes).map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
 }
 
-fn view(
-    features: &Features,
-    modality: Modality,
-    classes: usize,
-) -> Option<Result<umt_eval::Features<'_>, EvalError>> {
+fn view(features: &Features, modality: Modality, classes: usize) -> Option<Result<umt_eval::Features<'_>, EvalError>> {
     let (width, values) = features.values.get(&modality)?;
     Some(umt_eval::Features::new(values, *width, &features.labels, classes))
 }

@@ -80,12 +80,12 @@ fn parents_come_first_and_rows_keep_the_order_of_the_recipe() -> Outcome {
         "teacher.audio",
         "teacher.video",
         "ume",
-        "probe.umt.audio",
-        "probe.umt.video",
-        "probe.joint.audio",
-        "probe.joint.video",
         "probe.teacher.audio",
         "probe.teacher.video",
+        "probe.joint.audio",
+        "probe.joint.video",
+        "probe.umt.audio",
+        "probe.umt.video",
     ];
     assert_eq!(plan.rows, rows);
     assert_eq!(plan.nodes.len(), 2 * rows.len());
@@ -112,7 +112,15 @@ fn a_change_reaches_what_depends_on_it_and_nothing_else() -> Outcome {
     assert_eq!(changed(&["stage.probe.task.probe.l2=[0.1]"])?.len(), 6);
     assert_eq!(changed(&["train.epochs=3"])?.len(), all.len());
     // What decides only how a result is reached, or what people read, changes nothing.
-    for set in ["train.workers=3", "train.prefetch=4", "about=other", "expect.minutes=3", "data.decode-threads=1"] {
+    for set in [
+        "train.workers=3",
+        "train.checkpoint-every=9",
+        "train.checkpoint-seconds=3",
+        "train.prefetch=4",
+        "about=other",
+        "expect.minutes=3",
+        "data.decode-threads=1",
+    ] {
         assert_eq!(changed(&[set])?, [""; 0], "{set}");
     }
     let other_data = keys(&[], "e")?;
@@ -158,7 +166,8 @@ fn the_effective_recipe_is_the_same_recipe() -> Outcome {
     let over = Overrides { quick: true, sets: vec!["train.lr=0.3".into()] };
     let loaded = Recipe::parse("t", "t.toml", TEXT, &over)?;
     let again = Recipe::parse("t", "again.toml", &loaded.effective, &Overrides::default())?;
-    let plan = |r: &Recipe| Plan::new(r, "d", &r.seeds, &[]).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>());
+    let plan =
+        |r: &Recipe| Plan::new(r, "d", &r.seeds, &[]).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>());
     assert_eq!(plan(&loaded.recipe)?, plan(&again.recipe)?);
     Ok(())
 }
