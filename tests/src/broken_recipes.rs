@@ -15,7 +15,7 @@ limit = 40
 
 [data.audio]
 seconds = 1.0
-front_end = { kind = "log-mel", rate = 8000, n_fft = 256, hop = 128, bands = 32 }
+front-end = { kind = "log-mel", rate = 8000, n_fft = 256, hop = 128, bands = 32 }
 
 [data.video]
 select = { kind = "count", count = 2 }
@@ -69,7 +69,7 @@ const BROKEN: [(&str, &str, &str); 60] = [
     ("seeds = [1, 2]", "seeds = [1, 2", "array"),
     ("[data.audio]", "[data.audio", "]"),
     ("epochs = 2", "epochs 2", "="),
-    ("lr = 0.05", "lr = ", "lr"),
+    ("lr = 0.05", "lr = ", "literal"),
     ("lr = 0.05", "lr = 0,05", ""),
     ("batch = 8", "batch = 8\nbatch = 9", "duplicate"),
     // Keys that do not exist: the message names those that do.
@@ -97,7 +97,7 @@ const BROKEN: [(&str, &str, &str); 60] = [
     ("kind = \"count\"", "kind = \"number\"", "number|count|rate"),
     ("audio = { kind = \"resnet18\"", "audio = { kind = \"resnet19\"", "resnet19|resnet18|resnet34"),
     ("stem = \"3x3\" }\nvideo", "stem = \"5x5\" }\nvideo", "5x5|3x3|7x7"),
-    ("kind = \"sgd\"", "kind = \"adam\"", "adam|sgd|adam-w"),
+    ("kind = \"sgd\"", "kind = \"adam\"", "adam|sgd|adamw"),
     ("kind = \"cosine\"", "kind = \"cosinus\"", "cosinus|cosine|one-cycle"),
     ("kind = \"single\", modality = \"audio\"", "kind = \"singel\", modality = \"audio\"", "singel|single|fusion"),
     ("modality = \"audio\" }", "modality = \"sound\" }", "sound|audio|video"),
@@ -110,7 +110,7 @@ const BROKEN: [(&str, &str, &str); 60] = [
     ("claims = [\"umt.top1", "claims = [\"utm.top1", "utm|umt"),
     ("claims = [\"umt.top1", "claims = [\"umt.top2", "top2|top1"),
     // Values of the wrong type or outside their range.
-    ("seeds = [1, 2]", "seeds = 1", "seeds|sequence"),
+    ("seeds = [1, 2]", "seeds = 1", "sequence"),
     ("seeds = [1, 2]", "seeds = []", "seeds"),
     ("seeds = [1, 2]", "seeds = [1, 1]", "1"),
     ("seeds = [1, 2]", "seeds = [1, -2]", "-2"),

@@ -1,3 +1,13 @@
 //! Promises, tested end to end: one binary, a module per promise. `docs/RELIABILITY.md` lists them.
 
+mod command;
 mod tidy;
+mod tiny;
+
+mod broken_recipes;
+mod interrupts;
+mod method;
+mod own_data;
+mod pinned;
+mod reuse;
+mod threads;

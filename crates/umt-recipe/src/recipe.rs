@@ -205,7 +205,7 @@ fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
             }
         }
     }
-    let recipe: Recipe = source.read(tree)?;
+    let recipe: Recipe = source.read(tree).map_err(name_own_data_keys)?;
     crate::check::check(&recipe).map_err(|problem| {
         let place = problem.place(&original);
         source.invalid(place, problem.message)
@@ -226,6 +226,17 @@ fn lift_data(source: &Source, tree: &mut Tree<'_>) -> Result<(), RecipeError> {
     let config = DeValue::Table(rest.into_iter().collect());
     data.insert(Spanned::new(span.clone(), Cow::Borrowed("config")), Spanned::new(span, config));
     Ok(())
+}
+
+/// The keys of `[data]` that are not the data room's own belong into its list of valid names.
+fn name_own_data_keys(error: RecipeError) -> RecipeError {
+    match error {
+        RecipeError::Invalid { place, message } if message.contains("expected one of `audio`, `video`, `augment`") => {
+            let message = message.replacen("expected one of ", "expected one of `set`, `root`, ", 1);
+            RecipeError::Invalid { place, message }
+        }
+        other => other,
+    }
 }
 
 /// Moves `distill.from` beside `distill`, which is the objective's own type and knows nothing of stages.

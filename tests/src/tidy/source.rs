@@ -44,7 +44,8 @@ pub fn all() -> Vec<Source> {
 fn source(name: String, text: String) -> Source {
     let code = code(&text);
     let parts: Vec<&str> = name.split('/').collect();
-    let tests = parts.contains(&"tests") || parts.contains(&"benches") || name.ends_with("tests.rs");
+    let tests =
+        ["tests", "benches", "examples"].iter().any(|folder| parts.contains(folder)) || name.ends_with("tests.rs");
     let shipped = if tests { String::new() } else { without_tests(&code) };
     Source { name, text, code, shipped }
 }

@@ -1,0 +1,78 @@
+//! R1 and R7: whenever a run is stopped, the same command ends in the same bytes.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::command::xtask;
+use crate::tiny::{Outcome, RECIPE, Watcher, leftovers, options, outputs, recipe, run};
+
+#[test]
+fn stopped_after_every_step_it_ends_in_the_same_bytes() -> Outcome {
+    let (straight, stopped) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let loaded = recipe(&[])?;
+    let mut watcher = Watcher::default();
+    let report = run(&loaded, &options(straight.path(), &[]), &mut watcher)?;
+    let steps = watcher.steps;
+    assert_eq!((steps, report.ran), (4 * 7, 9));
+
+    let mut done = 0;
+    for call in 1.. {
+        let mut watcher = Watcher { stop_after: Some(1), ..Watcher::default() };
+        let result = run(&loaded, &options(stopped.path(), &[]), &mut watcher);
+        done += watcher.steps;
+        assert_eq!(leftovers(stopped.path()), Vec::<String>::new());
+        match result {
+            Ok(again) => {
+                assert_eq!(again.text.lines().count(), report.text.lines().count());
+                break;
+            }
+            Err(error) => assert_eq!(error.exit_code(), 143, "{error}"),
+        }
+        assert!(call <= steps, "no progress after {call} calls");
+    }
+    assert_eq!(done, steps, "a step was done twice or left out");
+    assert_eq!(outputs(&stopped.path().join("tiny"))?, outputs(&straight.path().join("tiny"))?);
+    Ok(())
+}
+
+#[test]
+fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
+    let (straight, stopped) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let file = stopped.path().join("tiny.toml");
+    // Long enough that a signal meets it at work.
+    std::fs::write(&file, RECIPE.replace("steps = 7", "steps = 150"))?;
+    let command = |out: &std::path::Path| {
+        let mut command = xtask()?;
+        command.arg("reproduce").arg(&file).args(["--only", "joint", "--threads", "1", "--out"]).arg(out);
+        Ok::<_, Box<dyn std::error::Error>>(command)
+    };
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        let mut child = command(stopped.path())?.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().ok_or("no output")?).lines();
+        // It announces itself, then works: once the stage's folder is there, training has begun.
+        let first = lines.next().ok_or("it says nothing")??;
+        assert!(first.contains("tiny"), "{first}");
+        let begun = Instant::now();
+        let checkpoints = |path: &std::path::Path| path.join("tiny/stages").is_dir();
+        while !checkpoints(stopped.path()) && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        let sent = Instant::now();
+        let kill = std::process::Command::new("kill").arg(signal).arg(child.id().to_string()).status()?;
+        assert!(kill.success());
+        let status = child.wait()?;
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        assert_eq!(status.code(), Some(code), "{}", rest.join("\n"));
+        assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
+        assert!(rest.iter().any(|line| line.contains("stopped by signal")), "{}", rest.join("\n"));
+        assert_eq!(leftovers(stopped.path()), Vec::<String>::new());
+    }
+    for out in [stopped.path(), straight.path()] {
+        let output = command(out)?.output()?;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(outputs(&stopped.path().join("tiny"))?, outputs(&straight.path().join("tiny"))?);
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! R12: what a seed means does not change between versions.
+
+use umt_encoders::EncoderConfig;
+use umt_fusion::{FusionConfig, Network, NetworkConfig};
+use umt_media::Modality;
+use umt_store::{sha256_hex, tensors};
+
+use crate::tiny::Outcome;
+
+/// First digits of the SHA-256 of all parameters, by encoder.
+const PINNED: [(&str, &str); 4] = [
+    ("resnet18", "d18505998dcd"),
+    ("resnet34", "bfcc687498a2"),
+    ("resnet50", "230bb1ff5270"),
+    ("r2plus1d18", "c7dcff1456aa"),
+];
+
+#[test]
+fn first_weights_of_every_encoder_and_of_a_fusion() -> Outcome {
+    let mut found = Vec::new();
+    for (name, encoder) in EncoderConfig::examples() {
+        let encoders = [(Modality::Audio, encoder.clone()), (Modality::Video, encoder)].into();
+        let config = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: 3 };
+        let bytes = tensors::write(&Network::new(&config, 1)?.params().to_tensors())?;
+        found.push((name, sha256_hex(&bytes)[..12].to_string()));
+    }
+    let pinned: Vec<_> = PINNED.map(|(name, digest)| (name, digest.to_string())).into();
+    assert_eq!(found, pinned);
+    Ok(())
+}
