@@ -47,7 +47,7 @@ impl Picture {
     ) -> Option<Self> {
         let [left, top] = origin;
         let rows = top + height;
-        let even = stride % 2 == 0 && left % 2 == 0 && top % 2 == 0;
+        let even = [stride, left, top].iter().all(|pixels| pixels.is_multiple_of(2));
         let fits = left + width <= stride
             && luma.len() >= stride * rows
             && chroma.iter().all(|plane| plane.len() >= stride / 2 * rows.div_ceil(2));
