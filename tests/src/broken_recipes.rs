@@ -197,3 +197,12 @@ fn an_argument_is_named_as_such() {
         assert!(words.split('|').all(|word| message.contains(word)), "{set}: {message}");
     }
 }
+
+#[test]
+fn the_documented_recipe_is_sound() -> Result<(), Box<dyn Error>> {
+    let text = std::fs::read_to_string(crate::tidy::root().join("docs/RECIPES.md"))?;
+    let block = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).ok_or("no recipe")?;
+    parse(block, &Overrides::default())?;
+    parse(block, &Overrides { quick: true, ..Overrides::default() })?;
+    Ok(())
+}
