@@ -115,18 +115,24 @@ pub enum Fault {
 /// Linear softmax classifier with input noise drawn by step, and a running mean as batch-norm would have.
 pub struct Softmax {
     pub params: Params,
+    pub classes: usize,
+    pub width: usize,
     pub fault: Fault,
 }
 
 impl Softmax {
     pub fn new() -> Self {
+        Self::sized(CLASSES, WIDTH)
+    }
+
+    pub fn sized(classes: usize, width: usize) -> Self {
         let mut rng = stream(1, "init", 0, 0);
-        let weight: Vec<f32> = (0..CLASSES * WIDTH).map(|_| 0.1 * rng.normal()).collect();
+        let weight: Vec<f32> = (0..classes * width).map(|_| 0.1 * rng.normal()).collect();
         let mut params = Params::default();
-        params.insert("fc.weight", Param::weight(Array::from_slice(&[CLASSES, WIDTH], &weight).unwrap()));
-        params.insert("fc.bias", Param::weight(Array::zeros(&[CLASSES])));
-        params.insert("norm.running_mean", Param::buffer(Array::zeros(&[WIDTH])));
-        Self { params, fault: Fault::None }
+        params.insert("fc.weight", Param::weight(Array::from_slice(&[classes, width], &weight).unwrap()));
+        params.insert("fc.bias", Param::weight(Array::zeros(&[classes])));
+        params.insert("norm.running_mean", Param::buffer(Array::zeros(&[width])));
+        Self { params, classes, width, fault: Fault::None }
     }
 
     pub fn with(fault: Fault) -> Self {
@@ -134,12 +140,13 @@ impl Softmax {
     }
 
     fn logits(&self, input: &[f32], mean: &[f32]) -> Vec<f32> {
+        let (classes, width) = (self.classes, self.width);
         let weight = self.params.value("fc.weight").unwrap().as_slice();
         let bias = self.params.value("fc.bias").unwrap().as_slice();
         let row = |x: &[f32], c: usize| -> f32 {
-            (0..WIDTH).fold(bias[c], |sum, i| sum + (x[i] - mean[i]) * weight[c * WIDTH + i])
+            (0..width).fold(bias[c], |sum, i| sum + (x[i] - mean[i]) * weight[c * width + i])
         };
-        input.chunks(WIDTH).flat_map(|x| (0..CLASSES).map(move |c| row(x, c))).collect()
+        input.chunks(width).flat_map(|x| (0..classes).map(move |c| row(x, c))).collect()
     }
 }
 
@@ -159,25 +166,26 @@ impl Task for Softmax {
         if crash {
             return Err(TrainError::Task("the machine caught fire".into()));
         }
+        let (classes, width) = (self.classes, self.width);
         let mut input = batch.inputs[&Modality::Audio].data.clone();
         let mut rng = stream(context.seed, "noise", context.step, 0);
         input.iter_mut().for_each(|x| *x += 0.1 * rng.normal());
         let count = batch.len() as f32;
-        let mean: Vec<f32> = (0..WIDTH).map(|i| input.iter().skip(i).step_by(WIDTH).sum::<f32>() / count).collect();
+        let mean: Vec<f32> = (0..width).map(|i| input.iter().skip(i).step_by(width).sum::<f32>() / count).collect();
         let running = self.params.get_mut("norm.running_mean").unwrap().value.make_mut();
         running.iter_mut().zip(&mean).for_each(|(r, m)| *r = 0.9 * *r + 0.1 * m);
 
         let logits = self.logits(&input, &mean);
-        let (mut loss, mut weight, mut bias) = (0.0, vec![0.0; CLASSES * WIDTH], vec![0.0; CLASSES]);
-        for (n, row) in logits.chunks(CLASSES).enumerate() {
+        let (mut loss, mut weight, mut bias) = (0.0, vec![0.0; classes * width], vec![0.0; classes]);
+        for (n, row) in logits.chunks(classes).enumerate() {
             let sum: f32 = row.iter().map(|z| z.exp()).sum();
             let label = batch.labels[n] as usize;
             loss += (sum.ln() - row[label]) / count;
-            for c in 0..CLASSES {
+            for c in 0..classes {
                 let delta = (row[c].exp() / sum - if c == label { 1.0 } else { 0.0 }) / count;
                 bias[c] += delta;
-                for i in 0..WIDTH {
-                    weight[c * WIDTH + i] += delta * (input[n * WIDTH + i] - mean[i]);
+                for i in 0..width {
+                    weight[c * width + i] += delta * (input[n * width + i] - mean[i]);
                 }
             }
         }
@@ -189,8 +197,8 @@ impl Task for Softmax {
         }
         let log = BTreeMap::from([("task-loss".to_owned(), if figure { f32::NAN } else { loss })]);
         let grads = Grads::from([
-            ("fc.weight".to_owned(), Array::from_slice(&[CLASSES, WIDTH], &weight)?),
-            ("fc.bias".to_owned(), Array::from_slice(&[CLASSES], &bias)?),
+            ("fc.weight".to_owned(), Array::from_slice(&[classes, width], &weight)?),
+            ("fc.bias".to_owned(), Array::from_slice(&[classes], &bias)?),
         ]);
         Ok(StepOutput { loss: if bad_loss || bad_weight { f32::NAN } else { loss }, log, grads })
     }
@@ -198,7 +206,7 @@ impl Task for Softmax {
     fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError> {
         let mean = self.params.value("norm.running_mean")?.as_slice();
         let logits = self.logits(&batch.inputs[&Modality::Audio].data, mean);
-        Ok(Array::from_slice(&[batch.len(), CLASSES], &logits)?)
+        Ok(Array::from_slice(&[batch.len(), self.classes], &logits)?)
     }
 }
 
