@@ -1,11 +1,13 @@
 //! Which kernel computes a convolution: chosen by the shape of one sample and channels only, so that a sample's bits do not depend on its batch.
 use super::shape::ConvShape;
-use super::{Isa, direct, weight, winograd_conv, winograd_weight};
+use super::{Isa, direct, patch, weight, winograd_conv, winograd_weight};
 
 /// [`super::conv2d`] with explicit instruction set.
 pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     if winograd_conv::suits(s) {
         winograd_conv::forward(isa, s, x, w, bias, y);
+    } else if patch::suits(s) {
+        patch::forward(isa, s, x, w, bias, y);
     } else {
         direct::forward(isa, s, x, w, bias, y);
     }

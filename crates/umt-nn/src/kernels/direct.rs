@@ -58,7 +58,9 @@ struct Gather<'a> {
 /// Forward convolution of one shape with explicit instruction set.
 pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     let (oh, ow, cg, kg) = (s.out_h(), s.out_w(), s.c / s.groups, s.k / s.groups);
-    let taps = |i: usize, n: usize| -> Vec<(isize, usize)> { (0..n).map(|t| ((t * s.dilation[i]) as isize - s.pad[i] as isize, t)).collect() };
+    let taps = |i: usize, n: usize| -> Vec<(isize, usize)> {
+        (0..n).map(|t| ((t * s.dilation[i]) as isize - s.pad[i] as isize, t)).collect()
+    };
     let out = Shared::new(y);
     for g in 0..s.groups {
         let (rows, cols) = (taps(0, s.kh), taps(1, s.kw));
@@ -104,7 +106,8 @@ pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]
                 if rows.is_empty() || cols.is_empty() {
                     continue;
                 }
-                let packed = pack(&rows, &cols, kg, cg, |r, t, k, c| ((r * s.kw + t) * cg + c) * s.k + g * kg + k, w, s.k);
+                let packed =
+                    pack(&rows, &cols, kg, cg, |r, t, k, c| ((r * s.kw + t) * cg + c) * s.k + g * kg + k, w, s.k);
                 Gather {
                     source: dy,
                     n: s.n,
@@ -222,7 +225,9 @@ impl Op for Task<'_> {
                     ((scratch_rows + i * rows.stride) * width * g.c) as isize
                 } else {
                     let top = ((first + i) * rows.stride) as isize + rows.low();
-                    ((image * rows.source) as isize + top) * (cols.source * g.pixel) as isize + cols.low() * g.pixel as isize + g.first as isize
+                    ((image * rows.source) as isize + top) * (cols.source * g.pixel) as isize
+                        + cols.low() * g.pixel as isize
+                        + g.first as isize
                 };
                 lines.push((source, g.origin + image * g.step[0] + (first + i) * g.step[1]));
             }
@@ -261,6 +266,7 @@ impl Op for Task<'_> {
             let panels = if g.k - column > LANES { S::PANELS } else { 1 };
             let panel = column / LANES;
             let mut tile = Tile {
+                count: S::ROWS,
                 rows: [base; MAX_ROWS],
                 step_a: 1,
                 runs: &runs,

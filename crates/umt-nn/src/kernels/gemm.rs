@@ -10,7 +10,16 @@ const TASK_ROWS: usize = 48;
 const TASK_COLUMNS: usize = 128;
 
 /// `c = a b` or `c += a b` with explicit instruction set, see [`super::gemm`].
-pub fn gemm(isa: Isa, size: [usize; 3], a: &[f32], stride_a: [usize; 2], b: &[f32], stride_b: [usize; 2], c: &mut [f32], accumulate: bool) {
+pub fn gemm(
+    isa: Isa,
+    size: [usize; 3],
+    a: &[f32],
+    stride_a: [usize; 2],
+    b: &[f32],
+    stride_b: [usize; 2],
+    c: &mut [f32],
+    accumulate: bool,
+) {
     let [m, n, k] = size;
     if m == 0 || n == 0 {
         return;
@@ -43,7 +52,17 @@ pub fn gemm(isa: Isa, size: [usize; 3], a: &[f32], stride_a: [usize; 2], b: &[f3
     let out = Shared::new(c);
     parallel(across * down, m * n * k > 1 << 17, |t| {
         let (i, j) = (t / across * TASK_ROWS, t % across * TASK_COLUMNS);
-        let task = Task { a, lda, b: &packed, k, n, rows: i..(i + TASK_ROWS).min(m), columns: j..(j + TASK_COLUMNS).min(n), c: out, accumulate };
+        let task = Task {
+            a,
+            lda,
+            b: &packed,
+            k,
+            n,
+            rows: i..(i + TASK_ROWS).min(m),
+            columns: j..(j + TASK_COLUMNS).min(n),
+            c: out,
+            accumulate,
+        };
         dispatch(isa, task);
     });
 }
@@ -68,6 +87,7 @@ impl Op for Task<'_> {
         while column < self.columns.end {
             let panels = if self.columns.end - column > LANES { S::PANELS } else { 1 };
             let mut tile = Tile {
+                count: S::ROWS,
                 rows: [self.a.as_ptr(); MAX_ROWS],
                 step_a: 1,
                 runs: &[Run { a: 0, b: 0 }],
@@ -85,7 +105,8 @@ impl Op for Task<'_> {
                 for i in 0..S::ROWS {
                     let used = row + i < self.rows.end;
                     tile.rows[i] = if used { self.a.as_ptr().add((row + i) * self.lda) } else { tile.rows[0] };
-                    tile.out[i] = if used { self.c.ptr().add((row + i) * self.n + column) } else { std::ptr::null_mut() };
+                    tile.out[i] =
+                        if used { self.c.ptr().add((row + i) * self.n + column) } else { std::ptr::null_mut() };
                 }
                 S::tile(&tile, panels);
                 row += S::ROWS;

@@ -17,6 +17,7 @@ mod elementwise;
 mod gemm;
 mod norm;
 mod norm_backward;
+mod patch;
 mod pool;
 mod shape;
 mod simd;
@@ -88,7 +89,9 @@ impl Isa {
 pub fn isa() -> Isa {
     static USED: OnceLock<Isa> = OnceLock::new();
     *USED.get_or_init(|| {
-        let cap = std::env::var("UMT_ISA").ok().and_then(|name| [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512].into_iter().find(|i| i.as_str() == name));
+        let cap = std::env::var("UMT_ISA").ok().and_then(|name| {
+            [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512].into_iter().find(|i| i.as_str() == name)
+        });
         cap.unwrap_or(Isa::Avx512).usable()
     })
 }
@@ -145,13 +148,30 @@ pub fn batch_norm_stats(rows: usize, c: usize, z: &[f32], mean: &mut [f32], var:
 }
 
 /// `y = relu?(a * z + b (+ skip))`, `a` and `b` by channel.
-pub fn scale_shift(rows: usize, c: usize, z: &[f32], a: &[f32], b: &[f32], skip: Option<&[f32]>, relu: bool, y: &mut [f32]) {
+pub fn scale_shift(
+    rows: usize,
+    c: usize,
+    z: &[f32],
+    a: &[f32],
+    b: &[f32],
+    skip: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
     len("z", z, rows * c);
     affine(rows, c, z.as_ptr(), a, b, skip, relu, y);
 }
 
 /// [`scale_shift`] with `y` in the place of `z`.
-pub fn scale_shift_in_place(rows: usize, c: usize, z: &mut [f32], a: &[f32], b: &[f32], skip: Option<&[f32]>, relu: bool) {
+pub fn scale_shift_in_place(
+    rows: usize,
+    c: usize,
+    z: &mut [f32],
+    a: &[f32],
+    b: &[f32],
+    skip: Option<&[f32]>,
+    relu: bool,
+) {
     affine(rows, c, z.as_ptr(), a, b, skip, relu, z);
 }
 
@@ -183,7 +203,8 @@ pub fn batch_norm_backward(
     dbeta: &mut [f32],
     dskip: Option<&mut [f32]>,
 ) {
-    for (what, v) in [("z", z), ("dy", dy), ("y", y.unwrap_or(z)), ("dz", dz), ("dskip", dskip.as_deref().unwrap_or(z))] {
+    for (what, v) in [("z", z), ("dy", dy), ("y", y.unwrap_or(z)), ("dz", dz), ("dskip", dskip.as_deref().unwrap_or(z))]
+    {
         len(what, v, rows * c);
     }
     for (what, v) in [("gamma", gamma), ("mean", mean), ("inv_std", inv_std), ("dgamma", dgamma), ("dbeta", dbeta)] {
@@ -213,7 +234,15 @@ pub fn batch_norm_relu_backward(
     for (what, v) in [("z", z), ("dy", dy), ("dz", dz)] {
         len(what, v, rows * c);
     }
-    for (what, v) in [("a", a), ("b", b), ("gamma", gamma), ("mean", mean), ("inv_std", inv_std), ("dgamma", dgamma), ("dbeta", dbeta)] {
+    for (what, v) in [
+        ("a", a),
+        ("b", b),
+        ("gamma", gamma),
+        ("mean", mean),
+        ("inv_std", inv_std),
+        ("dgamma", dgamma),
+        ("dbeta", dbeta),
+    ] {
         len(what, v, c);
     }
     let t = norm_backward::Backward { rows, c, z, mask: norm_backward::Mask::Affine(a, b), dy, gamma, mean, inv_std };
@@ -323,7 +352,9 @@ pub fn gemm(
     c: &mut [f32],
     accumulate: bool,
 ) {
-    let last = |rows: usize, columns: usize, s: [usize; 2]| if rows * columns == 0 { 0 } else { (rows - 1) * s[0] + (columns - 1) * s[1] + 1 };
+    let last = |rows: usize, columns: usize, s: [usize; 2]| {
+        if rows * columns == 0 { 0 } else { (rows - 1) * s[0] + (columns - 1) * s[1] + 1 }
+    };
     assert!(a.len() >= last(m, k, a_strides), "length of a");
     assert!(b.len() >= last(k, n, b_strides), "length of b");
     len("c", c, m * n);

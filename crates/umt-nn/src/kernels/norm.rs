@@ -150,7 +150,17 @@ pub(super) fn fma(isa: Isa, a: f32, b: f32, c: f32) -> f32 {
 ///
 /// # Safety
 /// `z` holds `rows * c` floats and is either the memory of `y` or apart from it.
-pub unsafe fn scale_shift(isa: Isa, rows: usize, c: usize, z: *const f32, a: &[f32], b: &[f32], skip: Option<&[f32]>, relu: bool, y: &mut [f32]) {
+pub unsafe fn scale_shift(
+    isa: Isa,
+    rows: usize,
+    c: usize,
+    z: *const f32,
+    a: &[f32],
+    b: &[f32],
+    skip: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
     let ch = Channels::new(rows, c);
     let (wa, wb) = (ch.repeat(a), ch.repeat(b));
     let stream = streams(y) && !std::ptr::eq(z, y.as_ptr());

@@ -40,7 +40,14 @@ struct WideMask<'a> {
 }
 
 /// Gradients of batch normalisation with explicit instruction set.
-pub fn backward(isa: Isa, t: &Backward, dz: &mut [f32], dgamma: &mut [f32], dbeta: &mut [f32], dskip: Option<&mut [f32]>) {
+pub fn backward(
+    isa: Isa,
+    t: &Backward,
+    dz: &mut [f32],
+    dgamma: &mut [f32],
+    dbeta: &mut [f32],
+    dskip: Option<&mut [f32]>,
+) {
     let (rows, c) = (t.rows, t.c);
     let ch = Channels::new(rows, c);
     let mean = ch.repeat(t.mean);
@@ -59,7 +66,10 @@ pub fn backward(isa: Isa, t: &Backward, dz: &mut [f32], dgamma: &mut [f32], dbet
         unsafe {
             let sums = shared.part(i * 2 * ch.wide, 2 * ch.wide);
             let skip = skip.map(|s| s.ptr().add(at));
-            dispatch(isa, Reduce { z: &t.z[at..], mask: mask_at(at), dy: &t.dy[at..], skip, n, wide: ch.wide, mean: &mean, sums });
+            dispatch(
+                isa,
+                Reduce { z: &t.z[at..], mask: mask_at(at), dy: &t.dy[at..], skip, n, wide: ch.wide, mean: &mean, sums },
+            );
         }
     });
     let passes = |i: usize| match t.mask {
@@ -98,7 +108,22 @@ pub fn backward(isa: Isa, t: &Backward, dz: &mut [f32], dgamma: &mut [f32], dbet
                 None => (mask_at(at), t.dy[at..].as_ptr()),
             };
             let z = t.z[at..].as_ptr();
-            dispatch(isa, Apply { z, mask, dy, dz: out.ptr().add(at), n, wide: ch.wide, mean: &mean, a: &wa, b: &wb, c: &wc, stream });
+            dispatch(
+                isa,
+                Apply {
+                    z,
+                    mask,
+                    dy,
+                    dz: out.ptr().add(at),
+                    n,
+                    wide: ch.wide,
+                    mean: &mean,
+                    a: &wa,
+                    b: &wb,
+                    c: &wc,
+                    stream,
+                },
+            );
         }
     });
     for i in ch.covered * c..rows * c {

@@ -58,6 +58,8 @@ pub trait Simd: Copy + 'static {
     unsafe fn tile(t: &super::tile::Tile, panels: usize);
     /// The product of blocked matrices, see [`super::tile::dense`].
     unsafe fn dense(t: &super::tile::Dense, panels: usize);
+    /// The same for rows of 32 floats.
+    unsafe fn dense_wide(t: &super::tile::Dense, panels: usize);
     /// The sum of outer products, see [`super::tile::outer`].
     unsafe fn outer(t: &super::tile::Outer);
 }
@@ -168,7 +170,11 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn dense(t: &super::tile::Dense, _panels: usize) {
-        super::tile::dense::<Self, 3, 1>(t)
+        super::tile::dense::<Self, 3, 1, 16>(t)
+    }
+    #[inline(always)]
+    unsafe fn dense_wide(t: &super::tile::Dense, _panels: usize) {
+        super::tile::dense::<Self, 3, 1, 32>(t)
     }
     #[inline(always)]
     unsafe fn outer(t: &super::tile::Outer) {
@@ -178,8 +184,8 @@ impl Simd for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Simd;
     use super::super::tile::{Dense, Outer, Tile, body, dense, outer};
+    use super::Simd;
     use std::arch::x86_64::*;
 
     #[derive(Clone, Copy)]
@@ -245,11 +251,20 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn tile(t: &Tile, panels: usize) {
-            if panels == 2 { body::<Self, 12, 2>(t) } else { body::<Self, 12, 1>(t) }
+            match (panels, t.count) {
+                (2, _) => body::<Self, 12, 2>(t),
+                // A third of the 27 elements of a 3 by 3 filter of colours.
+                (_, 0..=9) => body::<Self, 9, 1>(t),
+                _ => body::<Self, 12, 1>(t),
+            }
         }
         #[inline(always)]
         unsafe fn dense(t: &Dense, panels: usize) {
-            if panels == 2 { dense::<Self, 12, 2>(t) } else { dense::<Self, 12, 1>(t) }
+            if panels == 2 { dense::<Self, 12, 2, 16>(t) } else { dense::<Self, 12, 1, 16>(t) }
+        }
+        #[inline(always)]
+        unsafe fn dense_wide(t: &Dense, panels: usize) {
+            if panels == 2 { dense::<Self, 12, 2, 32>(t) } else { dense::<Self, 12, 1, 32>(t) }
         }
         #[inline(always)]
         unsafe fn outer(t: &Outer) {
@@ -342,7 +357,11 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn dense(t: &Dense, _panels: usize) {
-            dense::<Self, 6, 1>(t)
+            dense::<Self, 6, 1, 16>(t)
+        }
+        #[inline(always)]
+        unsafe fn dense_wide(t: &Dense, _panels: usize) {
+            dense::<Self, 6, 1, 32>(t)
         }
         #[inline(always)]
         unsafe fn outer(t: &Outer) {

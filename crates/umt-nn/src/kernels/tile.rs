@@ -24,6 +24,8 @@ pub enum Put {
 
 /// Arguments of a register tile. Pointers are valid for all steps of all runs; unused rows repeat a used one and have a null output.
 pub struct Tile<'a> {
+    /// Rows in use.
+    pub count: usize,
     /// Start of each row.
     pub rows: [*const f32; MAX_ROWS],
     /// Floats from one step to the next in a row.
@@ -109,22 +111,26 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
 
 /// Arguments of [`dense`]: matrices in blocks of sixteen of the inner dimension, so that every address is a pointer plus a constant.
 pub struct Dense {
-    /// `[blocks][rows][16]`
+    /// `[blocks][rows][ROW]`, the first sixteen of each row
     pub a: *const f32,
     /// Floats from block to block of `a`.
     pub block_a: usize,
-    /// Blocks of the inner dimension.
-    pub blocks: usize,
+    /// The inner dimension.
+    pub depth: usize,
     /// Panels `[blocks * 16][16]`.
     pub b: *const f32,
     /// Floats from panel to panel of `b`.
     pub panel_b: usize,
     /// Panels `[rows][16]`.
     pub out: *mut f32,
-    /// Floats from panel to panel of `out`.
+    /// Floats from panel to panel of `out`, and from row to row.
     pub panel_out: usize,
-    /// Whether the output starts from 0.
+    pub row_out: usize,
+    /// Whether the output starts anew: from 0, or from one value per column if not null.
     pub fresh: bool,
+    pub start: *const f32,
+    /// Store past the caches; outputs are aligned to 64 bytes.
+    pub stream: bool,
 }
 
 /// `out (+)= a b` for `R` rows and `P` panels; each output is one chain of multiply-adds in order.
@@ -132,26 +138,36 @@ pub struct Dense {
 /// # Safety
 /// The pointers are valid as [`Dense`] says, and the code runs inside `dispatch`.
 #[inline(always)]
-pub unsafe fn dense<S: Simd, const R: usize, const P: usize>(t: &Dense) {
+pub unsafe fn dense<S: Simd, const R: usize, const P: usize, const ROW: usize>(t: &Dense) {
     let mut acc = [[S::splat(0.0); P]; R];
     if !t.fresh {
         for i in 0..R {
             for j in 0..P {
-                acc[i][j] = S::load(t.out.add(j * t.panel_out + i * LANES));
+                acc[i][j] = S::load(t.out.add(j * t.panel_out + i * t.row_out));
+            }
+        }
+    } else if !t.start.is_null() {
+        for j in 0..P {
+            let v = S::load(t.start.add(j * LANES));
+            for i in 0..R {
+                acc[i][j] = v;
             }
         }
     }
     let mut b = t.b;
     let mut block = t.a;
-    for _ in 0..t.blocks {
+    let mut left = t.depth;
+    while left > 0 {
         let mut a = block;
-        for _ in 0..LANES {
+        let steps = left.min(LANES);
+        left -= steps;
+        for _ in 0..steps {
             let mut bv = [S::splat(0.0); P];
             for j in 0..P {
                 bv[j] = S::load(b.add(j * t.panel_b));
             }
             for i in 0..R {
-                let av = S::splat(*a.add(i * LANES));
+                let av = S::splat(*a.add(i * ROW));
                 for j in 0..P {
                     acc[i][j] = S::fma(av, bv[j], acc[i][j]);
                 }
@@ -163,17 +179,20 @@ pub unsafe fn dense<S: Simd, const R: usize, const P: usize>(t: &Dense) {
     }
     for i in 0..R {
         for j in 0..P {
-            S::store(t.out.add(j * t.panel_out + i * LANES), acc[i][j]);
+            let out = t.out.add(j * t.panel_out + i * t.row_out);
+            if t.stream { S::stream(out, acc[i][j]) } else { S::store(out, acc[i][j]) }
         }
     }
 }
 
 /// Arguments of [`outer`].
 pub struct Outer {
-    /// `[steps][16]`
+    /// Sixteen values a step, and floats from step to step.
     pub a: *const f32,
-    /// `[steps][16]`
+    pub step_a: usize,
+    /// The same.
     pub b: *const f32,
+    pub step_b: usize,
     /// Steps.
     pub steps: usize,
     /// `[16][16]`
@@ -202,8 +221,8 @@ pub unsafe fn outer<S: Simd, const R: usize>(t: &Outer) {
             for i in 0..R {
                 acc[i] = S::fma(S::splat(*a.add(i)), bv, acc[i]);
             }
-            a = a.wrapping_add(LANES);
-            b = b.wrapping_add(LANES);
+            a = a.wrapping_add(t.step_a);
+            b = b.wrapping_add(t.step_b);
         }
         for i in 0..R {
             S::store(out.add(i * LANES), acc[i]);

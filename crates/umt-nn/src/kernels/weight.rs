@@ -32,7 +32,16 @@ pub fn grad_weight(isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32
         parallel(chunks * strips, s.flops() > 1 << 18, |t| {
             let (chunk, strip) = (t / strips, t % strips);
             let rows = cut(m, strips, 12, strip);
-            let task = Task { s, x, dy, group: g, lines: cut(lines, chunks, 1, chunk), rows, sums: shared, offset: chunk * m * kp };
+            let task = Task {
+                s,
+                x,
+                dy,
+                group: g,
+                lines: cut(lines, chunks, 1, chunk),
+                rows,
+                sums: shared,
+                offset: chunk * m * kp,
+            };
             dispatch(isa, task);
         });
         let out = Shared::new(dw);
@@ -77,6 +86,14 @@ impl Op for Task<'_> {
         let mut scratch = Scratch::new(if copy { block * s.stride[0].max(deep) * width * cg } else { 0 });
         let mut packed = Scratch::new(if pack { block * ow * kp } else { 0 });
         let mut runs: Vec<Run> = Vec::with_capacity(block);
+        // Where each element of the filter lies in a window.
+        let place = |row: usize| {
+            let (tap, c) = (row / cg, row % cg);
+            (tap / s.kw * s.dilation[0] * width + tap % s.kw * s.dilation[1]) * cg + c
+        };
+        // Tiles of equal height, so that the last is not almost empty.
+        let high = self.rows.len().div_ceil(self.rows.len().div_ceil(S::ROWS));
+        let places: Vec<usize> = self.rows.clone().map(place).collect();
         let mut at = self.lines.start;
         while at < self.lines.end {
             let to = (at + block).min(self.lines.end);
@@ -122,6 +139,7 @@ impl Op for Task<'_> {
             while column < kp {
                 let panels = if kp - column > LANES { S::PANELS } else { 1 };
                 let mut tile = Tile {
+                    count: high,
                     rows: [base; MAX_ROWS],
                     step_a: s.stride[1] * cg,
                     runs: &runs,
@@ -137,10 +155,8 @@ impl Op for Task<'_> {
                 let mut row = self.rows.start;
                 while row < self.rows.end {
                     for i in 0..S::ROWS {
-                        if row + i < self.rows.end {
-                            let (tap, c) = ((row + i) / cg, (row + i) % cg);
-                            let (r, t) = (tap / s.kw, tap % s.kw);
-                            tile.rows[i] = base.add((r * s.dilation[0] * width + t * s.dilation[1]) * cg + c);
+                        if i < high && row + i < self.rows.end {
+                            tile.rows[i] = base.add(places[row + i - self.rows.start]);
                             tile.out[i] = self.sums.ptr().add(self.offset + (row + i) * kp + column);
                         } else {
                             tile.rows[i] = tile.rows[0];
@@ -148,7 +164,7 @@ impl Op for Task<'_> {
                         }
                     }
                     S::tile(&tile, panels);
-                    row += S::ROWS;
+                    row += high;
                 }
                 column += panels * LANES;
             }
@@ -158,7 +174,7 @@ impl Op for Task<'_> {
 }
 
 /// Row `r` of the padded input of one group, zero outside.
-fn copy_row(s: &ConvShape, x: &[f32], group: usize, image: usize, r: usize, to: &mut [f32]) {
+pub(super) fn copy_row(s: &ConvShape, x: &[f32], group: usize, image: usize, r: usize, to: &mut [f32]) {
     let cg = s.c / s.groups;
     if r < s.pad[0] || r >= s.pad[0] + s.h {
         to.fill(0.0);

@@ -1,8 +1,8 @@
 //! Tiles of F(4x4, 3x3): windows are read, transformed along both axes and written, one point after the other.
 use super::simd::{LANES, Simd};
 use super::winograd_axis::{
-    Axis, DoublingInput, DoublingOutput, GradOutput, GradWeight, HalvingGradOutput, HalvingGradWeight, HalvingInput, HalvingOutput, HalvingWeight, Input,
-    Output, Weight,
+    Axis, DoublingInput, DoublingOutput, GradOutput, GradWeight, HalvingGradOutput, HalvingGradWeight, HalvingInput,
+    HalvingOutput, HalvingWeight, Input, Output, Weight,
 };
 
 /// Points with weights of their own, in all forms.
@@ -88,7 +88,14 @@ macro_rules! trained {
                 spread::<S, $output, 4, $points>(p, out, step)
             }
             #[inline(always)]
-            unsafe fn grad_weight<S: Simd>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool) {
+            unsafe fn grad_weight<S: Simd>(
+                u: *const f32,
+                step: usize,
+                lanes: usize,
+                out: *mut f32,
+                step_g: usize,
+                add: bool,
+            ) {
                 grad_weight::<S, $weight>(u, step, lanes, out, step_g, add)
             }
         }
@@ -186,7 +193,12 @@ pub struct Place {
 
 /// `F m Fᵀ (+ bias)`; point i is read at `m + i * step`.
 #[inline(always)]
-unsafe fn gather<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(m: *const f32, step: usize, bias: S::V, to: &Place) {
+unsafe fn gather<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(
+    m: *const f32,
+    step: usize,
+    bias: S::V,
+    to: &Place,
+) {
     let mut t = [[S::splat(0.0); I]; O];
     for j in 0..I {
         let mut d = [S::splat(0.0); I];
@@ -243,7 +255,14 @@ unsafe fn weight<S: Simd, F: Axis<3, 6>>(g: *const f32, step_g: usize, lanes: us
 
 /// `Gᵀ dU G`, see [`Trained::grad_weight`].
 #[inline(always)]
-unsafe fn grad_weight<S: Simd, F: Axis<6, 3>>(u: *const f32, step: usize, lanes: usize, out: *mut f32, step_g: usize, add: bool) {
+unsafe fn grad_weight<S: Simd, F: Axis<6, 3>>(
+    u: *const f32,
+    step: usize,
+    lanes: usize,
+    out: *mut f32,
+    step_g: usize,
+    add: bool,
+) {
     let mut t = [[S::splat(0.0); 6]; 3];
     for j in 0..6 {
         let mut d = [S::splat(0.0); 6];
@@ -284,7 +303,16 @@ pub struct Tiles {
 impl Tiles {
     /// Tiles over `h` by `w` outputs.
     pub fn new<F: Form>(images: usize, h: usize, w: usize) -> Tiles {
-        Tiles { images, h, w, side: F::SIDE, window: F::WINDOW, step: F::STEP, down: h.div_ceil(F::SIDE), across: w.div_ceil(F::SIDE) }
+        Tiles {
+            images,
+            h,
+            w,
+            side: F::SIDE,
+            window: F::WINDOW,
+            step: F::STEP,
+            down: h.div_ceil(F::SIDE),
+            across: w.div_ceil(F::SIDE),
+        }
     }
     pub fn count(&self) -> usize {
         self.images * self.down * self.across
@@ -297,13 +325,31 @@ impl Tiles {
     }
     /// The input window of tile `t` of images `x` of `h` by `w` pixels of `c` channels with padding, from channel `first`.
     #[inline(always)]
-    pub fn window(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize, pad: [usize; 2], first: usize) -> Patch {
+    pub fn window(
+        &self,
+        t: usize,
+        x: *const f32,
+        h: usize,
+        w: usize,
+        c: usize,
+        pad: [usize; 2],
+        first: usize,
+    ) -> Patch {
         let (image, i, j) = self.at(t);
         let (i, j, n) = (i * self.step, j * self.step, self.window);
-        let range = |at: usize, pad: usize, len: usize| [pad.saturating_sub(at).min(n), (len + pad).saturating_sub(at).min(n)];
+        let range =
+            |at: usize, pad: usize, len: usize| [pad.saturating_sub(at).min(n), (len + pad).saturating_sub(at).min(n)];
         let row = (image * h + i).wrapping_sub(pad[0]);
-        let at = x.wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
-        Patch { at, row: w * c, column: c, rows: range(i, pad[0], h), columns: range(j, pad[1], w), lanes: (c - first).min(LANES) }
+        let at = x
+            .wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
+        Patch {
+            at,
+            row: w * c,
+            column: c,
+            rows: range(i, pad[0], h),
+            columns: range(j, pad[1], w),
+            lanes: (c - first).min(LANES),
+        }
     }
     /// Asks for the pixels of images `x` of `w` by `h` pixels of `c` channels that tile `t` is the first to read.
     #[inline(always)]

@@ -39,9 +39,29 @@ pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32
     let f = Filter { w, c: s.c, k: s.k, turned: false };
     let sizes = [s.h, s.w, s.c, s.k];
     if s.stride == [1, 1] {
-        Conv { tiles: Tiles::new::<Same>(s.n, s.out_h(), s.out_w()), x, sizes, pad: s.pad, bias, y, stream, form: Same }.run(isa, &f);
+        Conv {
+            tiles: Tiles::new::<Same>(s.n, s.out_h(), s.out_w()),
+            x,
+            sizes,
+            pad: s.pad,
+            bias,
+            y,
+            stream,
+            form: Same,
+        }
+        .run(isa, &f);
     } else {
-        Conv { tiles: Tiles::new::<Halving>(s.n, s.out_h(), s.out_w()), x, sizes, pad: s.pad, bias, y, stream, form: Halving }.run(isa, &f);
+        Conv {
+            tiles: Tiles::new::<Halving>(s.n, s.out_h(), s.out_w()),
+            x,
+            sizes,
+            pad: s.pad,
+            bias,
+            y,
+            stream,
+            form: Halving,
+        }
+        .run(isa, &f);
     }
 }
 
@@ -53,9 +73,20 @@ pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]
     let sizes = [s.out_h(), s.out_w(), s.k, s.c];
     if s.stride == [1, 1] {
         let pad = [2 - s.pad[0], 2 - s.pad[1]];
-        Conv { tiles: Tiles::new::<Same>(s.n, s.h, s.w), x: dy, sizes, pad, bias: None, y, stream, form: Same }.run(isa, &f);
+        Conv { tiles: Tiles::new::<Same>(s.n, s.h, s.w), x: dy, sizes, pad, bias: None, y, stream, form: Same }
+            .run(isa, &f);
     } else {
-        Conv { tiles: Tiles::new::<Doubling>(s.n, s.h, s.w), x: dy, sizes, pad: [0, 0], bias: None, y, stream, form: Doubling }.run(isa, &f);
+        Conv {
+            tiles: Tiles::new::<Doubling>(s.n, s.h, s.w),
+            x: dy,
+            sizes,
+            pad: [0, 0],
+            bias: None,
+            y,
+            stream,
+            form: Doubling,
+        }
+        .run(isa, &f);
     }
 }
 
@@ -194,11 +225,31 @@ impl<F: Form> Conv<'_, F> {
             let panels = (self.sizes[3].div_ceil(LANES) - pair * 2).min(2);
             let mut u = Scratch::new(panels * WEIGHTS * DEPTH.min(depth) * LANES);
             let mut m = Scratch::new(F::POINTS * (2 * per * LANES + LANES));
-            let mut p = Products { conv: self, v: &v, m: &mut m, range: 0..count, per, step, panel: pair * 2, panels, depth: 0..0 };
+            let mut p = Products {
+                conv: self,
+                v: &v,
+                m: &mut m,
+                range: 0..count,
+                per,
+                step,
+                panel: pair * 2,
+                panels,
+                depth: 0..0,
+            };
             for from in (0..depth).step_by(DEPTH) {
                 let part = from..(from + DEPTH).min(depth);
                 let size = WEIGHTS * part.len() * LANES;
-                dispatch(isa, Panel { form: self.form, f, panel: pair * 2, panels, depth: part.clone(), out: &mut u[..panels * size] });
+                dispatch(
+                    isa,
+                    Panel {
+                        form: self.form,
+                        f,
+                        panel: pair * 2,
+                        panels,
+                        depth: part.clone(),
+                        out: &mut u[..panels * size],
+                    },
+                );
                 p.depth = part;
                 dispatch(isa, Multiply(&mut p, &u));
             }
@@ -267,12 +318,15 @@ impl<F: Form> Products<'_, F> {
                     let t = Dense {
                         a: self.v.as_ptr().add(point * self.step + self.depth.start * per + row * LANES),
                         block_a: per * LANES,
-                        blocks: depth / LANES,
+                        depth,
                         b: u.as_ptr().add(p * size + F::weights(point) * depth * LANES),
                         panel_b: size,
                         out: self.m.as_mut_ptr().add(point * step_m + (p * per + row) * LANES),
                         panel_out: per * LANES,
+                        row_out: LANES,
                         fresh: self.depth.start == 0,
+                        start: std::ptr::null(),
+                        stream: false,
                     };
                     S::dense(&t, wide);
                     row += S::ROWS;
@@ -341,7 +395,17 @@ impl<F: Form> Op for Block<'_, F> {
         let all = conv.sizes[3].div_ceil(LANES);
         for panel in (0..all).step_by(PANELS) {
             let panels = PANELS.min(all - panel);
-            let mut p = Products { conv, v: &v, m: &mut m, range: self.range.clone(), per, step, panel, panels, depth: 0..depth };
+            let mut p = Products {
+                conv,
+                v: &v,
+                m: &mut m,
+                range: self.range.clone(),
+                per,
+                step,
+                panel,
+                panels,
+                depth: 0..depth,
+            };
             p.multiply::<S>(&self.u[panel * size..][..panels * size]);
             p.back::<S>();
         }

@@ -63,7 +63,20 @@ impl<F: Trained> Job<'_, F> {
         parallel(self.cb * self.kb, pairs > 4, |pair| {
             let (cb, kb) = (pair / self.kb, pair % self.kb);
             let first = (cb * self.kb + kb) * LANES * LANES;
-            dispatch(isa, Finish { job: self, du: &sums[first..], step: pairs * LANES * LANES, chunks, chunk: size, cb, kb, dw: out, add: false });
+            dispatch(
+                isa,
+                Finish {
+                    job: self,
+                    du: &sums[first..],
+                    step: pairs * LANES * LANES,
+                    chunks,
+                    chunk: size,
+                    cb,
+                    kb,
+                    dw: out,
+                    add: false,
+                },
+            );
         });
     }
 
@@ -74,7 +87,8 @@ impl<F: Trained> Job<'_, F> {
         for phase in 0..phases {
             let range = cut(count, phases, 1, phase);
             let per = range.len();
-            let (mut v, mut z) = (Scratch::new(F::POINTS * self.cb * per * LANES), Scratch::new(F::POINTS * self.kb * per * LANES));
+            let (mut v, mut z) =
+                (Scratch::new(F::POINTS * self.cb * per * LANES), Scratch::new(F::POINTS * self.kb * per * LANES));
             let (vs, zs) = (Shared::new(&mut v), Shared::new(&mut z));
             parallel(per.div_ceil(4), true, |g| {
                 let tiles = range.start + g * 4..(range.start + g * 4 + 4).min(range.end);
@@ -160,7 +174,9 @@ impl<F: Trained> Op for Chunk<'_, F> {
                     for k in 0..j.kb {
                         let t = Outer {
                             a: v.as_ptr().add(point * steps[0] + c * per * LANES),
+                            step_a: LANES,
                             b: z.as_ptr().add(point * steps[1] + k * per * LANES),
+                            step_b: LANES,
                             steps: n,
                             out,
                             fresh,
@@ -200,7 +216,9 @@ impl<F: Trained> Op for Blocks<'_, F> {
                 for k in k0..k1 {
                     let t = Outer {
                         a: self.v.as_ptr().add((point * j.cb + c) * per * LANES),
+                        step_a: LANES,
                         b: self.z.as_ptr().add((point * j.kb + k) * per * LANES),
+                        step_b: LANES,
                         steps: per,
                         out,
                         fresh,
@@ -213,7 +231,8 @@ impl<F: Trained> Op for Blocks<'_, F> {
         let mut first = 0;
         for cb in c0..c1 {
             for kb in k0..k1 {
-                Finish { job: j, du: &du[first..], step, chunks: 1, chunk: 0, cb, kb, dw: self.dw, add: self.add }.run::<S>();
+                Finish { job: j, du: &du[first..], step, chunks: 1, chunk: 0, cb, kb, dw: self.dw, add: self.add }
+                    .run::<S>();
                 first += LANES * LANES;
             }
         }

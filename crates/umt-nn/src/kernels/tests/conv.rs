@@ -1,7 +1,17 @@
 use super::super::{ConvShape, Isa, conv};
 use super::{close, isas, same_on_all_pools, values};
 
-fn shape(n: usize, h: usize, w: usize, c: usize, k: usize, kh: usize, kw: usize, stride: usize, pad: usize) -> ConvShape {
+fn shape(
+    n: usize,
+    h: usize,
+    w: usize,
+    c: usize,
+    k: usize,
+    kh: usize,
+    kw: usize,
+    stride: usize,
+    pad: usize,
+) -> ConvShape {
     ConvShape { n, h, w, c, k, kh, kw, stride: [stride; 2], pad: [pad; 2], dilation: [1; 2], groups: 1 }
 }
 
@@ -13,8 +23,10 @@ fn each(s: &ConvShape, mut f: impl FnMut(usize, usize, usize)) {
             for j in 0..ow {
                 for r in 0..s.kh {
                     for t in 0..s.kw {
-                        let (Some(y), Some(x)) = ((i * s.stride[0] + r * s.dilation[0]).checked_sub(s.pad[0]), (j * s.stride[1] + t * s.dilation[1]).checked_sub(s.pad[1]))
-                        else {
+                        let (Some(y), Some(x)) = (
+                            (i * s.stride[0] + r * s.dilation[0]).checked_sub(s.pad[0]),
+                            (j * s.stride[1] + t * s.dilation[1]).checked_sub(s.pad[1]),
+                        ) else {
                             continue;
                         };
                         if y >= s.h || x >= s.w {
@@ -88,14 +100,18 @@ fn shapes() -> Vec<ConvShape> {
         }
     }
     // Channels.
-    for (c, k) in [(1, 1), (3, 16), (1, 32), (16, 32), (32, 16), (45, 20), (48, 64), (17, 33), (64, 45), (144, 16), (16, 230)] {
+    for (c, k) in
+        [(1, 1), (3, 16), (1, 32), (16, 32), (32, 16), (45, 20), (48, 64), (17, 33), (64, 45), (144, 16), (16, 230)]
+    {
         all.push(shape(2, 6, 7, c, k, 3, 3, 1, 1));
         all.push(shape(2, 7, 6, c, k, 3, 3, 2, 1));
         all.push(shape(1, 5, 5, c, k, 1, 1, 1, 0));
         all.push(shape(1, 5, 5, c, k, 1, 1, 2, 0));
     }
     // Small images, one pixel, batch of many, large image.
-    for (n, h, w) in [(1, 1, 1), (3, 1, 1), (5, 2, 2), (7, 4, 4), (1, 1, 9), (2, 13, 1), (9, 8, 8), (1, 40, 37), (33, 5, 3)] {
+    for (n, h, w) in
+        [(1, 1, 1), (3, 1, 1), (5, 2, 2), (7, 4, 4), (1, 1, 9), (2, 13, 1), (9, 8, 8), (1, 40, 37), (33, 5, 3)]
+    {
         all.push(shape(n, h, w, 16, 16, 3, 3, 1, 1));
         all.push(shape(n, h, w, 16, 48, 3, 3, 2, 1));
         all.push(shape(n, h, w, 3, 16, 3, 3, 2, 1));
@@ -107,6 +123,11 @@ fn shapes() -> Vec<ConvShape> {
     all.push(shape(3, 32, 24, 16, 32, 3, 3, 2, 1));
     all.push(shape(1, 7, 7, 300, 140, 3, 3, 1, 1));
     all.push(shape(2, 7, 7, 144, 132, 3, 3, 1, 1));
+    // Stems.
+    for (c, k, kw) in [(3, 16, 3), (1, 16, 3), (3, 64, 3), (2, 48, 5), (1, 32, 7), (4, 16, 2)] {
+        all.push(shape(3, 11, 29, c, k, 3, kw, 2, 1));
+        all.push(shape(3, 12, 8, c, k, 3, kw, 1, 1));
+    }
     // No images.
     all.push(shape(0, 4, 4, 16, 16, 3, 3, 1, 1));
     all.push(shape(0, 4, 4, 3, 5, 3, 3, 2, 1));
@@ -162,7 +183,12 @@ fn threads_do_not_change_a_bit() {
 
 #[test]
 fn a_sample_does_not_depend_on_its_batch() {
-    for s in [shape(7, 8, 8, 16, 16, 3, 3, 1, 1), shape(7, 10, 9, 16, 32, 3, 3, 2, 1), shape(7, 9, 9, 3, 16, 3, 3, 2, 1), shape(7, 4, 4, 32, 48, 1, 1, 1, 0)] {
+    for s in [
+        shape(7, 8, 8, 16, 16, 3, 3, 1, 1),
+        shape(7, 10, 9, 16, 32, 3, 3, 2, 1),
+        shape(7, 9, 9, 3, 16, 3, 3, 2, 1),
+        shape(7, 4, 4, 32, 48, 1, 1, 1, 0),
+    ] {
         let c = case(&s);
         for isa in isas() {
             let all = forward(isa, &s, &c);

@@ -2,8 +2,20 @@ use super::super::norm_backward::{self, Mask};
 use super::super::{Isa, norm};
 use super::{close, isas, same_on_all_pools, values};
 
-const SIZES: [(usize, usize); 12] =
-    [(1, 1), (1, 16), (7, 3), (100, 16), (33, 32), (1000, 45), (64, 64), (50, 144), (2049, 16), (4100, 8), (31, 512), (700, 96)];
+const SIZES: [(usize, usize); 12] = [
+    (1, 1),
+    (1, 16),
+    (7, 3),
+    (100, 16),
+    (33, 32),
+    (1000, 45),
+    (64, 64),
+    (50, 144),
+    (2049, 16),
+    (4100, 8),
+    (31, 512),
+    (700, 96),
+];
 
 fn stats(isa: Isa, rows: usize, c: usize, z: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let (mut mean, mut var) = (vec![0.0; c], vec![0.0; c]);
@@ -45,7 +57,9 @@ fn scale_shift_agrees_with_plain_loops() {
         for (with_skip, relu) in [(false, false), (false, true), (true, false), (true, true)] {
             let want: Vec<f64> = (0..rows * c)
                 .map(|i| {
-                    let v = f64::from(a[i % c]) * f64::from(z[i]) + f64::from(b[i % c]) + if with_skip { f64::from(skip[i]) } else { 0.0 };
+                    let v = f64::from(a[i % c]) * f64::from(z[i])
+                        + f64::from(b[i % c])
+                        + if with_skip { f64::from(skip[i]) } else { 0.0 };
                     if relu { v.max(0.0) } else { v }
                 })
                 .collect();
@@ -73,7 +87,12 @@ struct Grads {
 
 fn backward(isa: Isa, t: &norm_backward::Backward, skip: bool) -> Grads {
     let n = t.rows * t.c;
-    let mut g = Grads { dz: vec![f32::NAN; n], dgamma: vec![f32::NAN; t.c], dbeta: vec![f32::NAN; t.c], dskip: vec![f32::NAN; n] };
+    let mut g = Grads {
+        dz: vec![f32::NAN; n],
+        dgamma: vec![f32::NAN; t.c],
+        dbeta: vec![f32::NAN; t.c],
+        dskip: vec![f32::NAN; n],
+    };
     norm_backward::backward(isa, t, &mut g.dz, &mut g.dgamma, &mut g.dbeta, skip.then_some(&mut g.dskip[..]));
     g
 }
@@ -87,7 +106,8 @@ fn backward_agrees_with_the_formula() {
         let (z, y, dy, gamma) = (values(rows * c, 10), values(rows * c, 11), values(rows * c, 12), values(c, 13));
         let (mean, var) = expected_stats(rows, c, &z);
         let inv: Vec<f64> = var.iter().map(|v| 1.0 / (v + 1e-5).sqrt()).collect();
-        let (m32, i32): (Vec<f32>, Vec<f32>) = (mean.iter().map(|&v| v as f32).collect(), inv.iter().map(|&v| v as f32).collect());
+        let (m32, i32): (Vec<f32>, Vec<f32>) =
+            (mean.iter().map(|&v| v as f32).collect(), inv.iter().map(|&v| v as f32).collect());
         for relu in [false, true] {
             let g: Vec<f64> = (0..rows * c).map(|i| if relu && y[i] <= 0.0 { 0.0 } else { f64::from(dy[i]) }).collect();
             let hat = |i: usize| (f64::from(z[i]) - mean[i % c]) * inv[i % c];
@@ -95,8 +115,19 @@ fn backward_agrees_with_the_formula() {
             let dbeta: Vec<f64> = (0..c).map(|ch| sum(ch, &|i| g[i])).collect();
             let dgamma: Vec<f64> = (0..c).map(|ch| sum(ch, &|i| g[i] * hat(i))).collect();
             let n = rows as f64;
-            let dz: Vec<f64> = (0..rows * c).map(|i| f64::from(gamma[i % c]) * inv[i % c] * (g[i] - dbeta[i % c] / n - hat(i) * dgamma[i % c] / n)).collect();
-            let t = norm_backward::Backward { rows, c, z: &z, mask: if relu { Mask::Output(&y) } else { Mask::All }, dy: &dy, gamma: &gamma, mean: &m32, inv_std: &i32 };
+            let dz: Vec<f64> = (0..rows * c)
+                .map(|i| f64::from(gamma[i % c]) * inv[i % c] * (g[i] - dbeta[i % c] / n - hat(i) * dgamma[i % c] / n))
+                .collect();
+            let t = norm_backward::Backward {
+                rows,
+                c,
+                z: &z,
+                mask: if relu { Mask::Output(&y) } else { Mask::All },
+                dy: &dy,
+                gamma: &gamma,
+                mean: &m32,
+                inv_std: &i32,
+            };
             for isa in isas() {
                 for skip in [false, true] {
                     let got = backward(isa, &t, skip);
@@ -119,14 +150,30 @@ fn backward_is_the_derivative_of_forward() {
     let (z, skip, dy, gamma) = (values(18, 20), values(18, 21), values(18, 22), values(3, 23));
     let y_of = |z: &[f32]| -> Vec<f64> {
         let (mean, var) = expected_stats(rows, c, z);
-        (0..18).map(|i| f64::from(gamma[i % 3]) * (f64::from(z[i]) - mean[i % 3]) / (var[i % 3] + 1e-5).sqrt() + beta[i % 3] + f64::from(skip[i])).map(|v: f64| v.max(0.0)).collect()
+        (0..18)
+            .map(|i| {
+                f64::from(gamma[i % 3]) * (f64::from(z[i]) - mean[i % 3]) / (var[i % 3] + 1e-5).sqrt()
+                    + beta[i % 3]
+                    + f64::from(skip[i])
+            })
+            .map(|v: f64| v.max(0.0))
+            .collect()
     };
     let loss = |z: &[f32]| y_of(z).iter().zip(&dy).map(|(y, d)| y * f64::from(*d)).sum::<f64>();
     let (mean, var) = expected_stats(rows, c, &z);
     let mean: Vec<f32> = mean.iter().map(|&v| v as f32).collect();
     let inv: Vec<f32> = var.iter().map(|&v| (1.0 / (v + 1e-5).sqrt()) as f32).collect();
     let y: Vec<f32> = y_of(&z).iter().map(|&v| v as f32).collect();
-    let t = norm_backward::Backward { rows, c, z: &z, mask: Mask::Output(&y), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &inv };
+    let t = norm_backward::Backward {
+        rows,
+        c,
+        z: &z,
+        mask: Mask::Output(&y),
+        dy: &dy,
+        gamma: &gamma,
+        mean: &mean,
+        inv_std: &inv,
+    };
     let got = backward(Isa::Avx512, &t, false);
     for i in 0..18 {
         let (mut up, mut down) = (z.clone(), z.clone());
@@ -144,7 +191,16 @@ fn threads_do_not_change_a_bit() {
     for isa in isas() {
         let all = || {
             let (mean, var) = stats(isa, rows, c, &z);
-            let t = norm_backward::Backward { rows, c, z: &z, mask: Mask::Output(&z), dy: &dy, gamma: &gamma, mean: &mean, inv_std: &var };
+            let t = norm_backward::Backward {
+                rows,
+                c,
+                z: &z,
+                mask: Mask::Output(&z),
+                dy: &dy,
+                gamma: &gamma,
+                mean: &mean,
+                inv_std: &var,
+            };
             let g = backward(isa, &t, true);
             let mut sums = vec![0.0; c];
             norm::row_sums(isa, rows, c, &dy, &mut sums);
@@ -164,7 +220,11 @@ fn large_outputs_are_streamed_right() {
         let mut y = super::super::work::Scratch::new(rows * c);
         // SAFETY: `z` and `y` hold `rows * c` floats apart from each other.
         unsafe { norm::scale_shift(isa, rows, c, z.as_ptr(), &a, &b, None, true, &mut y) };
-        let want: Vec<f64> = z.iter().enumerate().map(|(i, &v)| (f64::from(a[i % c]) * f64::from(v) + f64::from(b[i % c])).max(0.0)).collect();
+        let want: Vec<f64> = z
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| (f64::from(a[i % c]) * f64::from(v) + f64::from(b[i % c])).max(0.0))
+            .collect();
         close("streamed", &y, &want, 5e-7);
     }
 }
@@ -177,7 +237,13 @@ fn mask_from_the_input_is_the_mask_from_the_output() {
             let mut y = vec![0.0; rows * c];
             // SAFETY: `z` and `y` hold `rows * c` floats apart from each other.
             unsafe { norm::scale_shift(isa, rows, c, z.as_ptr(), &a, &b, None, true, &mut y) };
-            let run = |mask: Mask| backward(isa, &norm_backward::Backward { rows, c, z: &z, mask, dy: &dy, gamma: &a, mean: &b, inv_std: &a }, false);
+            let run = |mask: Mask| {
+                backward(
+                    isa,
+                    &norm_backward::Backward { rows, c, z: &z, mask, dy: &dy, gamma: &a, mean: &b, inv_std: &a },
+                    false,
+                )
+            };
             let (one, two) = (run(Mask::Output(&y)), run(Mask::Affine(&a, &b)));
             assert_eq!((one.dz, one.dgamma, one.dbeta), (two.dz, two.dgamma, two.dbeta));
         }

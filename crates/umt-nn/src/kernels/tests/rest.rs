@@ -3,14 +3,18 @@ use super::{close, isas, same_on_all_pools, values};
 
 #[test]
 fn gemm_agrees_with_plain_loops() {
-    for (m, n, k) in [(1, 1, 1), (5, 7, 3), (12, 32, 64), (13, 33, 17), (64, 12, 128), (100, 130, 70), (3, 5, 0), (0, 4, 4)] {
+    for (m, n, k) in
+        [(1, 1, 1), (5, 7, 3), (12, 32, 64), (13, 33, 17), (64, 12, 128), (100, 130, 70), (3, 5, 0), (0, 4, 4)]
+    {
         let (a, b, c) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
         for (sa, sb) in [([k, 1], [n, 1]), ([1, m], [n, 1]), ([k, 1], [1, k]), ([1, m], [1, k])] {
             for accumulate in [false, true] {
                 let mut want: Vec<f64> = c.iter().map(|&v| if accumulate { f64::from(v) } else { 0.0 }).collect();
                 for i in 0..m {
                     for j in 0..n {
-                        want[i * n + j] += (0..k).map(|d| f64::from(a[i * sa[0] + d * sa[1]]) * f64::from(b[d * sb[0] + j * sb[1]])).sum::<f64>();
+                        want[i * n + j] += (0..k)
+                            .map(|d| f64::from(a[i * sa[0] + d * sa[1]]) * f64::from(b[d * sb[0] + j * sb[1]]))
+                            .sum::<f64>();
                     }
                 }
                 for isa in isas() {
@@ -33,7 +37,9 @@ fn gemm_agrees_with_plain_loops() {
 
 #[test]
 fn max_pool_agrees_with_plain_loops() {
-    for (h, w, c, window, stride, pad) in [(6, 6, 4, 2, 2, 0), (7, 9, 17, 3, 2, 1), (5, 4, 16, 3, 1, 1), (1, 1, 3, 3, 2, 1), (8, 3, 1, 2, 3, 1)] {
+    for (h, w, c, window, stride, pad) in
+        [(6, 6, 4, 2, 2, 0), (7, 9, 17, 3, 2, 1), (5, 4, 16, 3, 1, 1), (1, 1, 3, 3, 2, 1), (8, 3, 1, 2, 3, 1)]
+    {
         let s = PoolShape { n: 2, h, w, c, window: [window; 2], stride: [stride; 2], pad: [pad; 2] };
         s.check().expect("a valid shape");
         let (x, dy) = (values(s.x_len(), 6), values(s.y_len(), 7));
@@ -42,7 +48,9 @@ fn max_pool_agrees_with_plain_loops() {
             let (ch, p) = (o % c, o / c);
             let (j, i, n) = (p % s.out_w(), p / s.out_w() % s.out_h(), p / s.out_w() / s.out_h());
             for (r, t) in (0..window * window).map(|v| (v / window, v % window)) {
-                let (Some(r), Some(t)) = ((i * stride + r).checked_sub(pad), (j * stride + t).checked_sub(pad)) else { continue };
+                let (Some(r), Some(t)) = ((i * stride + r).checked_sub(pad), (j * stride + t).checked_sub(pad)) else {
+                    continue;
+                };
                 if r < h && t < w && f64::from(x[((n * h + r) * w + t) * c + ch]) > y[o] {
                     y[o] = f64::from(x[((n * h + r) * w + t) * c + ch]);
                     place[o] = (r * w + t) as u32;
@@ -81,8 +89,11 @@ fn max_pool_keeps_nan_and_the_first_of_equals() {
 fn means_over_rows_and_back() {
     for (groups, rows, c) in [(1, 1, 1), (3, 7, 5), (4, 16, 128), (2, 100, 33)] {
         let (x, dy) = (values(groups * rows * c, 8), values(groups * c, 9));
-        let want: Vec<f64> = (0..groups * c).map(|i| (0..rows).map(|r| f64::from(x[(i / c * rows + r) * c + i % c])).sum::<f64>() / rows as f64).collect();
-        let back: Vec<f64> = (0..groups * rows * c).map(|i| f64::from(dy[i / c / rows * c + i % c]) / rows as f64).collect();
+        let want: Vec<f64> = (0..groups * c)
+            .map(|i| (0..rows).map(|r| f64::from(x[(i / c * rows + r) * c + i % c])).sum::<f64>() / rows as f64)
+            .collect();
+        let back: Vec<f64> =
+            (0..groups * rows * c).map(|i| f64::from(dy[i / c / rows * c + i % c]) / rows as f64).collect();
         for isa in isas() {
             let mut y = vec![0.0; groups * c];
             pool::mean_rows(isa, groups, rows, c, &x, &mut y);
@@ -135,10 +146,17 @@ fn optimisers_follow_their_formulas() {
     for isa in isas() {
         for nesterov in [false, true] {
             let (mut gp, mut gm) = (p.clone(), m.clone());
-            elementwise::sgd_step(isa, &mut gp, &g, &mut gm, elementwise::Sgd { lr: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 });
+            elementwise::sgd_step(
+                isa,
+                &mut gp,
+                &g,
+                &mut gm,
+                elementwise::Sgd { lr: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01 },
+            );
             let d: Vec<f64> = (0..len).map(|i| f(g[i]) + 0.01 * f(p[i])).collect();
             let wm: Vec<f64> = (0..len).map(|i| 0.9 * f(m[i]) + d[i]).collect();
-            let wp: Vec<f64> = (0..len).map(|i| f(p[i]) - 0.1 * if nesterov { d[i] + 0.9 * wm[i] } else { wm[i] }).collect();
+            let wp: Vec<f64> =
+                (0..len).map(|i| f(p[i]) - 0.1 * if nesterov { d[i] + 0.9 * wm[i] } else { wm[i] }).collect();
             close("sgd m", &gm, &wm, 1e-6);
             close("sgd p", &gp, &wp, 1e-6);
         }
@@ -149,7 +167,9 @@ fn optimisers_follow_their_formulas() {
         let wm: Vec<f64> = (0..len).map(|i| 0.9 * f(m[i]) + 0.1 * f(g[i])).collect();
         let wv: Vec<f64> = (0..len).map(|i| 0.999 * f(v[i]) + 0.001 * f(g[i]).powi(2)).collect();
         let hat = |x: f64, b: f64| x / (1.0 - b.powi(3));
-        let wp: Vec<f64> = (0..len).map(|i| f(p[i]) * (1.0 - 0.01 * 0.1) - 0.01 * hat(wm[i], 0.9) / (hat(wv[i], 0.999).sqrt() + 1e-8)).collect();
+        let wp: Vec<f64> = (0..len)
+            .map(|i| f(p[i]) * (1.0 - 0.01 * 0.1) - 0.01 * hat(wm[i], 0.9) / (hat(wv[i], 0.999).sqrt() + 1e-8))
+            .collect();
         close("adamw p", &gp, &wp, 1e-6);
         close("adamw m", &gm, &wm, 1e-6);
         close("adamw v", &gv, &wv, 1e-6);
