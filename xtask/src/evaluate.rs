@@ -39,7 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let options =
         EvalOptions { run: args.run, data: args.place.data, dataset: args.place.dataset, split, only: args.only };
-    let mut progress = Progress::new(&stop);
+    let mut progress = Progress::new(&stop, "test");
     let results = umt_recipe::evaluate(&options, &mut progress, &stop)?;
     progress.end();
     println!("{}", render_results(&results).trim_end());

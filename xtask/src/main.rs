@@ -57,7 +57,11 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // A recipe's error already tells its cause; other errors tell theirs through the chain.
+            match error.downcast_ref::<umt_recipe::RecipeError>() {
+                Some(error) => eprintln!("error: {error}"),
+                None => eprintln!("error: {error:#}"),
+            }
             ExitCode::from(session::exit_code(&error))
         }
     }

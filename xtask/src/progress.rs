@@ -17,13 +17,16 @@ pub struct Progress {
     terminal: bool,
     stop: Arc<AtomicUsize>,
     told: Instant,
+    /// The split whose accuracy a finished stage is shown with.
+    split: &'static str,
 }
 
 impl Progress {
-    pub fn new(stop: &Arc<AtomicUsize>) -> Progress {
+    /// Shows finished stages with their accuracy on test, or on validation where choices are made.
+    pub fn new(stop: &Arc<AtomicUsize>, split: &'static str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now() }
+        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now(), split }
     }
 
     /// Removes the bar; what follows is the table.
@@ -122,7 +125,8 @@ impl Watch for Progress {
             return;
         }
         let speed = record.samples_per_second.map_or(String::new(), |s| format!(", {s:.0} samples/s"));
-        let top1 = record.figure("test", "top1").map_or(String::new(), |v| format!("top-1 {:5.1} %", 100.0 * v));
+        let top1 = record.figure(self.split, "top1");
+        let top1 = top1.map_or(String::new(), |v| format!("{} top-1 {:5.1} %", self.split, 100.0 * v));
         self.line(&format!("{:<34} {top1}  ({:.1} s{speed}; {})", title(now), record.wall_seconds, record.note));
     }
 

@@ -64,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         options.out.join(&loaded.name).display()
     );
 
-    let mut progress = Progress::new(&stop);
+    let mut progress = Progress::new(&stop, "test");
     let report = umt_recipe::reproduce(&loaded, &options, &mut progress, &stop)?;
     progress.end();
     println!("{}", report.text.trim_end());

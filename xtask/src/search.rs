@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         device: args.compute.device,
         threads,
     };
-    let mut progress = Progress::new(&stop);
+    let mut progress = Progress::new(&stop, "validation");
     let recipe = Text { name: &text.name, file: &text.file, text: &text.text };
     let search = umt_recipe::search(recipe, &args.change.overrides(), &axes, &options, &mut progress, &stop)?;
     progress.end();

@@ -59,6 +59,14 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     if options.split != Split::Test {
         dataset.split_validation(crate::material::SPLIT_SEED, &recipe.data.config.validation)?;
     }
+    // Before anything is decoded.
+    for row in &before.rows {
+        let classes = finished(&folder_of(&options.run, &row.stage, row.seed, &row.key), &row.key)?.classes;
+        if !classes.is_empty() {
+            known_classes(&dataset, &classes, &row.stage)?;
+            break;
+        }
+    }
     let digest = dataset.digest();
     let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
     let cache = Arc::new(Cache::build(&dataset, &recipe.data.config, &store.path("cache"), &mut tell, &store)?);
@@ -146,20 +154,24 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
 
 /// Labels of the set as classes of the network, by name.
 fn relabel(said: Predictions, set: &Dataset, classes: &[String], stage: &str) -> Result<Predictions, RecipeError> {
-    let to: Vec<Option<u32>> =
-        set.classes.iter().map(|name| classes.iter().position(|c| c == name).map(|i| i as u32)).collect();
-    let labels: Option<Vec<u32>> = said.labels().iter().map(|&l| to.get(l as usize).copied().flatten()).collect();
-    let Some(labels) = labels else {
-        let strange: Vec<&String> =
-            set.classes.iter().zip(&to).filter(|(_, t)| t.is_none()).map(|(c, _)| c).take(5).collect();
-        let message = format!(
-            "the set has classes that stage `{stage}` was not trained on, such as {}",
-            crate::source::list(strange)
-        );
-        return Err(RecipeError::Usage(message));
-    };
+    let to = known_classes(set, classes, stage)?;
+    let labels: Vec<u32> = said.labels().iter().filter_map(|&l| to.get(l as usize).copied()).collect();
     Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
         .map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
+}
+
+/// For each class of the set its number in the network.
+fn known_classes(set: &Dataset, classes: &[String], stage: &str) -> Result<Vec<u32>, RecipeError> {
+    let of = |name: &String| classes.iter().position(|c| c == name).map(|i| i as u32);
+    let strange: Vec<&String> = set.classes.iter().filter(|c| of(c).is_none()).take(5).collect();
+    if strange.is_empty() {
+        return Ok(set.classes.iter().filter_map(of).collect());
+    }
+    let message = format!(
+        "the set has classes that stage `{stage}` was not trained on, such as {}",
+        crate::source::list(strange)
+    );
+    Err(RecipeError::Usage(message))
 }
 
 fn average(members: &[&Predictions]) -> Result<Predictions, EvalError> {

@@ -121,7 +121,7 @@ pub fn search(
             if seen.insert(record.key.clone()) {
                 result.trials.push(Trial {
                     stage: record.stage.clone(),
-                    settings: settings.clone(),
+                    settings: reaching(&settings, &record.stage, &base.recipe),
                     validation_top1,
                     steps: record.steps,
                     seconds: record.wall_seconds,
@@ -180,6 +180,12 @@ fn aimed(setting: &str, stages: &[String], recipe: &Recipe) -> Vec<String> {
         return stages.iter().filter(distilled).map(|s| format!("stage.{s}.{setting}")).collect();
     }
     vec![setting.to_owned()]
+}
+
+/// The settings that reach a stage: what is distilled does not reach a stage without teachers.
+fn reaching(settings: &[String], stage: &str, recipe: &Recipe) -> Vec<String> {
+    let distilled = recipe.find(stage).is_some_and(|s| s.distill.is_some());
+    settings.iter().filter(|s| distilled || !s.starts_with("distill.")).cloned().collect()
 }
 
 impl Search {
