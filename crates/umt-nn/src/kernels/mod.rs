@@ -27,6 +27,7 @@ mod weight;
 mod winograd;
 mod winograd_axis;
 mod winograd_conv;
+mod winograd_filter;
 mod winograd_weight;
 mod work;
 

@@ -1,6 +1,10 @@
 //! Forward convolutions with few input channels (stems): windows of at most 32 values are packed side by side, then multiplied as matrices.
 //!
 //! The inner dimension is too short for runs of pointers to pay; a packed window has constant addresses.
+//!
+//! # Safety
+//! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
+//! reach, and the processor has the instructions of `S`, which `dispatch` sees to.
 use super::Isa;
 use super::norm::streams;
 use super::shape::ConvShape;

@@ -1,4 +1,8 @@
 //! Tiles of F(4x4, 3x3): windows are read, transformed along both axes and written, one point after the other.
+//!
+//! # Safety
+//! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
+//! reach, and the processor has the instructions of `S`, which `dispatch` sees to.
 use super::simd::{LANES, Simd};
 use super::winograd_axis::{
     Axis, DoublingInput, DoublingOutput, GradOutput, GradWeight, HalvingGradOutput, HalvingGradWeight, HalvingInput,

@@ -7,6 +7,7 @@ use super::shape::ConvShape;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Dense;
 use super::winograd::{Doubling, Form, Halving, Same, Tiles, WEIGHTS};
+use super::winograd_filter::{Filter, Panel};
 use super::work::{Scratch, Shared, parallel};
 
 /// A convolution with a 3 by 3 kernel: forward, or backward with turned weights.
@@ -87,81 +88,6 @@ pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]
             form: Doubling,
         }
         .run(isa, &f);
-    }
-}
-
-/// Weights `[3][3][c][k]`; turned ones convolve k channels to c.
-struct Filter<'a> {
-    w: &'a [f32],
-    c: usize,
-    k: usize,
-    turned: bool,
-}
-
-/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][36][depth][16]`.
-struct Panel<'a, F> {
-    form: F,
-    f: &'a Filter<'a>,
-    panel: usize,
-    panels: usize,
-    depth: std::ops::Range<usize>,
-    out: &'a mut [f32],
-}
-
-impl<F: Form> Op for Panel<'_, F> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let (f, _) = (self.f, self.form);
-        let (c, outputs) = if f.turned { (f.k, f.c) } else { (f.c, f.k) };
-        let (start, depth) = (self.depth.start, self.depth.len());
-        let end = self.depth.end.min(c);
-        let size = WEIGHTS * depth * LANES;
-        let mut g = [0.0f32; 9 * LANES * LANES];
-        for d in (start..end).step_by(LANES) {
-            let n = (end - d).min(LANES);
-            for i in 0..self.panels {
-                let first = (self.panel + i) * LANES;
-                let lanes = (outputs - first).min(LANES);
-                let to = self.out.as_mut_ptr().add(i * size + (d - start) * LANES);
-                let (from, step_d, step_g) = if f.turned {
-                    turn::<S>(f, first, lanes, d, n, &mut g);
-                    (g.as_ptr(), 9 * LANES, LANES)
-                } else {
-                    (f.w.as_ptr().add(d * f.k + first), f.k, f.c * f.k)
-                };
-                for l in 0..n {
-                    let from = from.add(l * step_d);
-                    if !f.turned {
-                        // Rows of the weights lie apart, so the processor does not guess the next ones.
-                        for tap in 0..9 {
-                            S::prefetch(from.wrapping_add(tap * step_g + LANES * step_d));
-                        }
-                    }
-                    F::weight::<S>(from, step_g, lanes, to.add(l * LANES), depth * LANES);
-                }
-            }
-        }
-        for point in self.out.chunks_exact_mut(depth * LANES) {
-            point[(end - start) * LANES..].fill(0.0);
-        }
-    }
-}
-
-/// Sixteen input channels of sixteen filters, turned by 180 degrees and transposed: `[16][9][16]`.
-#[inline(always)]
-unsafe fn turn<S: Simd>(f: &Filter, first: usize, lanes: usize, d: usize, n: usize, g: &mut [f32]) {
-    for tap in 0..9 {
-        let at = ((8 - tap) * f.c + first) * f.k + d;
-        if n == LANES && lanes == LANES {
-            S::transpose(f.w.as_ptr().add(at), f.k, g.as_mut_ptr().add(tap * LANES), 9 * LANES);
-            continue;
-        }
-        for l in 0..lanes {
-            for (i, v) in f.w[at + l * f.k..][..n].iter().enumerate() {
-                g[(i * 9 + tap) * LANES + l] = *v;
-            }
-        }
     }
 }
 

@@ -10,7 +10,9 @@ struct Block {
 }
 
 fn layout(len: usize) -> Layout {
-    Layout::from_size_align(len * 4, 64).expect("a scratch buffer is smaller than the address space")
+    assert!(len <= isize::MAX as usize / 8, "a scratch buffer of {len} floats is larger than the address space");
+    // SAFETY: 64 is a power of two, and the size stays below `isize::MAX` when rounded up to it.
+    unsafe { Layout::from_size_align_unchecked(len * 4, 64) }
 }
 
 impl Block {
@@ -67,7 +69,8 @@ impl Scratch {
 impl std::ops::Deref for Scratch {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        let block = self.block.as_ref().expect("taken only by drop");
+        // Without a block only while it is dropped.
+        let Some(block) = &self.block else { return &[] };
         // SAFETY: the block holds at least `len` floats, initialised with zeros.
         unsafe { std::slice::from_raw_parts(block.ptr.as_ptr(), self.len) }
     }
@@ -75,7 +78,7 @@ impl std::ops::Deref for Scratch {
 
 impl std::ops::DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
-        let block = self.block.as_ref().expect("taken only by drop");
+        let Some(block) = &self.block else { return &mut [] };
         // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(block.ptr.as_ptr(), self.len) }
     }

@@ -1,0 +1,49 @@
+"""Writes kernels.json: sampled values of PyTorch's convolution, batch-norm + ReLU and max-pooling, forward and backward.
+
+Inputs follow a formula that the test repeats, so the file holds expected values only. Run: python make_kernels_golden.py
+"""
+import json
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+
+def values(shape, seed):
+    n = int(torch.tensor(shape).prod())
+    return torch.tensor([(i * 37 + seed * 11) % 101 / 50 - 1 for i in range(n)], dtype=torch.float64).reshape(shape)
+
+
+def sample(t):
+    flat = t.detach().contiguous().reshape(-1)
+    return [flat[i * (len(flat) - 1) // 7].item() for i in range(8)]
+
+
+nchw = lambda t: t.permute(0, 3, 1, 2)
+nhwc = lambda t: t.permute(0, 2, 3, 1)
+out = {"convolutions": []}
+for n, h, w, c, k, kernel, stride, pad, groups in [
+    (2, 12, 9, 16, 16, 3, 1, 1, 1),
+    (2, 16, 16, 16, 32, 3, 2, 1, 1),
+    (1, 15, 17, 3, 16, 7, 2, 3, 1),
+    (3, 8, 8, 12, 20, 1, 2, 0, 1),
+    (1, 7, 7, 8, 8, 3, 1, 1, 4),
+]:
+    x = values((n, h, w, c), 1).requires_grad_()
+    g = values((kernel, kernel, c // groups, k), 2).requires_grad_()
+    y = nhwc(F.conv2d(nchw(x), g.permute(3, 2, 0, 1), stride=stride, padding=pad, groups=groups))
+    y.backward(values(tuple(y.shape), 3))
+    shape = dict(n=n, h=h, w=w, c=c, k=k, kernel=kernel, stride=stride, pad=pad, groups=groups)
+    out["convolutions"].append(shape | {"y": sample(y), "dx": sample(x.grad), "dw": sample(g.grad)})
+
+rows, c = 50, 18
+z, gamma, beta = values((rows, c), 4).requires_grad_(), values((c,), 5).requires_grad_(), values((c,), 6).requires_grad_()
+y = F.relu(F.batch_norm(z, None, None, gamma, beta, True, eps=1e-5))
+y.backward(values((rows, c), 7))
+out["batch_norm"] = {"y": sample(y), "dz": sample(z.grad), "dgamma": sample(gamma.grad), "dbeta": sample(beta.grad)}
+
+x = values((2, 9, 8, 5), 8).requires_grad_()
+y = nhwc(F.max_pool2d(nchw(x), 3, 2, 1))
+y.backward(values(tuple(y.shape), 9))
+out["max_pool"] = {"y": sample(y), "dx": sample(x.grad)}
+pathlib.Path(__file__).with_name("kernels.json").write_text(json.dumps(out, indent=1) + "\n")
