@@ -1,13 +1,14 @@
 //! Finished stages on another set or split. Nothing of the run changes.
 
 use crate::error::RecipeError;
+use crate::folder::load_network;
 use crate::graph::glob;
 use crate::pass::{self, PassError, Shift};
 use crate::recipe::{Overrides, Recipe, Task};
 use crate::record::{Found, Record, look};
 use crate::run::{RECIPE, folder_of};
 use crate::watch::Watch;
-use crate::work::{load_network, network_config};
+use crate::work::network_config;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -42,6 +42,7 @@ mod run;
 mod search;
 mod evaluate;
 mod work;
+mod folder;
 mod material;
 mod pass;
 mod record;

@@ -64,13 +64,18 @@ pub fn curves(loss: &[Curve], validation: &[Curve]) -> Outcome {
     let width = 560 * panels.len().max(1) as u32;
     draw((width, 400), |area| {
         for (panel, (title, curves)) in area.split_evenly((1, panels.len().max(1))).iter().zip(&panels) {
-            lines(panel, title, curves)?;
+            // Where the curves are not: losses fall, accuracies rise.
+            let legend = match *title {
+                "training loss" => SeriesLabelPosition::UpperRight,
+                _ => SeriesLabelPosition::LowerRight,
+            };
+            lines(panel, title, curves, legend)?;
         }
         Ok(())
     })
 }
 
-fn lines(area: &Area<'_>, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
+fn lines(area: &Area<'_>, title: &str, curves: &[Curve], legend: SeriesLabelPosition) -> Result<(), Box<dyn Error>> {
     let all = || curves.iter().flat_map(|c| &c.points);
     let last = all().map(|p| p.0).fold(1.0, f64::max);
     let high = all().map(|p| p.1).fold(0.0, f64::max).max(1e-6) * 1.05;
@@ -91,7 +96,7 @@ fn lines(area: &Area<'_>, title: &str, curves: &[Curve]) -> Result<(), Box<dyn E
         .label_font(("sans-serif", 13))
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.2))
-        .position(SeriesLabelPosition::UpperRight)
+        .position(legend)
         .draw()?;
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use crate::claim::Figure;
 use crate::error::RecipeError;
+use crate::folder::read_predictions;
 use crate::graph::Unit;
 use crate::pictures::{self, BarGroup, Curve};
 use crate::recipe::{Loaded, Recipe, Task};
 use crate::run::{Done, Finished};
-use crate::work::read_predictions;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;

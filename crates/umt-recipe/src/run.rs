@@ -1,13 +1,14 @@
 //! Carries out a plan: finished stages are reused, damaged ones repeated, unfinished ones resumed.
 
 use crate::error::RecipeError;
+use crate::folder::forget_checkpoints;
 use crate::material::Material;
 use crate::plan::{Node, Plan};
 use crate::recipe::Loaded;
 use crate::record::{Found, Record, look};
 use crate::report::{self, Report};
 use crate::watch::{Now, Watch};
-use crate::work::{Parent, Work, forget_checkpoints};
+use crate::work::{Parent, Work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_store::{RunLock, Store};
@@ -92,6 +93,11 @@ pub(crate) struct Prepared {
 /// Opens the data's list and lays the plan; writes nothing.
 pub(crate) fn prepare(loaded: &Loaded, options: &Options) -> Result<Prepared, RecipeError> {
     let recipe = &loaded.recipe;
+    if let Some(seeds) = &options.seeds
+        && (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i]))
+    {
+        return Err(RecipeError::Usage("--seeds: a seed is given twice".into()));
+    }
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
     // A recipe's own root belongs to its own set.
     let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));

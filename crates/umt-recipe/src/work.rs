@@ -1,6 +1,7 @@
 //! What a stage does: train a network, average an ensemble, fit a probe. Each writes its folder and returns its record.
 
 use crate::error::RecipeError;
+use crate::folder::{MODEL, features_file, forget_checkpoints, load_network, predictions_file, read, read_predictions};
 use crate::material::Material;
 use crate::pass::{self, Features, PassError, Shift};
 use crate::plan::{FORMAT, Node};
@@ -8,7 +9,7 @@ use crate::recipe::{Recipe, Task};
 use crate::record::{Figure, Record};
 use crate::watch::{Now, Relay, Watch};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use umt_data::{Loader, LoaderConfig, Split};
@@ -18,9 +19,6 @@ use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
 use umt_nn::NnError;
 use umt_store::{Digest, Store, tensors};
-
-const MODEL: &str = "model.safetensors";
-const CHECKPOINTS: &str = "checkpoints";
 
 /// A finished stage that others read.
 pub(crate) struct Parent<'a> {
@@ -42,15 +40,6 @@ pub(crate) struct Work<'a> {
     pub parents: Vec<Parent<'a>>,
     pub device: &'a str,
     pub threads: usize,
-}
-
-/// The file of a split's predictions.
-pub(crate) fn predictions_file(split: Split) -> String {
-    format!("predictions.{split}.safetensors")
-}
-
-fn features_file(split: Split) -> String {
-    format!("features.{split}.safetensors")
 }
 
 impl Work<'_> {
@@ -357,11 +346,6 @@ impl Work<'_> {
     }
 }
 
-/// Of a finished stage the model stands in its own file: what only served to resume may go.
-pub(crate) fn forget_checkpoints(store: &Store, dir: &Path) -> Result<(), RecipeError> {
-    Ok(store.remove(&dir.join(CHECKPOINTS))?)
-}
-
 /// The network of a stage.
 pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], task: &Task, classes: usize) -> NetworkConfig {
     let fusion = match task {
@@ -373,30 +357,7 @@ pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], task: &Ta
     NetworkConfig { encoders, fusion, classes }
 }
 
-/// A network with the weights of a finished stage's folder.
-pub(crate) fn load_network(
-    config: &NetworkConfig,
-    seed: u64,
-    dir: &Path,
-) -> Result<Network, Result<RecipeError, NnError>> {
-    let mut network = Network::new(config, seed).map_err(Err)?;
-    let bytes = read(&dir.join(MODEL)).map_err(Ok)?;
-    let tensors = tensors::read(&bytes).map_err(|e| Ok(e.into()))?;
-    network.params_mut().load_tensors(&tensors).map_err(Err)?;
-    Ok(network)
-}
-
-/// The stored predictions of a split.
-pub(crate) fn read_predictions(dir: &Path, split: Split, stage: &str) -> Result<Predictions, RecipeError> {
-    let bytes = read(&dir.join(predictions_file(split)))?;
-    Predictions::from_bytes(&bytes).map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
-}
-
 fn view(features: &Features, modality: Modality, classes: usize) -> Option<Result<umt_eval::Features<'_>, EvalError>> {
     let (width, values) = features.values.get(&modality)?;
     Some(umt_eval::Features::new(values, *width, &features.labels, classes))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, RecipeError> {
-    std::fs::read(path).map_err(|source| RecipeError::Io { path: path.to_owned(), source })
 }
