@@ -21,22 +21,12 @@ pub enum EncoderConfig {
 impl EncoderConfig {
     /// One of each, small enough for a test.
     pub fn examples() -> Vec<(&'static str, Self)> {
-        let small = ResNetConfig {
-            channels: 2,
-            width: 4,
-            ..ResNetConfig::default()
-        };
+        let small = ResNetConfig { channels: 2, width: 4, ..ResNetConfig::default() };
         vec![
             ("resnet18", Self::Resnet18(small)),
             ("resnet34", Self::Resnet34(small)),
             ("resnet50", Self::Resnet50(small)),
-            (
-                "r2plus1d18",
-                Self::R2plus1d18(R2Plus1dConfig {
-                    channels: 2,
-                    width: 4,
-                }),
-            ),
+            ("r2plus1d18", Self::R2plus1d18(R2Plus1dConfig { channels: 2, width: 4 })),
         ]
     }
 
@@ -45,9 +35,7 @@ impl EncoderConfig {
         Ok(match *self {
             Self::Resnet18(config) => Box::new(ResNet::new(Block::Basic, [2, 2, 2, 2], config)?),
             Self::Resnet34(config) => Box::new(ResNet::new(Block::Basic, [3, 4, 6, 3], config)?),
-            Self::Resnet50(config) => {
-                Box::new(ResNet::new(Block::Bottleneck, [3, 4, 6, 3], config)?)
-            }
+            Self::Resnet50(config) => Box::new(ResNet::new(Block::Bottleneck, [3, 4, 6, 3], config)?),
             Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config)?),
         })
     }

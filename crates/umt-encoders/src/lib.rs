@@ -39,13 +39,7 @@ pub trait Encoder: Send + Sync {
     fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng);
 
     /// Features of a batch.
-    fn forward(
-        &self,
-        tape: &mut Tape,
-        params: &Params,
-        prefix: &str,
-        input: &Var,
-    ) -> Result<Var, NnError>;
+    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError>;
 
     /// Length of a feature vector.
     fn width(&self) -> usize;

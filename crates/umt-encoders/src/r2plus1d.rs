@@ -6,7 +6,7 @@
 
 use crate::Encoder;
 use serde::{Deserialize, Serialize};
-use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, Tape, Var, init};
+use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, Tape, Var, init, init::ConvInit};
 use umt_random::Rng;
 
 /// Settings of an R(2+1)D network.
@@ -21,10 +21,7 @@ pub struct R2Plus1dConfig {
 
 impl Default for R2Plus1dConfig {
     fn default() -> Self {
-        Self {
-            channels: 3,
-            width: 64,
-        }
+        Self { channels: 3, width: 64 }
     }
 }
 
@@ -46,9 +43,7 @@ impl R2Plus1d {
     /// A network of two basic blocks in each of four stages.
     pub fn new(config: R2Plus1dConfig) -> Result<Self, NnError> {
         if config.width == 0 || config.channels == 0 {
-            return Err(NnError::Setting(
-                "R(2+1)D needs width and channels above 0".into(),
-            ));
+            return Err(NnError::Setting("R(2+1)D needs width and channels above 0".into()));
         }
         Ok(Self { config })
     }
@@ -71,20 +66,8 @@ impl R2Plus1d {
                 let middle = (input * output * 27) / (input * 9 + 3 * output);
                 let name = |conv| format!("layer{}.{index}.conv{conv}", stage + 1);
                 blocks.push([
-                    Split {
-                        name: name(1),
-                        input,
-                        middle,
-                        output,
-                        stride,
-                    },
-                    Split {
-                        name: name(2),
-                        input: output,
-                        middle,
-                        output,
-                        stride: 1,
-                    },
+                    Split { name: name(1), input, middle, output, stride },
+                    Split { name: name(2), input: output, middle, output, stride: 1 },
                 ]);
                 input = output;
             }
@@ -95,18 +78,11 @@ impl R2Plus1d {
 
 /// `[n, t, h, w, c]` of a value.
 fn axes(x: &Var) -> Result<[usize; 5], NnError> {
-    <[usize; 5]>::try_from(x.shape())
-        .map_err(|_| NnError::shape("R(2+1)D", "[n, t, h, w, c]", x.shape()))
+    <[usize; 5]>::try_from(x.shape()).map_err(|_| NnError::shape("R(2+1)D", "[n, t, h, w, c]", x.shape()))
 }
 
 /// A convolution over each frame.
-fn over_space(
-    tape: &mut Tape,
-    params: &Params,
-    name: &str,
-    x: &Var,
-    options: ConvOptions,
-) -> Result<Var, NnError> {
+fn over_space(tape: &mut Tape, params: &Params, name: &str, x: &Var, options: ConvOptions) -> Result<Var, NnError> {
     let [n, t, h, w, c] = axes(x)?;
     let frames = tape.reshape(x, &[n * t, h, w, c])?;
     let y = tape.conv2d(params, name, &frames, options)?;
@@ -117,20 +93,10 @@ fn over_space(
 }
 
 /// A convolution of three taps over time.
-fn over_time(
-    tape: &mut Tape,
-    params: &Params,
-    name: &str,
-    x: &Var,
-    stride: usize,
-) -> Result<Var, NnError> {
+fn over_time(tape: &mut Tape, params: &Params, name: &str, x: &Var, stride: usize) -> Result<Var, NnError> {
     let [n, t, h, w, c] = axes(x)?;
     let rows = tape.reshape(x, &[n, t, h * w, c])?;
-    let options = ConvOptions {
-        stride: [stride, 1],
-        pad: [1, 0],
-        ..ConvOptions::default()
-    };
+    let options = ConvOptions { stride: [stride, 1], pad: [1, 0], ..ConvOptions::default() };
     let y = tape.conv2d(params, name, &rows, options)?;
     let &[_, t, _, c] = y.shape() else {
         return Err(NnError::shape(name, "[n, t, hw, c]", y.shape()));
@@ -142,74 +108,31 @@ impl Encoder for R2Plus1d {
     fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng) {
         let R2Plus1dConfig { channels, width } = self.config;
         let middle = self.stem_middle();
-        init::conv(
-            params,
-            &format!("{prefix}stem.0"),
-            [7, 7, channels, middle],
-            rng,
-        );
+        init::conv(params, &format!("{prefix}stem.0"), [7, 7, channels, middle], ConvInit::HeNormal, rng);
         init::batch_norm(params, &format!("{prefix}stem.1"), middle);
-        init::conv(
-            params,
-            &format!("{prefix}stem.3"),
-            [3, 1, middle, width],
-            rng,
-        );
+        init::conv(params, &format!("{prefix}stem.3"), [3, 1, middle, width], ConvInit::HeNormal, rng);
         init::batch_norm(params, &format!("{prefix}stem.4"), width);
         for block in self.blocks() {
             for split in &block {
-                let Split {
-                    name,
-                    input,
-                    middle,
-                    output,
-                    ..
-                } = split;
-                init::conv(
-                    params,
-                    &format!("{prefix}{name}.0.0"),
-                    [3, 3, *input, *middle],
-                    rng,
-                );
+                let Split { name, input, middle, output, .. } = split;
+                init::conv(params, &format!("{prefix}{name}.0.0"), [3, 3, *input, *middle], ConvInit::HeNormal, rng);
                 init::batch_norm(params, &format!("{prefix}{name}.0.1"), *middle);
-                init::conv(
-                    params,
-                    &format!("{prefix}{name}.0.3"),
-                    [3, 1, *middle, *output],
-                    rng,
-                );
+                init::conv(params, &format!("{prefix}{name}.0.3"), [3, 1, *middle, *output], ConvInit::HeNormal, rng);
                 init::batch_norm(params, &format!("{prefix}{name}.1"), *output);
             }
             let [first, _] = &block;
             if first.stride != 1 {
                 let name = downsample(prefix, first);
-                init::conv(
-                    params,
-                    &format!("{name}.0"),
-                    [1, 1, first.input, first.output],
-                    rng,
-                );
+                init::conv(params, &format!("{name}.0"), [1, 1, first.input, first.output], ConvInit::HeNormal, rng);
                 init::batch_norm(params, &format!("{name}.1"), first.output);
             }
         }
     }
 
-    fn forward(
-        &self,
-        tape: &mut Tape,
-        params: &Params,
-        prefix: &str,
-        input: &Var,
-    ) -> Result<Var, NnError> {
+    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError> {
         axes(input)?;
         let relu = BatchNormOptions::relu();
-        let mut x = over_space(
-            tape,
-            params,
-            &format!("{prefix}stem.0"),
-            input,
-            ConvOptions::square(2, 3),
-        )?;
+        let mut x = over_space(tape, params, &format!("{prefix}stem.0"), input, ConvOptions::square(2, 3))?;
         x = tape.batch_norm(params, &format!("{prefix}stem.1"), x, None, relu)?;
         x = over_time(tape, params, &format!("{prefix}stem.3"), &x, 1)?;
         x = tape.batch_norm(params, &format!("{prefix}stem.4"), x, None, relu)?;
@@ -220,13 +143,7 @@ impl Encoder for R2Plus1d {
             } else {
                 let name = downsample(prefix, first);
                 let z = downsample_conv(tape, params, &format!("{name}.0"), &x, first.stride)?;
-                tape.batch_norm(
-                    params,
-                    &format!("{name}.1"),
-                    z,
-                    None,
-                    BatchNormOptions::default(),
-                )?
+                tape.batch_norm(params, &format!("{name}.1"), z, None, BatchNormOptions::default())?
             };
             for (index, Split { name, stride, .. }) in block.iter().enumerate() {
                 let space = ConvOptions::square(*stride, 1);
@@ -252,13 +169,7 @@ fn downsample(prefix: &str, first: &Split) -> String {
 
 /// A 1x1x1 convolution whose stride also skips frames: every `stride`-th frame, then every
 /// `stride`-th place, which a convolution with `t` as rows cannot do in one call.
-fn downsample_conv(
-    tape: &mut Tape,
-    params: &Params,
-    name: &str,
-    x: &Var,
-    stride: usize,
-) -> Result<Var, NnError> {
+fn downsample_conv(tape: &mut Tape, params: &Params, name: &str, x: &Var, stride: usize) -> Result<Var, NnError> {
     let [n, t, h, w, c] = axes(x)?;
     let frames = tape.stride_axis1(x, stride)?;
     let kept = t.div_ceil(stride);

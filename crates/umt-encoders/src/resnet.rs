@@ -2,7 +2,7 @@
 
 use crate::Encoder;
 use serde::{Deserialize, Serialize};
-use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, PoolOptions, Tape, Var, init};
+use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, PoolOptions, Tape, Var, init, init::ConvInit};
 use umt_random::Rng;
 
 /// How the picture enters.
@@ -27,15 +27,13 @@ pub struct ResNetConfig {
     pub width: usize,
     /// How the picture enters.
     pub stem: Stem,
+    /// Distribution of fresh weights.
+    pub init: ConvInit,
 }
 
 impl Default for ResNetConfig {
     fn default() -> Self {
-        Self {
-            channels: 3,
-            width: 64,
-            stem: Stem::Large,
-        }
+        Self { channels: 3, width: 64, stem: Stem::Large, init: ConvInit::default() }
     }
 }
 
@@ -84,9 +82,7 @@ impl ResNet {
     /// A ResNet of `depths` blocks in its four stages.
     pub fn new(block: Block, depths: [usize; 4], config: ResNetConfig) -> Result<Self, NnError> {
         if config.width == 0 || config.channels == 0 {
-            return Err(NnError::Setting(
-                "a ResNet needs width and channels above 0".into(),
-            ));
+            return Err(NnError::Setting("a ResNet needs width and channels above 0".into()));
         }
         let mut units = Vec::new();
         let mut input = config.width;
@@ -95,20 +91,11 @@ impl ResNet {
             for index in 0..depth {
                 let stride = if index == 0 && stage > 0 { 2 } else { 1 };
                 let name = format!("layer{}.{index}", stage + 1);
-                units.push(Unit {
-                    name,
-                    input,
-                    width,
-                    stride,
-                });
+                units.push(Unit { name, input, width, stride });
                 input = width * block.expansion();
             }
         }
-        Ok(Self {
-            config,
-            block,
-            units,
-        })
+        Ok(Self { config, block, units })
     }
 
     fn stem(&self) -> (usize, ConvOptions) {
@@ -122,25 +109,12 @@ impl ResNet {
         unit.stride != 1 || unit.input != unit.width * self.block.expansion()
     }
 
-    fn unit(
-        &self,
-        tape: &mut Tape,
-        params: &Params,
-        prefix: &str,
-        unit: &Unit,
-        x: Var,
-    ) -> Result<Var, NnError> {
+    fn unit(&self, tape: &mut Tape, params: &Params, prefix: &str, unit: &Unit, x: Var) -> Result<Var, NnError> {
         let name = |part: &str| format!("{prefix}{}.{part}", unit.name);
         let skip = if self.has_downsample(unit) {
             let options = ConvOptions::square(unit.stride, 0);
             let z = tape.conv2d(params, &name("downsample.0"), &x, options)?;
-            tape.batch_norm(
-                params,
-                &name("downsample.1"),
-                z,
-                None,
-                BatchNormOptions::default(),
-            )?
+            tape.batch_norm(params, &name("downsample.1"), z, None, BatchNormOptions::default())?
         } else {
             x.clone()
         };
@@ -151,13 +125,7 @@ impl ResNet {
             let options = ConvOptions::square(stride, kernel / 2);
             let z = tape.conv2d(params, &name(&format!("conv{index}")), &y, options)?;
             let skip = (index == last).then_some(&skip);
-            y = tape.batch_norm(
-                params,
-                &name(&format!("bn{index}")),
-                z,
-                skip,
-                BatchNormOptions::relu(),
-            )?;
+            y = tape.batch_norm(params, &name(&format!("bn{index}")), z, skip, BatchNormOptions::relu())?;
         }
         Ok(y)
     }
@@ -165,79 +133,44 @@ impl ResNet {
 
 impl Encoder for ResNet {
     fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng) {
-        let ResNetConfig {
-            channels, width, ..
-        } = self.config;
+        let ResNetConfig { channels, width, .. } = self.config;
         let (kernel, _) = self.stem();
-        init::conv(
-            params,
-            &format!("{prefix}conv1"),
-            [kernel, kernel, channels, width],
-            rng,
-        );
+        init::conv(params, &format!("{prefix}conv1"), [kernel, kernel, channels, width], self.config.init, rng);
         init::batch_norm(params, &format!("{prefix}bn1"), width);
         for unit in &self.units {
             let name = |part: &str| format!("{prefix}{}.{part}", unit.name);
             let mut input = unit.input;
-            for (index, (kernel, _, output)) in (1..).zip(self.block.convs(unit.width, unit.stride))
-            {
+            for (index, (kernel, _, output)) in (1..).zip(self.block.convs(unit.width, unit.stride)) {
                 init::conv(
                     params,
                     &name(&format!("conv{index}")),
                     [kernel, kernel, input, output],
+                    self.config.init,
                     rng,
                 );
                 init::batch_norm(params, &name(&format!("bn{index}")), output);
                 input = output;
             }
             if self.has_downsample(unit) {
-                init::conv(
-                    params,
-                    &name("downsample.0"),
-                    [1, 1, unit.input, input],
-                    rng,
-                );
+                init::conv(params, &name("downsample.0"), [1, 1, unit.input, input], self.config.init, rng);
                 init::batch_norm(params, &name("downsample.1"), input);
             }
         }
     }
 
-    fn forward(
-        &self,
-        tape: &mut Tape,
-        params: &Params,
-        prefix: &str,
-        input: &Var,
-    ) -> Result<Var, NnError> {
+    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError> {
         let (pictures, frames) = match *input.shape() {
             [_, _, _, _] => (input.clone(), None),
             [n, t, h, w, c] => (tape.reshape(input, &[n * t, h, w, c])?, Some([n, t])),
             ref other => {
-                return Err(NnError::shape(
-                    "ResNet",
-                    "[n, h, w, c] or [n, t, h, w, c]",
-                    other,
-                ));
+                return Err(NnError::shape("ResNet", "[n, h, w, c] or [n, t, h, w, c]", other));
             }
         };
         let (_, options) = self.stem();
         let z = tape.conv2d(params, &format!("{prefix}conv1"), &pictures, options)?;
-        let mut x = tape.batch_norm(
-            params,
-            &format!("{prefix}bn1"),
-            z,
-            None,
-            BatchNormOptions::relu(),
-        )?;
+        let mut x = tape.batch_norm(params, &format!("{prefix}bn1"), z, None, BatchNormOptions::relu())?;
         if self.config.stem == Stem::Large {
-            x = tape.max_pool(
-                &x,
-                PoolOptions {
-                    kernel: 3,
-                    stride: 2,
-                    pad: 1,
-                },
-            )?;
+            x = tape.max_pool(&x, PoolOptions { kernel: 3, stride: 2, pad: 1 })?;
         }
         for unit in &self.units {
             x = self.unit(tape, params, prefix, unit, x)?;

@@ -11,21 +11,11 @@ use umt_random::Rng;
 pub struct Concat;
 
 impl Fusion for Concat {
-    fn init(
-        &self,
-        params: &mut Params,
-        widths: &BTreeMap<Modality, usize>,
-        classes: usize,
-        rng: &mut Rng,
-    ) {
+    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
         init::linear(params, "head", widths.values().sum(), classes, rng);
     }
 
-    fn forward(
-        &self,
-        weights: &Weights,
-        features: &BTreeMap<Modality, Tensor>,
-    ) -> Result<Tensor, NnError> {
+    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
         let columns: Vec<&Tensor> = features.values().collect();
         weights.linear("head", &Tensor::cat(&columns, 1)?)
     }

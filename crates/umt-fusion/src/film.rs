@@ -13,37 +13,19 @@ use umt_random::Rng;
 pub struct Film;
 
 impl Fusion for Film {
-    fn init(
-        &self,
-        params: &mut Params,
-        widths: &BTreeMap<Modality, usize>,
-        classes: usize,
-        rng: &mut Rng,
-    ) {
+    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
         let Some((base, &base_width)) = widths.last_key_value() else {
             return;
         };
         for (modality, &width) in widths.iter().filter(|(modality, _)| *modality != base) {
-            init::linear(
-                params,
-                &format!("film.{modality}"),
-                width,
-                2 * base_width,
-                rng,
-            );
+            init::linear(params, &format!("film.{modality}"), width, 2 * base_width, rng);
         }
         init::linear(params, "head", base_width, classes, rng);
     }
 
-    fn forward(
-        &self,
-        weights: &Weights,
-        features: &BTreeMap<Modality, Tensor>,
-    ) -> Result<Tensor, NnError> {
+    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
         let Some((base, x)) = features.last_key_value() else {
-            return Err(NnError::Setting(
-                "a fusion needs at least one modality".into(),
-            ));
+            return Err(NnError::Setting("a fusion needs at least one modality".into()));
         };
         let (mut h, width) = (x.clone(), x.dim(1)?);
         for (modality, x) in features.iter().filter(|(modality, _)| *modality != base) {

@@ -15,32 +15,16 @@ pub struct Gated {
 }
 
 impl Fusion for Gated {
-    fn init(
-        &self,
-        params: &mut Params,
-        widths: &BTreeMap<Modality, usize>,
-        classes: usize,
-        rng: &mut Rng,
-    ) {
+    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
         let all = widths.values().sum();
         for (modality, &width) in widths {
-            init::linear(
-                params,
-                &format!("project.{modality}"),
-                width,
-                self.width,
-                rng,
-            );
+            init::linear(params, &format!("project.{modality}"), width, self.width, rng);
             init::linear(params, &format!("gate.{modality}"), all, self.width, rng);
         }
         init::linear(params, "head", self.width, classes, rng);
     }
 
-    fn forward(
-        &self,
-        weights: &Weights,
-        features: &BTreeMap<Modality, Tensor>,
-    ) -> Result<Tensor, NnError> {
+    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
         let columns: Vec<&Tensor> = features.values().collect();
         let all = Tensor::cat(&columns, 1)?;
         let mut h: Option<Tensor> = None;

@@ -49,20 +49,10 @@ use umt_random::Rng;
 /// Works for any number of modalities, one included, always in the order of [`Modality`].
 pub trait Fusion: Send + Sync {
     /// Adds freshly drawn parameters; `widths` are the encoders' feature lengths.
-    fn init(
-        &self,
-        params: &mut Params,
-        widths: &BTreeMap<Modality, usize>,
-        classes: usize,
-        rng: &mut Rng,
-    );
+    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng);
 
     /// Logits `[n, classes]` from features `[n, width]` by modality.
-    fn forward(
-        &self,
-        weights: &Weights,
-        features: &BTreeMap<Modality, Tensor>,
-    ) -> Result<Tensor, NnError>;
+    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError>;
 }
 
 /// A fusion by name, with its settings.
@@ -96,12 +86,7 @@ impl Default for FusionConfig {
 impl FusionConfig {
     /// One of each, for tests that go over all fusions.
     pub fn examples() -> Vec<(&'static str, Self)> {
-        vec![
-            ("concat", Self::Concat),
-            ("sum", Self::Sum),
-            ("film", Self::Film),
-            ("gated", Self::Gated { width: 8 }),
-        ]
+        vec![("concat", Self::Concat), ("sum", Self::Sum), ("film", Self::Film), ("gated", Self::Gated { width: 8 })]
     }
 
     /// The fusion itself.

@@ -62,11 +62,7 @@ impl Network {
     pub fn new(config: &NetworkConfig, seed: u64) -> Result<Self, NnError> {
         let mut params = Params::default();
         let (mut encoders, mut widths) = (BTreeMap::new(), BTreeMap::new());
-        let all: Vec<&str> = config
-            .encoders
-            .keys()
-            .map(|modality| modality.name())
-            .collect();
+        let all: Vec<&str> = config.encoders.keys().map(|modality| modality.name()).collect();
         for (&modality, encoder) in &config.encoders {
             let encoder = encoder.build()?;
             let id = umt_random::id_hash(&format!("{modality} of {}", all.join("+")));
@@ -76,18 +72,12 @@ impl Network {
             encoders.insert(modality, encoder);
         }
         if encoders.is_empty() || config.classes == 0 {
-            return Err(NnError::Setting(
-                "a network needs an encoder and a class".into(),
-            ));
+            return Err(NnError::Setting("a network needs an encoder and a class".into()));
         }
         let fusion = config.fusion.build();
         let mut rng = umt_random::stream(seed, "init.fusion", 0, 0);
         fusion.init(&mut params, &widths, config.classes, &mut rng);
-        Ok(Self {
-            encoders,
-            fusion,
-            params,
-        })
+        Ok(Self { encoders, fusion, params })
     }
 
     /// All parameters and buffers.
@@ -107,10 +97,7 @@ impl Network {
 
     /// Features in evaluation mode, `[n, width]` by modality; inputs it has no encoder for are
     /// left alone.
-    pub fn features(
-        &self,
-        inputs: &BTreeMap<Modality, Array>,
-    ) -> Result<BTreeMap<Modality, Array>, NnError> {
+    pub fn features(&self, inputs: &BTreeMap<Modality, Array>) -> Result<BTreeMap<Modality, Array>, NnError> {
         let mut features = BTreeMap::new();
         for (&modality, encoder) in &self.encoders {
             let mut tape = Tape::eval();
@@ -124,10 +111,8 @@ impl Network {
     /// Logits from features, in evaluation mode.
     pub fn classify(&self, features: &BTreeMap<Modality, Array>) -> Result<Array, NnError> {
         let weights = Weights::of(&self.params)?;
-        let tensors: BTreeMap<Modality, Tensor> = features
-            .iter()
-            .map(|(m, x)| Ok((*m, x.to_tensor()?)))
-            .collect::<Result<_, NnError>>()?;
+        let tensors: BTreeMap<Modality, Tensor> =
+            features.iter().map(|(m, x)| Ok((*m, x.to_tensor()?))).collect::<Result<_, NnError>>()?;
         Array::from_tensor(&self.fusion.forward(&weights, &tensors)?)
     }
 
@@ -157,10 +142,8 @@ impl Network {
         }
 
         let weights = Weights::of(&self.params)?;
-        let features: BTreeMap<Modality, Tensor> = variables
-            .iter()
-            .map(|(m, var)| (*m, var.as_tensor().clone()))
-            .collect();
+        let features: BTreeMap<Modality, Tensor> =
+            variables.iter().map(|(m, var)| (*m, var.as_tensor().clone())).collect();
         let logits = self.fusion.forward(&weights, &features)?;
         let Loss { value, log } = objective(&Outputs { features, logits })?;
         let loss = value.to_scalar::<f32>()?;
@@ -184,10 +167,6 @@ fn prefix(modality: Modality) -> String {
 }
 
 fn input_of(inputs: &BTreeMap<Modality, Array>, modality: Modality) -> Result<Array, NnError> {
-    let missing = || {
-        NnError::Setting(format!(
-            "the batch has no {modality}, which this network needs"
-        ))
-    };
+    let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
     inputs.get(&modality).cloned().ok_or_else(missing)
 }

@@ -12,23 +12,13 @@ use umt_random::Rng;
 pub struct Sum;
 
 impl Fusion for Sum {
-    fn init(
-        &self,
-        params: &mut Params,
-        widths: &BTreeMap<Modality, usize>,
-        classes: usize,
-        rng: &mut Rng,
-    ) {
+    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
         for (modality, &width) in widths {
             init::linear(params, &format!("head.{modality}"), width, classes, rng);
         }
     }
 
-    fn forward(
-        &self,
-        weights: &Weights,
-        features: &BTreeMap<Modality, Tensor>,
-    ) -> Result<Tensor, NnError> {
+    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
         let mut logits: Option<Tensor> = None;
         for (modality, x) in features {
             let own = weights.linear(&format!("head.{modality}"), x)?;

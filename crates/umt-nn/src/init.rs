@@ -1,14 +1,35 @@
 //! Initial values, drawn from named streams.
 
 use crate::{Array, Param, Params};
+use serde::{Deserialize, Serialize};
 use umt_random::Rng;
 
-/// Convolution weights `[kh, kw, input / groups, output]`, normal with variance
-/// `2 / (output * kh * kw)` (He et al. 2015, fan-out, as torchvision initialises its ResNets).
-pub fn conv(params: &mut Params, name: &str, shape: [usize; 4], rng: &mut Rng) {
-    let [kh, kw, _, output] = shape;
+/// Distribution of fresh convolution weights.
+///
+/// A batch-norm follows each convolution, so the scale does not change what a network computes; it
+/// changes how far a step of a given learning rate turns the weights. Uniform weights are 2.4 times
+/// smaller and turn 6 times as fast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConvInit {
+    /// Normal with variance `2 / (output * kh * kw)` (He et al. 2015, fan-out), as torchvision
+    /// initialises its ResNets.
+    #[default]
+    HeNormal,
+    /// Uniform in `±1 / sqrt(input * kh * kw)`, as PyTorch initialises a convolution by itself.
+    Uniform,
+}
+
+/// Convolution weights `[kh, kw, input / groups, output]`.
+pub fn conv(params: &mut Params, name: &str, shape: [usize; 4], init: ConvInit, rng: &mut Rng) {
+    let [kh, kw, input, output] = shape;
     let deviation = (2.0 / (output * kh * kw) as f32).sqrt();
-    params.insert(format!("{name}.weight"), Param::conv(draw(&shape, rng, |r| r.normal() * deviation)));
+    let bound = 1.0 / ((input * kh * kw).max(1) as f32).sqrt();
+    let weight = draw(&shape, rng, |r| match init {
+        ConvInit::HeNormal => r.normal() * deviation,
+        ConvInit::Uniform => r.range(-bound, bound),
+    });
+    params.insert(format!("{name}.weight"), Param::conv(weight));
 }
 
 /// A linear layer `[output, input]` with bias, both uniform in `±1 / sqrt(input)`, as PyTorch's.
