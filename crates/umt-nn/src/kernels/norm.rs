@@ -49,7 +49,7 @@ impl Channels {
 
 /// Whether `y` is worth storing past the caches and aligned for it.
 pub(super) fn streams(y: &[f32]) -> bool {
-    y.len() * 4 >= STREAM_BYTES && y.as_ptr() as usize % 64 == 0
+    y.len() * 4 >= STREAM_BYTES && (y.as_ptr() as usize).is_multiple_of(64)
 }
 
 /// Adds block sums `[blocks][2][wide]` and the rest of the rows, given by `rest(row, channel)`, in f64 and in order: `[2][c]`.

@@ -21,7 +21,7 @@ pub fn suits(s: &ConvShape) -> bool {
     let (run, wide) = (s.kw * s.c, wide(s));
     s.groups == 1
         && s.dilation == [1, 1]
-        && s.k % LANES == 0
+        && s.k.is_multiple_of(LANES)
         && run <= LANES
         && wide <= 2 * LANES
         && (s.kh - 1) * run + LANES >= wide

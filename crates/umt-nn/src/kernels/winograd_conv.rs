@@ -35,7 +35,7 @@ pub fn suits(s: &ConvShape) -> bool {
 
 /// Forward convolution; [`suits`] holds.
 pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let stream = s.k % LANES == 0 && streams(y);
+    let stream = s.k.is_multiple_of(LANES) && streams(y);
     let y = Shared::new(y);
     let f = Filter { w, c: s.c, k: s.k, turned: false };
     let sizes = [s.h, s.w, s.c, s.k];
@@ -68,7 +68,7 @@ pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32
 
 /// Gradient to the input: a convolution of `dy` with turned weights; [`suits`] holds.
 pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    let stream = s.c % LANES == 0 && streams(dx);
+    let stream = s.c.is_multiple_of(LANES) && streams(dx);
     let y = Shared::new(dx);
     let f = Filter { w, c: s.c, k: s.k, turned: true };
     let sizes = [s.out_h(), s.out_w(), s.k, s.c];
