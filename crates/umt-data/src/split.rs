@@ -2,7 +2,7 @@
 
 use crate::{DataError, Dataset, Split, ValidationConfig};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// How many samples each part has after the cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,15 +81,15 @@ impl Dataset {
 
     /// The training samples by group, groups in a seeded order that no row order changes.
     fn shuffled_groups(&self, seed: u64, column: Option<usize>) -> Vec<Vec<usize>> {
-        let mut by_key: HashMap<(bool, &str), Vec<usize>> = HashMap::new();
+        let mut by_key: BTreeMap<(bool, &str), Vec<usize>> = BTreeMap::new();
         for index in self.indices(Split::Train) {
             let sample = &self.samples[index];
             let group = column.map_or("", |c| sample.groups[c].as_str());
             let key = if group.is_empty() { (false, sample.id.as_str()) } else { (true, group) };
             by_key.entry(key).or_default().push(index);
         }
+        // Sorted by key: no order of rows or hashes decides what the shuffle starts from.
         let mut keyed: Vec<_> = by_key.into_iter().collect();
-        keyed.sort_unstable_by_key(|(key, _)| *key);
         umt_random::stream(seed, "validation", 0, 0).shuffle(&mut keyed);
         keyed.into_iter().map(|(_, members)| members).collect()
     }

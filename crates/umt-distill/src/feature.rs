@@ -12,17 +12,12 @@ pub struct Feature {
 
 impl Objective for Feature {
     fn loss(&self, outputs: &Outputs, targets: &Targets) -> Result<Loss, NnError> {
-        let Loss {
-            value: task,
-            mut log,
-        } = TaskOnly.loss(outputs, targets)?;
+        let Loss { value: task, mut log } = TaskOnly.loss(outputs, targets)?;
         let mut value = task.clone();
         let mut total = 0.0;
         for (modality, teacher) in &targets.teachers {
             let Some(student) = outputs.features.get(modality) else {
-                return Err(NnError::Setting(format!(
-                    "a teacher for {modality}, which the student lacks"
-                )));
+                return Err(NnError::Setting(format!("a teacher for {modality}, which the student lacks")));
             };
             if student.dims() != teacher.dims() {
                 let expected = format!("{:?} as the student's {modality}", student.dims());
@@ -40,10 +35,7 @@ impl Objective for Feature {
         }
         let task = task.to_scalar::<f32>()?;
         log.insert("task".into(), task);
-        log.insert(
-            "distill-share".into(),
-            self.weight as f32 * total / task.max(f32::MIN_POSITIVE),
-        );
+        log.insert("distill-share".into(), self.weight as f32 * total / task.max(f32::MIN_POSITIVE));
         Ok(Loss { value, log })
     }
 

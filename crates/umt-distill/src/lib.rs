@@ -77,10 +77,7 @@ pub enum ObjectiveConfig {
 impl ObjectiveConfig {
     /// One of each, for tests that go over all objectives.
     pub fn examples() -> Vec<(&'static str, Self)> {
-        vec![
-            ("task", Self::Task),
-            ("feature", Self::Feature { weight: 10.0 }),
-        ]
+        vec![("task", Self::Task), ("feature", Self::Feature { weight: 10.0 })]
     }
 
     /// The objective itself.

@@ -27,18 +27,10 @@ impl<'a> NetworkTask<'a> {
         teachers: BTreeMap<Modality, &'a Network>,
     ) -> Result<Self, NnError> {
         if objective.needs_teachers() == teachers.is_empty() {
-            let reason = if teachers.is_empty() {
-                "needs teachers"
-            } else {
-                "takes no teachers"
-            };
+            let reason = if teachers.is_empty() { "needs teachers" } else { "takes no teachers" };
             return Err(NnError::Setting(format!("this objective {reason}")));
         }
-        Ok(Self {
-            network,
-            objective,
-            teachers,
-        })
+        Ok(Self { network, objective, teachers })
     }
 
     /// The trained network.
@@ -50,11 +42,7 @@ impl<'a> NetworkTask<'a> {
 /// The inputs of a batch as the network takes them.
 pub(crate) fn inputs(batch: &Batch) -> Result<BTreeMap<Modality, Array>, NnError> {
     let array = |x: &umt_media::Array| Array::from_slice(&x.shape, &x.data);
-    batch
-        .inputs
-        .iter()
-        .map(|(modality, x)| Ok((*modality, array(x)?)))
-        .collect()
+    batch.inputs.iter().map(|(modality, x)| Ok((*modality, array(x)?))).collect()
 }
 
 impl Task for NetworkTask<'_> {
@@ -76,18 +64,11 @@ impl Task for NetworkTask<'_> {
                 }
             }
         }
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)
-            .map_err(NnError::from)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu).map_err(NnError::from)?;
         let targets = Targets { labels, teachers };
         let objective = &self.objective;
-        let result = self
-            .network
-            .train_step(&inputs, &mut |outputs| objective.loss(outputs, &targets))?;
-        Ok(StepOutput {
-            loss: result.loss,
-            log: result.log,
-            grads: result.grads,
-        })
+        let result = self.network.train_step(&inputs, &mut |outputs| objective.loss(outputs, &targets))?;
+        Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
     fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError> {

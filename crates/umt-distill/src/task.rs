@@ -12,10 +12,7 @@ pub struct TaskOnly;
 impl Objective for TaskOnly {
     fn loss(&self, outputs: &Outputs, targets: &Targets) -> Result<Loss, NnError> {
         let value = cross_entropy(&outputs.logits, &targets.labels)?;
-        Ok(Loss {
-            value,
-            log: BTreeMap::new(),
-        })
+        Ok(Loss { value, log: BTreeMap::new() })
     }
 
     fn needs_teachers(&self) -> bool {

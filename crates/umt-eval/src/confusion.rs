@@ -12,10 +12,7 @@ pub struct Confusion {
 impl Confusion {
     /// A matrix of zeros.
     pub fn new(classes: usize) -> Self {
-        Self {
-            classes,
-            counts: vec![0; classes * classes],
-        }
+        Self { classes, counts: vec![0; classes * classes] }
     }
 
     /// Counts the predictions (largest logit, first among equals) of all samples.
@@ -34,11 +31,7 @@ impl Confusion {
     pub fn add(&mut self, sample: usize, label: u32, predicted: u32) -> Result<(), EvalError> {
         for class in [label, predicted] {
             if class as usize >= self.classes {
-                return Err(EvalError::Label {
-                    sample,
-                    label: class,
-                    classes: self.classes,
-                });
+                return Err(EvalError::Label { sample, label: class, classes: self.classes });
             }
         }
         self.counts[label as usize * self.classes + predicted as usize] += 1;
@@ -62,9 +55,7 @@ impl Confusion {
 
     /// Samples of true class `class`.
     pub fn support(&self, class: usize) -> u64 {
-        self.counts[class * self.classes..(class + 1) * self.classes]
-            .iter()
-            .sum()
+        self.counts[class * self.classes..(class + 1) * self.classes].iter().sum()
     }
 
     /// Samples predicted as `class`.
@@ -79,11 +70,7 @@ impl Confusion {
     pub fn to_csv(&self, names: &[String]) -> Result<String, EvalError> {
         if names.len() != self.classes {
             let (expected, got) = (self.classes, names.len());
-            return Err(EvalError::Shape {
-                what: "class names",
-                expected,
-                got,
-            });
+            return Err(EvalError::Shape { what: "class names", expected, got });
         }
         let quoted: Vec<String> = names.iter().map(|n| csv_field(n)).collect();
         let mut out = format!("true\\predicted,{}\n", quoted.join(","));
@@ -97,11 +84,7 @@ impl Confusion {
 
 /// A csv field, quoted where RFC 4180 asks for it.
 pub(crate) fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
-    }
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
 }
 
 #[cfg(test)]
@@ -115,20 +98,10 @@ mod tests {
         assert_eq!(c.counts(), [1, 0, 0, 1, 1, 0, 0, 0, 0]);
         assert_eq!((c.hits(1), c.support(1), c.predicted(0)), (1, 2, 2));
         let names = ["a".into(), "b, c".into(), "d".into()];
-        assert_eq!(
-            c.to_csv(&names).unwrap(),
-            "true\\predicted,a,\"b, c\",d\na,1,0,0\n\"b, c\",1,1,0\nd,0,0,0\n"
-        );
+        assert_eq!(c.to_csv(&names).unwrap(), "true\\predicted,a,\"b, c\",d\na,1,0,0\n\"b, c\",1,1,0\nd,0,0,0\n");
         let mut c = Confusion::new(2);
         c.add(0, 1, 0).unwrap();
-        assert_eq!(
-            c.add(7, 0, 2),
-            Err(EvalError::Label {
-                sample: 7,
-                label: 2,
-                classes: 2
-            })
-        );
+        assert_eq!(c.add(7, 0, 2), Err(EvalError::Label { sample: 7, label: 2, classes: 2 }));
         assert_eq!(c.counts(), [0, 0, 1, 0]);
     }
 }

@@ -11,10 +11,7 @@ use crate::scores::{check_rows, log_softmax_into};
 /// # Errors
 /// As [`log_probabilities`].
 pub fn probabilities(members: &[&[f32]], classes: usize) -> Result<Vec<f32>, EvalError> {
-    Ok(combine(members, classes)?
-        .into_iter()
-        .map(|v| v.exp() as f32)
-        .collect())
+    Ok(combine(members, classes)?.into_iter().map(|v| v.exp() as f32).collect())
 }
 
 /// The logarithm of [`probabilities`]: finite for finite logits, and therefore fit to be used as
@@ -24,33 +21,23 @@ pub fn probabilities(members: &[&[f32]], classes: usize) -> Result<Vec<f32>, Eva
 /// [`EvalError::Empty`] without members, samples or classes, [`EvalError::Shape`] when members
 /// differ in length or rows are not whole, [`EvalError::NonFinite`] for NaN or infinity.
 pub fn log_probabilities(members: &[&[f32]], classes: usize) -> Result<Vec<f32>, EvalError> {
-    Ok(combine(members, classes)?
-        .into_iter()
-        .map(|v| v as f32)
-        .collect())
+    Ok(combine(members, classes)?.into_iter().map(|v| v as f32).collect())
 }
 
 fn combine(members: &[&[f32]], classes: usize) -> Result<Vec<f64>, EvalError> {
-    let first = members
-        .first()
-        .ok_or(EvalError::Empty { what: "ensemble" })?;
+    let first = members.first().ok_or(EvalError::Empty { what: "ensemble" })?;
     let samples = first.len().checked_div(classes).unwrap_or(0);
     let mut logs = Vec::with_capacity(members.len());
     for member in members {
         check_rows("ensemble member's logits", member, classes, samples)?;
         let mut log = Vec::with_capacity(member.len());
-        member
-            .chunks_exact(classes)
-            .for_each(|row| log_softmax_into(row, &mut log));
+        member.chunks_exact(classes).for_each(|row| log_softmax_into(row, &mut log));
         logs.push(log);
     }
     let count = members.len() as f64;
     Ok((0..first.len())
         .map(|i| {
-            let max = logs
-                .iter()
-                .map(|log| log[i])
-                .fold(f64::NEG_INFINITY, f64::max);
+            let max = logs.iter().map(|log| log[i]).fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = logs.iter().map(|log| (log[i] - max).exp()).sum();
             max + (sum / count).ln()
         })
@@ -83,17 +70,8 @@ mod tests {
 
     #[test]
     fn refuses_members_that_differ() {
-        assert_eq!(
-            probabilities(&[], 2),
-            Err(EvalError::Empty { what: "ensemble" })
-        );
-        assert!(matches!(
-            probabilities(&[&[1.0, 2.0], &[1.0; 4]], 2),
-            Err(EvalError::Shape { .. })
-        ));
-        assert!(matches!(
-            probabilities(&[&[1.0, 2.0, 3.0]], 2),
-            Err(EvalError::Shape { .. })
-        ));
+        assert_eq!(probabilities(&[], 2), Err(EvalError::Empty { what: "ensemble" }));
+        assert!(matches!(probabilities(&[&[1.0, 2.0], &[1.0; 4]], 2), Err(EvalError::Shape { .. })));
+        assert!(matches!(probabilities(&[&[1.0, 2.0, 3.0]], 2), Err(EvalError::Shape { .. })));
     }
 }

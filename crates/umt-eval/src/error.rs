@@ -20,9 +20,7 @@ pub enum EvalError {
         got: usize,
     },
     /// A label that names no class.
-    #[error(
-        "sample {sample} has label {label}, but there are only {classes} classes (0..{classes})"
-    )]
+    #[error("sample {sample} has label {label}, but there are only {classes} classes (0..{classes})")]
     Label {
         /// Row of the sample.
         sample: usize,

@@ -18,20 +18,10 @@ impl<'a> Features<'a> {
     /// # Errors
     /// [`EvalError::Empty`], [`EvalError::Shape`], [`EvalError::Label`] and
     /// [`EvalError::NonFinite`] as for [`crate::Scores::new`].
-    pub fn new(
-        values: &'a [f32],
-        width: usize,
-        labels: &'a [u32],
-        classes: usize,
-    ) -> Result<Self, EvalError> {
+    pub fn new(values: &'a [f32], width: usize, labels: &'a [u32], classes: usize) -> Result<Self, EvalError> {
         check_rows("features", values, width, labels.len())?;
         check_labels(labels, classes)?;
-        Ok(Self {
-            values,
-            width,
-            labels,
-            classes,
-        })
+        Ok(Self { values, width, labels, classes })
     }
 
     /// Number of samples.

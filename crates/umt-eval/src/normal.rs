@@ -9,11 +9,7 @@ pub(crate) fn probit(p: f64) -> f64 {
         return f64::NAN;
     }
     if p == 0.0 || p == 1.0 {
-        return if p == 0.0 {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        };
+        return if p == 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
     }
     let (sign, tail) = if p < 0.5 { (-1.0, p) } else { (1.0, 1.0 - p) };
     let mut x = 0.0_f64;
@@ -71,11 +67,7 @@ mod tests {
             (1e-10, -6.361340902404056),
             (1e-300, -37.0470962993612),
         ] {
-            assert!(
-                (probit(p) - x).abs() < 1e-12 * x.abs().max(1.0),
-                "probit({p}) = {}, not {x}",
-                probit(p)
-            );
+            assert!((probit(p) - x).abs() < 1e-12 * x.abs().max(1.0), "probit({p}) = {}, not {x}", probit(p));
         }
         assert_eq!(probit(1.0), f64::INFINITY);
         assert!(probit(1.1).is_nan());

@@ -44,45 +44,26 @@ pub struct Difference {
 /// # Errors
 /// [`EvalError::Empty`] without seeds, samples or resamples, [`EvalError::Shape`] when the number
 /// of samples differs between predictions.
-pub fn bootstrap(
-    a: &[Vec<bool>],
-    b: &[Vec<bool>],
-    seed: u64,
-    resamples: usize,
-) -> Result<Difference, EvalError> {
+pub fn bootstrap(a: &[Vec<bool>], b: &[Vec<bool>], seed: u64, resamples: usize) -> Result<Difference, EvalError> {
     let n = a.first().map_or(0, Vec::len);
     if n == 0 || b.is_empty() || resamples == 0 {
-        return Err(EvalError::Empty {
-            what: "paired difference",
-        });
+        return Err(EvalError::Empty { what: "paired difference" });
     }
     if let Some(other) = a.iter().chain(b).find(|s| s.len() != n) {
-        return Err(EvalError::Shape {
-            what: "paired predictions",
-            expected: n,
-            got: other.len(),
-        });
+        return Err(EvalError::Shape { what: "paired predictions", expected: n, got: other.len() });
     }
-    let rate =
-        |of: &[Vec<bool>], i: usize| of.iter().filter(|s| s[i]).count() as f64 / of.len() as f64;
+    let rate = |of: &[Vec<bool>], i: usize| of.iter().filter(|s| s[i]).count() as f64 / of.len() as f64;
     let differences: Vec<f64> = (0..n).map(|i| rate(a, i) - rate(b, i)).collect();
     let mean = differences.iter().sum::<f64>() / n as f64;
 
     let draw = |resample: usize| {
         let mut rng = umt_random::stream(seed, "bootstrap", 0, resample as u64);
-        let sum: f64 = (0..n)
-            .map(|_| differences[rng.below(n as u64) as usize])
-            .sum();
+        let sum: f64 = (0..n).map(|_| differences[rng.below(n as u64) as usize]).sum();
         sum / n as f64
     };
     let mut means: Vec<f64> = (0..resamples).into_par_iter().map(draw).collect();
     means.sort_unstable_by(f64::total_cmp);
-    Ok(Difference {
-        mean,
-        low: quantile(&means, 0.025),
-        high: quantile(&means, 0.975),
-        n,
-    })
+    Ok(Difference { mean, low: quantile(&means, 0.025), high: quantile(&means, 0.975), n })
 }
 
 /// Quantile of sorted values, interpolated linearly between neighbours (numpy's default).
@@ -101,10 +82,7 @@ mod tests {
     #[test]
     fn quantiles_are_numpys() {
         assert_eq!(quantile(&[1.0, 2.0, 4.0, 8.0], 0.5), 3.0);
-        assert_eq!(
-            quantile(&[1.0, 2.0, 4.0, 8.0], 0.9),
-            4.0 + 0.7000000000000002 * 4.0
-        );
+        assert_eq!(quantile(&[1.0, 2.0, 4.0, 8.0], 0.9), 4.0 + 0.7000000000000002 * 4.0);
         assert_eq!(quantile(&[5.0], 0.975), 5.0);
     }
 
@@ -113,10 +91,7 @@ mod tests {
         let right = vec![(0..50).map(|i| i % 3 == 0).collect::<Vec<_>>()];
         let other = vec![(0..50).map(|i| i % 2 == 0).collect::<Vec<_>>()];
         let same = bootstrap(&right, &right, 1, 100).unwrap();
-        assert_eq!(
-            (same.mean, same.low, same.high, same.n),
-            (0.0, 0.0, 0.0, 50)
-        );
+        assert_eq!((same.mean, same.low, same.high, same.n), (0.0, 0.0, 0.0, 50));
         let ab = bootstrap(&right, &other, 1, 1000).unwrap();
         let ba = bootstrap(&other, &right, 1, 1000).unwrap();
         assert!((ab.mean + ba.mean).abs() < 1e-12 && (ab.low + ba.high).abs() < 1e-12);
@@ -127,38 +102,22 @@ mod tests {
     /// together: repeating the same predictions as further seeds must not narrow it.
     #[test]
     fn width_follows_the_samples_not_the_seeds() {
-        let hits = |share: usize| {
-            (0..400)
-                .map(|i| i * 37 % 400 < share)
-                .collect::<Vec<bool>>()
-        };
+        let hits = |share: usize| (0..400).map(|i| i * 37 % 400 < share).collect::<Vec<bool>>();
         let (a, b) = (hits(300), hits(240));
         let one = bootstrap(from_ref(&a), from_ref(&b), 5, 10_000).unwrap();
         let three = bootstrap(&vec![a; 3], &vec![b; 3], 5, 10_000).unwrap();
         assert!((one.low - three.low).abs() < 1e-9 && (one.high - three.high).abs() < 1e-9);
         // d is 1 with probability 0.15: standard error sqrt(0.15 0.85 / 400).
         let half = 1.96 * (0.15_f64 * 0.85 / 400.0).sqrt();
-        assert!(
-            (one.high - one.low - 2.0 * half).abs() < 0.1 * half,
-            "{one:?}"
-        );
+        assert!((one.high - one.low - 2.0 * half).abs() < 0.1 * half, "{one:?}");
     }
 
     #[test]
     fn refuses_unequal_samples() {
-        let empty = Err(EvalError::Empty {
-            what: "paired difference",
-        });
+        let empty = Err(EvalError::Empty { what: "paired difference" });
         assert_eq!(bootstrap(&[], &[vec![true]], 1, 10), empty);
         assert_eq!(bootstrap(&[vec![true]], &[], 1, 10), empty);
         let got = bootstrap(&[vec![true; 3]], &[vec![true; 2]], 1, 10);
-        assert!(matches!(
-            got,
-            Err(EvalError::Shape {
-                expected: 3,
-                got: 2,
-                ..
-            })
-        ));
+        assert!(matches!(got, Err(EvalError::Shape { expected: 3, got: 2, .. })));
     }
 }

@@ -27,26 +27,12 @@ impl Predictions {
     ///
     /// # Errors
     /// As [`Scores::new`], and [`EvalError::Shape`] unless there is one id per label.
-    pub fn new(
-        ids: Vec<String>,
-        labels: Vec<u32>,
-        classes: usize,
-        logits: Vec<f32>,
-    ) -> Result<Self, EvalError> {
+    pub fn new(ids: Vec<String>, labels: Vec<u32>, classes: usize, logits: Vec<f32>) -> Result<Self, EvalError> {
         Scores::new(&logits, classes, &labels)?;
         if ids.len() != labels.len() {
-            return Err(EvalError::Shape {
-                what: "ids",
-                expected: labels.len(),
-                got: ids.len(),
-            });
+            return Err(EvalError::Shape { what: "ids", expected: labels.len(), got: ids.len() });
         }
-        Ok(Self {
-            ids,
-            labels,
-            classes,
-            logits,
-        })
+        Ok(Self { ids, labels, classes, logits })
     }
 
     /// Ids, one per sample.
@@ -99,10 +85,7 @@ impl Predictions {
         ];
         let mut tensors = Vec::with_capacity(views.len());
         for (name, dtype, shape, bytes) in views {
-            tensors.push((
-                name,
-                TensorView::new(dtype, shape, bytes).map_err(malformed)?,
-            ));
+            tensors.push((name, TensorView::new(dtype, shape, bytes).map_err(malformed)?));
         }
         // One entry only: several would be written in the random order of a hash map.
         let metadata = HashMap::from([("format".to_string(), FORMAT.to_string())]);
@@ -124,23 +107,15 @@ impl Predictions {
             let view = file.tensor(name).map_err(malformed)?;
             match view.dtype() == dtype {
                 true => Ok(view),
-                false => Err(malformed(format!(
-                    "{name} is {:?}, not {dtype:?}",
-                    view.dtype()
-                ))),
+                false => Err(malformed(format!("{name} is {:?}, not {dtype:?}", view.dtype()))),
             }
         };
         let logits_view = get("logits", Dtype::F32)?;
         let &[_, classes] = logits_view.shape() else {
-            return Err(malformed(format!(
-                "logits have shape {:?}",
-                logits_view.shape()
-            )));
+            return Err(malformed(format!("logits have shape {:?}", logits_view.shape())));
         };
         let logits = words(logits_view.data()).map(f32::from_le_bytes).collect();
-        let labels = words(get("labels", Dtype::U32)?.data())
-            .map(u32::from_le_bytes)
-            .collect();
+        let labels = words(get("labels", Dtype::U32)?.data()).map(u32::from_le_bytes).collect();
         let text = get("ids", Dtype::U8)?.data();
         let text = std::str::from_utf8(text).map_err(malformed)?;
         let (mut start, mut ids) = (0, Vec::new());
@@ -164,21 +139,12 @@ impl Predictions {
     pub fn to_csv(&self, names: &[String]) -> Result<String, EvalError> {
         if names.len() != self.classes {
             let (expected, got) = (self.classes, names.len());
-            return Err(EvalError::Shape {
-                what: "class names",
-                expected,
-                got,
-            });
+            return Err(EvalError::Shape { what: "class names", expected, got });
         }
         let scores = self.scores()?;
         let rows = scores.log_probabilities().chunks_exact(self.classes);
         let mut out = String::from("id,label,predicted,confidence,label_probability\n");
-        let told = self
-            .ids
-            .iter()
-            .zip(&self.labels)
-            .zip(scores.predicted())
-            .zip(rows);
+        let told = self.ids.iter().zip(&self.labels).zip(scores.predicted()).zip(rows);
         for (((id, label), predicted), row) in told {
             let (label, predicted) = (*label as usize, predicted as usize);
             out += &format!(
@@ -200,10 +166,7 @@ fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
 }
 
 fn malformed(reason: impl ToString) -> EvalError {
-    EvalError::Malformed {
-        what: "predictions file",
-        reason: reason.to_string(),
-    }
+    EvalError::Malformed { what: "predictions file", reason: reason.to_string() }
 }
 
 #[cfg(test)]
@@ -227,10 +190,7 @@ mod tests {
     fn damaged_files_are_errors_at_every_length() {
         let bytes = some().to_bytes().unwrap();
         for end in 0..bytes.len() {
-            assert!(
-                Predictions::from_bytes(&bytes[..end]).is_err(),
-                "cut at {end}"
-            );
+            assert!(Predictions::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
         }
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -250,11 +210,7 @@ mod tests {
         let lines: Vec<_> = csv.lines().collect();
         assert_eq!(lines[0], "id,label,predicted,confidence,label_probability");
         assert_eq!(lines[2], ",\"b, c\",\"b, c\",1.0000,1.0000");
-        assert!(
-            lines[3].starts_with("\"größe,3\",\"b, c\",a,0.90"),
-            "{}",
-            lines[3]
-        );
+        assert!(lines[3].starts_with("\"größe,3\",\"b, c\",a,0.90"), "{}", lines[3]);
         assert!(some().to_csv(&names[..2]).is_err());
     }
 }

@@ -32,14 +32,9 @@ pub(crate) fn per_class(scores: &Scores, what: &'static str) -> Result<Vec<Ranki
     Ok(classes
         .par_iter()
         .map(|class| {
-            let column = log_probabilities
-                .iter()
-                .skip(*class)
-                .step_by(scores.classes());
-            let samples = column
-                .zip(scores.labels())
-                .map(|(score, label)| (*score, *label as usize == *class))
-                .collect();
+            let column = log_probabilities.iter().skip(*class).step_by(scores.classes());
+            let samples =
+                column.zip(scores.labels()).map(|(score, label)| (*score, *label as usize == *class)).collect();
             rank(samples)
         })
         .collect())
@@ -62,9 +57,5 @@ fn rank(mut samples: Vec<(f64, bool)>) -> Ranking {
         average_precision += p / positives * hits / (hits + misses);
     }
     let pairs = positives * negatives;
-    Ranking {
-        average_precision,
-        auc: won / pairs,
-        pairs,
-    }
+    Ranking { average_precision, auc: won / pairs, pairs }
 }

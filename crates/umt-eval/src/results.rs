@@ -117,22 +117,10 @@ impl Results {
     /// # Errors
     /// [`EvalError::Malformed`] when a figure is NaN or infinite, which JSON cannot hold.
     pub fn to_json(&self) -> Result<String, EvalError> {
-        let malformed = |reason| EvalError::Malformed {
-            what: "results.json",
-            reason,
-        };
-        let rows = self
-            .rows
-            .iter()
-            .map(|r| (&r.stage, &r.metric, [r.value, 0.0, 0.0]));
-        let summary = self
-            .summary
-            .iter()
-            .map(|r| (&r.stage, &r.metric, [r.mean, r.std, 0.0]));
-        let paired = self
-            .paired
-            .iter()
-            .map(|r| (&r.a, &r.metric, [r.mean, r.low, r.high]));
+        let malformed = |reason| EvalError::Malformed { what: "results.json", reason };
+        let rows = self.rows.iter().map(|r| (&r.stage, &r.metric, [r.value, 0.0, 0.0]));
+        let summary = self.summary.iter().map(|r| (&r.stage, &r.metric, [r.mean, r.std, 0.0]));
+        let paired = self.paired.iter().map(|r| (&r.a, &r.metric, [r.mean, r.low, r.high]));
         for (stage, metric, values) in rows.chain(summary).chain(paired) {
             if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
                 return Err(malformed(format!("{metric} of {stage} is {bad}")));
@@ -151,16 +139,11 @@ impl Results {
     /// # Errors
     /// [`EvalError::Malformed`] with line and column.
     pub fn from_json(text: &str) -> Result<Self, EvalError> {
-        serde_json::from_str(text).map_err(|e| EvalError::Malformed {
-            what: "results.json",
-            reason: e.to_string(),
-        })
+        serde_json::from_str(text).map_err(|e| EvalError::Malformed { what: "results.json", reason: e.to_string() })
     }
 
     /// The summary of a figure with all modalities present.
     pub fn summary_of(&self, stage: &str, split: &str, metric: &str) -> Option<&SummaryRow> {
-        self.summary.iter().find(|s| {
-            s.stage == stage && s.split == split && s.metric == metric && s.given.is_none()
-        })
+        self.summary.iter().find(|s| s.stage == stage && s.split == split && s.metric == metric && s.given.is_none())
     }
 }

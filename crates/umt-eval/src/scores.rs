@@ -25,12 +25,7 @@ impl<'a> Scores<'a> {
     pub fn new(logits: &'a [f32], classes: usize, labels: &'a [u32]) -> Result<Self, EvalError> {
         check_rows("logits", logits, classes, labels.len())?;
         check_labels(labels, classes)?;
-        Ok(Self {
-            logits,
-            classes,
-            labels,
-            log_probabilities: OnceLock::new(),
-        })
+        Ok(Self { logits, classes, labels, log_probabilities: OnceLock::new() })
     }
 
     /// Number of samples.
@@ -91,42 +86,23 @@ pub(crate) fn argmax(row: &[f32]) -> usize {
 pub(crate) fn log_softmax_into(row: &[f32], out: &mut Vec<f64>) {
     let top = argmax(row);
     let max = f64::from(row[top]);
-    let rest: f64 = row
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| *i != top)
-        .map(|(_, v)| (f64::from(*v) - max).exp())
-        .sum();
+    let rest: f64 = row.iter().enumerate().filter(|(i, _)| *i != top).map(|(_, v)| (f64::from(*v) - max).exp()).sum();
     let log_sum = rest.ln_1p();
     out.extend(row.iter().map(|v| f64::from(*v) - max - log_sum));
 }
 
 /// Checks `values: [samples, columns]`: not empty, the right length, all finite.
-pub(crate) fn check_rows(
-    what: &'static str,
-    values: &[f32],
-    columns: usize,
-    samples: usize,
-) -> Result<(), EvalError> {
+pub(crate) fn check_rows(what: &'static str, values: &[f32], columns: usize, samples: usize) -> Result<(), EvalError> {
     if samples == 0 || columns == 0 {
         return Err(EvalError::Empty { what });
     }
     if samples.checked_mul(columns) != Some(values.len()) {
         let expected = samples.saturating_mul(columns);
-        return Err(EvalError::Shape {
-            what,
-            expected,
-            got: values.len(),
-        });
+        return Err(EvalError::Shape { what, expected, got: values.len() });
     }
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
-        Some(i) => Err(EvalError::NonFinite {
-            what,
-            sample: i / columns,
-            column: i % columns,
-            value: values[i],
-        }),
+        Some(i) => Err(EvalError::NonFinite { what, sample: i / columns, column: i % columns, value: values[i] }),
     }
 }
 
@@ -134,11 +110,7 @@ pub(crate) fn check_rows(
 pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<(), EvalError> {
     match labels.iter().position(|l| *l as usize >= classes) {
         None => Ok(()),
-        Some(sample) => Err(EvalError::Label {
-            sample,
-            label: labels[sample],
-            classes,
-        }),
+        Some(sample) => Err(EvalError::Label { sample, label: labels[sample], classes }),
     }
 }
 
@@ -157,29 +129,11 @@ mod tests {
         let new = |l: &[f32], c, y: &[u32]| Scores::new(l, c, y).map(|_| ()).unwrap_err();
         assert_eq!(new(&[], 2, &[]), EvalError::Empty { what: "logits" });
         assert_eq!(new(&[], 0, &[0]), EvalError::Empty { what: "logits" });
-        assert_eq!(
-            new(&[1.0; 3], 2, &[0, 1]),
-            EvalError::Shape {
-                what: "logits",
-                expected: 4,
-                got: 3
-            }
-        );
-        assert_eq!(
-            new(&[1.0; 4], 2, &[0, 2]),
-            EvalError::Label {
-                sample: 1,
-                label: 2,
-                classes: 2
-            }
-        );
+        assert_eq!(new(&[1.0; 3], 2, &[0, 1]), EvalError::Shape { what: "logits", expected: 4, got: 3 });
+        assert_eq!(new(&[1.0; 4], 2, &[0, 2]), EvalError::Label { sample: 1, label: 2, classes: 2 });
         assert!(matches!(
             new(&[1.0, 1.0, 1.0, f32::NAN], 2, &[0, 1]),
-            EvalError::NonFinite {
-                sample: 1,
-                column: 1,
-                ..
-            }
+            EvalError::NonFinite { sample: 1, column: 1, .. }
         ));
     }
 
@@ -189,9 +143,6 @@ mod tests {
         let scores = Scores::new(&logits, 2, &[0, 0, 1]).unwrap();
         let lp = scores.log_probabilities();
         assert!(lp.iter().all(|v| v.is_finite()));
-        assert!(
-            lp[2] < lp[4] && lp[4] < 0.0,
-            "confidence 60 above 30 even where softmax is 1"
-        );
+        assert!(lp[2] < lp[4] && lp[4] < 0.0, "confidence 60 above 30 even where softmax is 1");
     }
 }

@@ -26,11 +26,7 @@ pub fn of(values: &[f64]) -> Option<Summary> {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
     let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
-    let std = if n > 1 {
-        (squares / (n - 1) as f64).sqrt()
-    } else {
-        0.0
-    };
+    let std = if n > 1 { (squares / (n - 1) as f64).sqrt() } else { 0.0 };
     Some(Summary { mean, std, n })
 }
 
@@ -38,12 +34,8 @@ pub fn of(values: &[f64]) -> Option<Summary> {
 pub fn of_rows(rows: &[Row]) -> Vec<SummaryRow> {
     let mut groups: Vec<(&Row, Vec<f64>)> = Vec::new();
     for row in rows {
-        let same = |r: &Row| {
-            r.stage == row.stage
-                && r.split == row.split
-                && r.metric == row.metric
-                && r.given == row.given
-        };
+        let same =
+            |r: &Row| r.stage == row.stage && r.split == row.split && r.metric == row.metric && r.given == row.given;
         match groups.iter_mut().find(|(first, _)| same(first)) {
             Some((_, values)) => values.push(row.value),
             None => groups.push((row, vec![row.value])),
@@ -84,24 +76,10 @@ mod tests {
             row("joint", 2, "top1", 0.6),
             row("joint", 1, "map", 0.4),
         ];
-        rows.push(Row {
-            given: Some(vec![umt_media::Modality::Audio]),
-            ..rows[0].clone()
-        });
+        rows.push(Row { given: Some(vec![umt_media::Modality::Audio]), ..rows[0].clone() });
         let summary = of_rows(&rows);
-        let names: Vec<_> = summary
-            .iter()
-            .map(|s| (s.stage.as_str(), s.metric.as_str(), s.n))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                ("joint", "top1", 2),
-                ("umt", "top1", 1),
-                ("joint", "map", 1),
-                ("joint", "top1", 1)
-            ]
-        );
+        let names: Vec<_> = summary.iter().map(|s| (s.stage.as_str(), s.metric.as_str(), s.n)).collect();
+        assert_eq!(names, [("joint", "top1", 2), ("umt", "top1", 1), ("joint", "map", 1), ("joint", "top1", 1)]);
         assert!((summary[0].std - 0.1 / 2f64.sqrt()).abs() < 1e-12);
         assert_eq!(summary[1].std, 0.0);
         assert_eq!(of(&[]), None);

@@ -26,14 +26,8 @@ impl Table {
     /// that it reads well as plain text.
     pub fn to_markdown(&self) -> String {
         let lines = || std::iter::once(&self.header).chain(&self.rows);
-        let width = |c: usize| {
-            lines()
-                .filter_map(|l| l.get(c))
-                .map(|t| escape(t).chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(3)
-        };
+        let width =
+            |c: usize| lines().filter_map(|l| l.get(c)).map(|t| escape(t).chars().count()).max().unwrap_or(0).max(3);
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let mut out = format!("## {}\n\n", self.title);
         for (i, line) in lines().enumerate() {
@@ -44,11 +38,7 @@ impl Table {
             out += "|\n";
             if i == 0 {
                 let rule = |(c, w): (usize, &usize)| {
-                    if c == 0 {
-                        format!("|:{}", "-".repeat(w + 1))
-                    } else {
-                        format!("|{}:", "-".repeat(w + 1))
-                    }
+                    if c == 0 { format!("|:{}", "-".repeat(w + 1)) } else { format!("|{}:", "-".repeat(w + 1)) }
                 };
                 out += &widths.iter().enumerate().map(rule).collect::<String>();
                 out += "|\n";
@@ -115,15 +105,11 @@ fn stages(results: &Results, split: &str) -> Table {
     let metrics = distinct(whole.iter().map(|s| s.metric.as_str()));
     let row = |stage: &&str| {
         let cell = |metric: &&str| cell(results.summary_of(stage, split, metric));
-        std::iter::once(stage.to_string())
-            .chain(metrics.iter().map(cell))
-            .collect()
+        std::iter::once(stage.to_string()).chain(metrics.iter().map(cell)).collect()
     };
     Table {
         title: format!("Stages on {split}"),
-        header: std::iter::once("stage".into())
-            .chain(metrics.iter().map(|m| heading(m)))
-            .collect(),
+        header: std::iter::once("stage".into()).chain(metrics.iter().map(|m| heading(m))).collect(),
         rows: stages.iter().map(row).collect(),
         note: seeds_note(&whole),
     }
@@ -144,16 +130,11 @@ fn probes(results: &Results, split: &str) -> Table {
             let id = format!("probe.{stage}.{encoder}");
             cell(all.iter().find(|s| s.stage == id).copied())
         };
-        std::iter::once(encoder.to_string())
-            .chain(stages.iter().map(cell))
-            .collect()
+        std::iter::once(encoder.to_string()).chain(stages.iter().map(cell)).collect()
     };
     Table {
         title: format!("Linear probes on {split}, top-1 %"),
-        header: std::iter::once("encoder of")
-            .chain(stages.iter().copied())
-            .map(String::from)
-            .collect(),
+        header: std::iter::once("encoder of").chain(stages.iter().copied()).map(String::from).collect(),
         rows: encoders.iter().map(row).collect(),
         note: "Accuracy of a linear classifier on each encoder's frozen features: a joint encoder \
                below its teacher is Modality Failure."
@@ -166,18 +147,11 @@ fn missing(results: &Results, split: &str) -> Table {
     let some = results.summary.iter().filter(|s| s.split == split);
     let rows = some.filter_map(|s| {
         let given: Vec<&str> = s.given.as_ref()?.iter().map(|m| m.name()).collect();
-        Some(vec![
-            s.stage.clone(),
-            given.join(" + "),
-            heading(&s.metric),
-            cell(Some(s)),
-        ])
+        Some(vec![s.stage.clone(), given.join(" + "), heading(&s.metric), cell(Some(s))])
     });
     Table {
         title: format!("With modalities missing, on {split}"),
-        header: ["stage", "given", "metric", "value"]
-            .map(String::from)
-            .to_vec(),
+        header: ["stage", "given", "metric", "value"].map(String::from).to_vec(),
         rows: rows.collect(),
         note: String::new(),
     }
@@ -200,22 +174,12 @@ fn paired(results: &Results) -> Table {
             p.n.to_string(),
         ]
     };
-    let header = [
-        "difference",
-        "split",
-        "metric",
-        "mean",
-        "95 % interval",
-        "std over seeds",
-        "samples",
-    ];
+    let header = ["difference", "split", "metric", "mean", "95 % interval", "std over seeds", "samples"];
     Table {
         title: "Paired differences".into(),
         header: header.map(String::from).to_vec(),
         rows: results.paired.iter().map(row).collect(),
-        note:
-            "Interval by bootstrap over samples, all seeds' predictions of a sample drawn together."
-                .into(),
+        note: "Interval by bootstrap over samples, all seeds' predictions of a sample drawn together.".into(),
     }
 }
 
@@ -223,26 +187,16 @@ fn paired(results: &Results) -> Table {
 fn seed_differences(results: &Results, p: &crate::PairedRow) -> Vec<f64> {
     let of = |stage: &str| {
         let stage = stage.to_string();
-        results.rows.iter().filter(move |r| {
-            r.stage == stage && r.split == p.split && r.metric == p.metric && r.given.is_none()
-        })
+        results
+            .rows
+            .iter()
+            .filter(move |r| r.stage == stage && r.split == p.split && r.metric == p.metric && r.given.is_none())
     };
-    of(&p.a)
-        .filter_map(|a| {
-            of(&p.b)
-                .find(|b| b.seed == a.seed)
-                .map(|b| a.value - b.value)
-        })
-        .collect()
+    of(&p.a).filter_map(|a| of(&p.b).find(|b| b.seed == a.seed).map(|b| a.value - b.value)).collect()
 }
 
 fn expectations(results: &Results) -> Table {
-    let row = |e: &crate::Expectation| {
-        vec![
-            e.text.clone(),
-            if e.held { "held" } else { "NOT HELD" }.to_string(),
-        ]
-    };
+    let row = |e: &crate::Expectation| vec![e.text.clone(), if e.held { "held" } else { "NOT HELD" }.to_string()];
     Table {
         title: "Expectations".into(),
         header: ["expected".into(), "outcome".into()].to_vec(),
@@ -284,21 +238,13 @@ fn heading(metric: &str) -> String {
         "nll" => "NLL",
         other => other,
     };
-    if scale(metric) == 100.0 {
-        format!("{name} %")
-    } else {
-        name.into()
-    }
+    if scale(metric) == 100.0 { format!("{name} %") } else { name.into() }
 }
 
 fn cell(summary: Option<&SummaryRow>) -> String {
     let Some(s) = summary else { return NONE.into() };
     let scale = scale(&s.metric);
-    if s.n > 1 {
-        format!("{:.2} ± {:.2}", s.mean * scale, s.std * scale)
-    } else {
-        format!("{:.2}", s.mean * scale)
-    }
+    if s.n > 1 { format!("{:.2} ± {:.2}", s.mean * scale, s.std * scale) } else { format!("{:.2}", s.mean * scale) }
 }
 
 fn seeds_note(summary: &[&SummaryRow]) -> String {

@@ -7,15 +7,7 @@ use umt_media::Modality;
 
 fn row(stage: &str, seed: u64, metric: &str, value: f64) -> Row {
     let (split, key) = ("test".to_string(), format!("{stage}-{seed}"));
-    Row {
-        stage: stage.into(),
-        seed,
-        split,
-        metric: metric.into(),
-        value,
-        given: None,
-        key,
-    }
+    Row { stage: stage.into(), seed, split, metric: metric.into(), value, given: None, key }
 }
 
 fn results() -> Results {
@@ -29,10 +21,7 @@ fn results() -> Results {
         rows.push(row("probe.teacher.audio", seed, "top1", 0.61));
         rows.push(row("probe.joint.audio", seed, "top1", 0.40));
         rows.push(row("probe.joint.video", seed, "top1", 0.85));
-        rows.push(Row {
-            given: Some(vec![Modality::Audio]),
-            ..row("joint", seed, "top1", 0.3)
-        });
+        rows.push(Row { given: Some(vec![Modality::Audio]), ..row("joint", seed, "top1", 0.3) });
     }
     let a = vec![vec![true; 200]; 3];
     let b = vec![(0..200).map(|i| i >= 8).collect::<Vec<_>>(); 3];
@@ -55,10 +44,7 @@ fn results() -> Results {
             high: d.high,
             n: d.n,
         }],
-        expect: vec![Expectation {
-            text: "umt.top1 above joint.top1".into(),
-            held: true,
-        }],
+        expect: vec![Expectation { text: "umt.top1 above joint.top1".into(), held: true }],
         wall_seconds: 61.5,
         samples_per_second: BTreeMap::from([("joint".into(), 120.5)]),
     }
@@ -80,26 +66,11 @@ fn results_json_has_the_agreed_form_and_reads_back() {
     let top = "recipe device isa threads data_digest rows summary paired expect wall_seconds samples_per_second";
     assert_eq!(keys(&json), sorted(top.split(' ').collect()));
     let without = ["stage", "seed", "split", "metric", "value", "key"].to_vec();
-    assert_eq!(
-        keys(&json["rows"][0]),
-        sorted(without),
-        "given is left out when all were present"
-    );
+    assert_eq!(keys(&json["rows"][0]), sorted(without), "given is left out when all were present");
     assert_eq!(json["rows"][8]["given"], serde_json::json!(["audio"]));
-    assert_eq!(
-        keys(&json["summary"][0]),
-        sorted(vec!["stage", "split", "metric", "mean", "std", "n"])
-    );
-    assert_eq!(
-        keys(&json["paired"][0]),
-        sorted(vec![
-            "a", "b", "split", "metric", "mean", "low", "high", "n"
-        ])
-    );
-    assert_eq!(
-        json["expect"][0],
-        serde_json::json!({"text": "umt.top1 above joint.top1", "held": true})
-    );
+    assert_eq!(keys(&json["summary"][0]), sorted(vec!["stage", "split", "metric", "mean", "std", "n"]));
+    assert_eq!(keys(&json["paired"][0]), sorted(vec!["a", "b", "split", "metric", "mean", "low", "high", "n"]));
+    assert_eq!(json["expect"][0], serde_json::json!({"text": "umt.top1 above joint.top1", "held": true}));
 }
 
 #[test]
@@ -108,18 +79,13 @@ fn what_json_cannot_hold_is_refused_by_name() {
     bad.rows[3].value = f64::NAN;
     let error = bad.to_json().unwrap_err().to_string();
     assert!(error.contains("top1 of umt is NaN"), "{error}");
-    let error = Results::from_json("{\n \"recipe\": 3}")
-        .unwrap_err()
-        .to_string();
+    let error = Results::from_json("{\n \"recipe\": 3}").unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
 }
 
 #[test]
 fn tables_read_well() {
-    let text = tables::markdown(
-        &results(),
-        &["Last checkpoint, trained on all of train.".into()],
-    );
+    let text = tables::markdown(&results(), &["Last checkpoint, trained on all of train.".into()]);
     let wanted = "\
 # av-digits
 
@@ -144,31 +110,16 @@ Mean ± sample standard deviation over 3 seeds.
 | video      | –            | 85.00 ± 0.00 |
 ";
     assert!(text.starts_with(wanted), "{text}");
+    assert!(text.contains("| joint | audio | top-1 % | 30.00 ± 0.00 |"), "{text}");
     assert!(
-        text.contains("| joint | audio | top-1 % | 30.00 ± 0.00 |"),
+        text.contains("| umt − joint | test  | top-1 % | +4.00 | [+1.50, +7.00] | 1.00           | 200     |"),
         "{text}"
     );
-    assert!(
-        text.contains(
-            "| umt − joint | test  | top-1 % | +4.00 | [+1.50, +7.00] | 1.00           | 200     |"
-        ),
-        "{text}"
-    );
-    assert!(
-        text.contains("| umt.top1 above joint.top1 | held    |"),
-        "{text}"
-    );
+    assert!(text.contains("| umt.top1 above joint.top1 | held    |"), "{text}");
 }
 
 #[test]
 fn the_default_metrics_are_those_of_the_form() {
-    assert_eq!(
-        metrics::REPORTED,
-        ["top1", "top5", "map", "dprime", "macro-f1", "ece"]
-    );
-    assert!(
-        metrics::REPORTED
-            .iter()
-            .all(|id| metrics::by_id(id).is_ok())
-    );
+    assert_eq!(metrics::REPORTED, ["top1", "top5", "map", "dprime", "macro-f1", "ece"]);
+    assert!(metrics::REPORTED.iter().all(|id| metrics::by_id(id).is_ok()));
 }

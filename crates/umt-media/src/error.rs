@@ -51,17 +51,11 @@ pub enum MediaError {
 impl MediaError {
     /// A [`MediaError::Malformed`] in one line.
     pub fn malformed(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Malformed {
-            what: what.into(),
-            reason: reason.into(),
-        }
+        Self::Malformed { what: what.into(), reason: reason.into() }
     }
 
     /// A [`MediaError::Unsupported`] in one line.
     pub fn unsupported(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unsupported {
-            what: what.into(),
-            reason: reason.into(),
-        }
+        Self::Unsupported { what: what.into(), reason: reason.into() }
     }
 }

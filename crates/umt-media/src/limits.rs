@@ -35,11 +35,7 @@ impl Limits {
     /// Compares a declared size with its limit.
     pub fn check(what: &str, value: u64, limit: u64) -> Result<(), MediaError> {
         if value > limit {
-            return Err(MediaError::Limit {
-                what: what.to_owned(),
-                value,
-                limit,
-            });
+            return Err(MediaError::Limit { what: what.to_owned(), value, limit });
         }
         Ok(())
     }
@@ -49,20 +45,11 @@ impl Limits {
 ///
 /// Stops after one byte more than allowed, whatever length the file claims to have.
 pub fn read_bounded(path: &Path, limits: &Limits) -> Result<Vec<u8>, MediaError> {
-    let io = |source| MediaError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| MediaError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
-    file.take(limits.max_file_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(io)?;
-    Limits::check(
-        &format!("the size of {}", path.display()),
-        bytes.len() as u64,
-        limits.max_file_bytes,
-    )?;
+    file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    Limits::check(&format!("the size of {}", path.display()), bytes.len() as u64, limits.max_file_bytes)?;
     Ok(bytes)
 }
 
@@ -72,18 +59,10 @@ mod tests {
 
     #[test]
     fn a_file_over_the_limit_is_refused_and_a_missing_one_named() {
-        let limits = Limits {
-            max_file_bytes: 10,
-            ..Limits::default()
-        };
+        let limits = Limits { max_file_bytes: 10, ..Limits::default() };
         let here = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-        assert!(matches!(
-            read_bounded(here, &limits),
-            Err(MediaError::Limit { value: 11, .. })
-        ));
-        let error = read_bounded(Path::new("no/such.wav"), &limits)
-            .map(|_| ())
-            .unwrap_err();
+        assert!(matches!(read_bounded(here, &limits), Err(MediaError::Limit { value: 11, .. })));
+        let error = read_bounded(Path::new("no/such.wav"), &limits).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("no/such.wav"));
     }
 }

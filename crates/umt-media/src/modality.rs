@@ -45,11 +45,6 @@ impl FromStr for Modality {
         Self::ALL
             .into_iter()
             .find(|modality| modality.name() == name)
-            .ok_or_else(|| {
-                format!(
-                    "unknown modality `{name}`; known: {}",
-                    Self::ALL.map(Self::name).join(", ")
-                )
-            })
+            .ok_or_else(|| format!("unknown modality `{name}`; known: {}", Self::ALL.map(Self::name).join(", ")))
     }
 }

@@ -41,9 +41,9 @@ pub fn stream(seed: u64, name: &str, step: u64, id: u64) -> Rng {
 
 /// A hash of a sample's id that never changes: FNV-1a (64 bit) with a final mix.
 pub fn id_hash(id: &str) -> u64 {
-    let fnv = id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let fnv = id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     mix(fnv)
 }
 

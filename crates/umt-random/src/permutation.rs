@@ -21,11 +21,7 @@ impl Permutation {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let base = mix(seed ^ mix(id_hash(name) ^ mix(epoch.wrapping_add(0x9e37_79b9_7f4a_7c15))));
         let keys = std::array::from_fn(|round| mix(base.wrapping_add(round as u64 + 1)));
-        Self {
-            len,
-            half_bits: bits.div_ceil(2).max(1),
-            keys,
-        }
+        Self { len, half_bits: bits.div_ceil(2).max(1), keys }
     }
 
     /// The item at place `index`; `index` is taken modulo `len`, and an empty order gives 0.

@@ -38,9 +38,6 @@ mod tests {
         let two = Scores::new(&logits, 3, &[0, 1]).unwrap();
         assert_eq!(MeanAveragePrecision.value(&two).unwrap(), 1.0);
         let one = Scores::new(&logits, 3, &[1, 1]).unwrap();
-        assert!(matches!(
-            MeanAveragePrecision.value(&one),
-            Err(EvalError::OneClass { label: 1, .. })
-        ));
+        assert!(matches!(MeanAveragePrecision.value(&one), Err(EvalError::OneClass { label: 1, .. })));
     }
 }

@@ -37,11 +37,7 @@ mod tests {
         // Confidence 3/4 four times, right three times: calibrated. All wrong: 3/4 off.
         let l = 3f32.ln();
         let logits = [l, 0.0, l, 0.0, l, 0.0, l, 0.0];
-        let value = |labels: &[u32]| {
-            ExpectedCalibrationError
-                .value(&Scores::new(&logits, 2, labels).unwrap())
-                .unwrap()
-        };
+        let value = |labels: &[u32]| ExpectedCalibrationError.value(&Scores::new(&logits, 2, labels).unwrap()).unwrap();
         assert!(value(&[0, 0, 0, 1]) < 1e-7);
         assert!((value(&[1, 1, 1, 1]) - 0.75).abs() < 1e-7);
     }

@@ -44,12 +44,8 @@ mod tests {
     #[test]
     fn perfection_is_finite_and_symmetric() {
         let logits = [2.0, 0.0, 0.0, 2.0];
-        let right = DPrime
-            .value(&Scores::new(&logits, 2, &[0, 1]).unwrap())
-            .unwrap();
-        let wrong = DPrime
-            .value(&Scores::new(&logits, 2, &[1, 0]).unwrap())
-            .unwrap();
+        let right = DPrime.value(&Scores::new(&logits, 2, &[0, 1]).unwrap()).unwrap();
+        let wrong = DPrime.value(&Scores::new(&logits, 2, &[1, 0]).unwrap()).unwrap();
         assert!((right + wrong).abs() < 1e-12);
         // AUC 3/4: sqrt(2) 0.6744897501960817
         assert!((right - 0.9538725524).abs() < 1e-9, "{right}");
@@ -58,9 +54,6 @@ mod tests {
     #[test]
     fn one_class_is_refused() {
         let scores = Scores::new(&[1.0; 4], 2, &[1, 1]).unwrap();
-        assert!(matches!(
-            DPrime.value(&scores),
-            Err(EvalError::OneClass { .. })
-        ));
+        assert!(matches!(DPrime.value(&scores), Err(EvalError::OneClass { .. })));
     }
 }

@@ -47,18 +47,10 @@ pub const REPORTED: &[&str] = &["top1", "top5", "map", "dprime", "macro-f1", "ec
 /// # Errors
 /// [`EvalError::UnknownMetric`], which lists all names.
 pub fn by_id(id: &str) -> Result<&'static dyn Metric, EvalError> {
-    METRICS
-        .iter()
-        .copied()
-        .find(|m| m.id() == id)
-        .ok_or_else(|| EvalError::UnknownMetric {
-            name: id.to_string(),
-            known: METRICS
-                .iter()
-                .map(|m| m.id())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    METRICS.iter().copied().find(|m| m.id() == id).ok_or_else(|| EvalError::UnknownMetric {
+        name: id.to_string(),
+        known: METRICS.iter().map(|m| m.id()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Values of the named metrics in that order. `top5` is left out where there are fewer than five
@@ -93,16 +85,9 @@ mod tests {
         let mut implementations = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-            implementations += text
-                .lines()
-                .filter(|l| l.starts_with("impl Metric for"))
-                .count();
+            implementations += text.lines().filter(|l| l.starts_with("impl Metric for")).count();
         }
-        assert_eq!(
-            implementations,
-            METRICS.len(),
-            "a metric in the folder is missing from METRICS"
-        );
+        assert_eq!(implementations, METRICS.len(), "a metric in the folder is missing from METRICS");
     }
 
     #[test]
@@ -113,11 +98,7 @@ mod tests {
             logits[i * 6 + *label as usize] = 1e4;
         }
         for metric in METRICS {
-            let value = || {
-                metric
-                    .value(&Scores::new(&logits, 6, &labels).unwrap())
-                    .unwrap()
-            };
+            let value = || metric.value(&Scores::new(&logits, 6, &labels).unwrap()).unwrap();
             assert!(value().is_finite(), "{}", metric.id());
             assert_eq!(value().to_bits(), value().to_bits());
         }

@@ -13,10 +13,7 @@ impl Metric for NegativeLogLikelihood {
 
     fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
         let rows = scores.log_probabilities().chunks_exact(scores.classes());
-        let sum: f64 = rows
-            .zip(scores.labels())
-            .map(|(row, label)| row[*label as usize])
-            .sum();
+        let sum: f64 = rows.zip(scores.labels()).map(|(row, label)| row[*label as usize]).sum();
         // 0 - x rather than -x: certainty is 0, not -0.
         Ok(0.0 - sum / scores.samples() as f64)
     }

@@ -13,10 +13,7 @@ use crate::{EvalError, Scores};
 /// [`EvalError::TopK`] unless `1 <= k <= classes`.
 pub fn hits(scores: &Scores, k: usize) -> Result<Vec<bool>, EvalError> {
     if k == 0 || k > scores.classes() {
-        return Err(EvalError::TopK {
-            k,
-            classes: scores.classes(),
-        });
+        return Err(EvalError::TopK { k, classes: scores.classes() });
     }
     let hit = |row: &[f32], label: usize| {
         let own = row[label];
@@ -24,11 +21,7 @@ pub fn hits(scores: &Scores, k: usize) -> Result<Vec<bool>, EvalError> {
         let after = row[label + 1..].iter().filter(|v| **v > own).count();
         before + after < k
     };
-    Ok(scores
-        .rows()
-        .zip(scores.labels())
-        .map(|(row, label)| hit(row, *label as usize))
-        .collect())
+    Ok(scores.rows().zip(scores.labels()).map(|(row, label)| hit(row, *label as usize)).collect())
 }
 
 /// Share of [`hits`].

@@ -20,12 +20,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            max_iterations: 300,
-            tolerance: 1e-4,
-            memory: 10,
-            noise: 1e-7,
-        }
+        Self { max_iterations: 300, tolerance: 1e-4, memory: 10, noise: 1e-7 }
     }
 }
 
@@ -52,31 +47,17 @@ struct Pair {
 }
 
 /// Minimises `f(x, gradient)` from `x`, which holds the best point found on return. Deterministic.
-pub fn minimise(
-    mut f: impl FnMut(&[f64], &mut [f64]) -> f64,
-    x: &mut [f64],
-    options: &Options,
-) -> Report {
+pub fn minimise(mut f: impl FnMut(&[f64], &mut [f64]) -> f64, x: &mut [f64], options: &Options) -> Report {
     let mut gradient = vec![0.0; x.len()];
     let mut value = f(x, &mut gradient);
-    let mut report = Report {
-        iterations: 0,
-        evaluations: 1,
-        value,
-        gradient: largest(&gradient),
-        converged: false,
-    };
+    let mut report = Report { iterations: 0, evaluations: 1, value, gradient: largest(&gradient), converged: false };
     let mut pairs: VecDeque<Pair> = VecDeque::new();
     let (mut trial, mut trial_gradient) = (x.to_vec(), gradient.clone());
     while report.gradient > options.tolerance && report.iterations < options.max_iterations {
         let direction = direction(&gradient, &pairs);
         let slope = dot(&direction, &gradient);
         // Without curvature yet, the first trial moves by at most one unit in length.
-        let first = if pairs.is_empty() {
-            1.0 / dot(&gradient, &gradient).sqrt().max(1.0)
-        } else {
-            1.0
-        };
+        let first = if pairs.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt().max(1.0) } else { 1.0 };
         let slack = options.noise * value.abs();
         let accepted = search(first, value, slope, slack, |step| {
             for ((t, x), d) in trial.iter_mut().zip(&*x).zip(&direction) {
@@ -97,21 +78,13 @@ pub fn minimise(
         };
         report.iterations += 1;
         let s: Vec<f64> = trial.iter().zip(&*x).map(|(t, x)| t - x).collect();
-        let y: Vec<f64> = trial_gradient
-            .iter()
-            .zip(&gradient)
-            .map(|(t, g)| t - g)
-            .collect();
+        let y: Vec<f64> = trial_gradient.iter().zip(&gradient).map(|(t, g)| t - g).collect();
         let curvature = dot(&s, &y);
         if curvature > f64::EPSILON * dot(&y, &y) {
             if pairs.len() == options.memory {
                 pairs.pop_front();
             }
-            pairs.push_back(Pair {
-                s,
-                y,
-                rho: 1.0 / curvature,
-            });
+            pairs.push_back(Pair { s, y, rho: 1.0 / curvature });
         }
         x.copy_from_slice(&trial);
         gradient.copy_from_slice(&trial_gradient);
@@ -145,13 +118,7 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
 
 /// Finds a step of sufficient decrease and curvature, and returns the value there; the last call
 /// of `at` (value, slope) was made with that step. None when there is no such step in reach.
-fn search(
-    first: f64,
-    value: f64,
-    slope: f64,
-    slack: f64,
-    mut at: impl FnMut(f64) -> (f64, f64),
-) -> Option<f64> {
+fn search(first: f64, value: f64, slope: f64, slack: f64, mut at: impl FnMut(f64) -> (f64, f64)) -> Option<f64> {
     if slope >= 0.0 || slope.is_nan() {
         return None;
     }
@@ -166,11 +133,7 @@ fn search(
             let rise = v - value - step * slope;
             let parabola = -0.5 * slope * step * step / rise;
             let inside = low + 0.1 * (high - low)..low + 0.5 * (high - low);
-            step = if low == 0.0 && inside.contains(&parabola) {
-                parabola
-            } else {
-                0.5 * (low + high)
-            };
+            step = if low == 0.0 && inside.contains(&parabola) { parabola } else { 0.5 * (low + high) };
         } else if s < 0.9 * slope {
             // Where the slope would vanish if it went on changing at this rate.
             let secant = step * slope / (slope - s);
@@ -197,12 +160,7 @@ fn largest(v: &[f64]) -> f64 {
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
+    let rest: f64 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for i in 0..8 {
             sums[i] += x[i] * y[i];
@@ -228,17 +186,10 @@ mod tests {
             a * a + 100.0 * b * b
         };
         let mut x = [-1.2, 1.0];
-        let options = Options {
-            tolerance: 1e-8,
-            noise: 0.0,
-            ..Options::default()
-        };
+        let options = Options { tolerance: 1e-8, noise: 0.0, ..Options::default() };
         let report = minimise(f, &mut x, &options);
         assert!(report.converged && report.iterations < 60, "{report:?}");
-        assert!(
-            (x[0] - 1.0).abs() < 1e-6 && (x[1] - 1.0).abs() < 1e-6,
-            "{x:?}"
-        );
+        assert!((x[0] - 1.0).abs() < 1e-6 && (x[1] - 1.0).abs() < 1e-6, "{x:?}");
     }
 
     #[test]
@@ -246,21 +197,10 @@ mod tests {
         // 1/x + x, infinite from x = 0 on: the first steps overshoot.
         let f = |x: &[f64], g: &mut [f64]| {
             g[0] = 1.0 - 1.0 / (x[0] * x[0]);
-            if x[0] > 0.0 {
-                x[0] + 1.0 / x[0]
-            } else {
-                f64::INFINITY
-            }
+            if x[0] > 0.0 { x[0] + 1.0 / x[0] } else { f64::INFINITY }
         };
         let mut x = [20.0];
-        let report = minimise(
-            f,
-            &mut x,
-            &Options {
-                tolerance: 1e-6,
-                ..Options::default()
-            },
-        );
+        let report = minimise(f, &mut x, &Options { tolerance: 1e-6, ..Options::default() });
         assert!((x[0] - 1.0).abs() < 1e-5, "{x:?} {report:?}");
         let flat = minimise(
             |_, g| {

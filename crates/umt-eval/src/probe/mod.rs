@@ -47,22 +47,14 @@ impl Default for ProbeConfig {
     /// scikit-learn); the reported fit sees the training samples alone.
     fn default() -> Self {
         let l2 = (0..6).map(|i| 10f64.powi(-i)).collect();
-        Self {
-            l2,
-            max_iterations: 300,
-            tolerance: 1e-4,
-            refit: false,
-        }
+        Self { l2, max_iterations: 300, tolerance: 1e-4, refit: false }
     }
 }
 
 impl ProbeConfig {
     /// A probe of one fixed strength.
     pub fn fixed(l2: f64) -> Self {
-        Self {
-            l2: vec![l2],
-            ..Self::default()
-        }
+        Self { l2: vec![l2], ..Self::default() }
     }
 
     fn grid(&self) -> Result<Vec<f64>, EvalError> {
@@ -104,13 +96,7 @@ pub struct Candidate {
 impl Candidate {
     fn new(l2: f64, report: &lbfgs::Report) -> Self {
         let (iterations, converged) = (report.iterations, report.converged);
-        Self {
-            l2,
-            validation_top1: None,
-            validation_nll: None,
-            iterations,
-            converged,
-        }
+        Self { l2, validation_top1: None, validation_nll: None, iterations, converged }
     }
 }
 
@@ -154,17 +140,10 @@ impl LinearProbe {
     /// [`EvalError::OneClass`] when the training labels are all equal, [`EvalError::Shape`] when
     /// the two sets differ in width or classes, [`EvalError::Setting`] for settings outside their
     /// range, or when nothing can be held out of `train`.
-    pub fn fit(
-        train: Features,
-        validation: Option<Features>,
-        config: &ProbeConfig,
-    ) -> Result<Fitted, EvalError> {
+    pub fn fit(train: Features, validation: Option<Features>, config: &ProbeConfig) -> Result<Fitted, EvalError> {
         let grid = config.grid()?;
         if let Some(label) = only_label(train.labels()) {
-            return Err(EvalError::OneClass {
-                what: "linear probe",
-                label,
-            });
+            return Err(EvalError::OneClass { what: "linear probe", label });
         }
         let Some(v) = validation else {
             return match grid.as_slice() {
@@ -199,21 +178,13 @@ impl LinearProbe {
             let values = [train.values(), v.values()].concat();
             let labels = [train.labels(), v.labels()].concat();
             let all = Features::new(&values, train.width(), &labels, train.classes())?;
-            let mut together = Problem {
-                weights: problem.weights,
-                ..Problem::new(all)
-            };
+            let mut together = Problem { weights: problem.weights, ..Problem::new(all) };
             together.solve(chosen.l2, config);
             together.model()
         } else {
             problem.model()
         };
-        Ok(Fitted {
-            l2: chosen.l2,
-            validation_top1: chosen.validation_top1,
-            candidates,
-            model,
-        })
+        Ok(Fitted { l2: chosen.l2, validation_top1: chosen.validation_top1, candidates, model })
     }
 }
 
@@ -222,12 +193,7 @@ fn fit_one(train: Features, l2: f64, config: &ProbeConfig) -> Fitted {
     let mut problem = Problem::new(train);
     let report = problem.solve(l2, config);
     let candidates = vec![Candidate::new(l2, &report)];
-    Fitted {
-        l2,
-        validation_top1: None,
-        candidates,
-        model: problem.model(),
-    }
+    Fitted { l2, validation_top1: None, candidates, model: problem.model() }
 }
 
 /// Chooses the strength on a part of `train`, then fits it on all of it.
@@ -235,11 +201,7 @@ fn fit_held_out(train: Features, config: &ProbeConfig) -> Result<Fitted, EvalErr
     let mut seen = vec![0usize; train.classes()];
     // Fitted on, held out: values and labels.
     let mut parts = [(Vec::new(), Vec::new()), (Vec::new(), Vec::new())];
-    for (row, label) in train
-        .values()
-        .chunks_exact(train.width())
-        .zip(train.labels())
-    {
+    for (row, label) in train.values().chunks_exact(train.width()).zip(train.labels()) {
         let count = &mut seen[*label as usize];
         *count += 1;
         let part = &mut parts[usize::from(count.is_multiple_of(5))];
@@ -250,48 +212,26 @@ fn fit_held_out(train: Features, config: &ProbeConfig) -> Result<Fitted, EvalErr
     if held_y.is_empty() {
         let reason = "no class has five samples, so none can be held out to choose on: give one \
                       strength, or a validation set";
-        return Err(EvalError::Setting {
-            name: "l2",
-            reason: reason.into(),
-        });
+        return Err(EvalError::Setting { name: "l2", reason: reason.into() });
     }
     let rest = Features::new(x, train.width(), y, train.classes())?;
     let held = Features::new(held_x, train.width(), held_y, train.classes())?;
-    let choice = ProbeConfig {
-        refit: false,
-        ..config.clone()
-    };
+    let choice = ProbeConfig { refit: false, ..config.clone() };
     let chosen = LinearProbe::fit(rest, Some(held), &choice)?;
     let fitted = fit_one(train, chosen.l2, config);
-    Ok(Fitted {
-        candidates: chosen.candidates,
-        ..fitted
-    })
+    Ok(Fitted { candidates: chosen.candidates, ..fitted })
 }
 
 /// Whether `a` is to be preferred to `b`, which came earlier and so has the stronger penalty.
 fn better(a: &Candidate, b: &Candidate) -> bool {
-    match (
-        a.validation_top1,
-        b.validation_top1,
-        a.validation_nll,
-        b.validation_nll,
-    ) {
+    match (a.validation_top1, b.validation_top1, a.validation_nll, b.validation_nll) {
         (Some(at), Some(bt), Some(an), Some(bn)) => at > bt || (at == bt && an < bn),
         _ => false,
     }
 }
 
 fn same(what: &'static str, expected: usize, got: usize) -> Result<(), EvalError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(EvalError::Shape {
-            what,
-            expected,
-            got,
-        })
-    }
+    if expected == got { Ok(()) } else { Err(EvalError::Shape { what, expected, got }) }
 }
 
 /// Standardised samples and the weights reached so far.
@@ -307,11 +247,7 @@ impl<'a> Problem<'a> {
         let standardised = scaler.apply(features.values());
         let objective = Objective::new(standardised, &features);
         let weights = vec![0.0; objective.parameters()];
-        Self {
-            scaler,
-            objective,
-            weights,
-        }
+        Self { scaler, objective, weights }
     }
 
     fn solve(&mut self, l2: f64, config: &ProbeConfig) -> lbfgs::Report {
@@ -321,11 +257,7 @@ impl<'a> Problem<'a> {
             tolerance: config.tolerance,
             ..lbfgs::Options::default()
         };
-        lbfgs::minimise(
-            |w, g| objective.evaluate(w, l2, g),
-            &mut self.weights,
-            &options,
-        )
+        lbfgs::minimise(|w, g| objective.evaluate(w, l2, g), &mut self.weights, &options)
     }
 
     fn model(&self) -> LinearModel {

@@ -37,10 +37,7 @@ impl Scaler {
             if constant { 1.0 } else { v.sqrt() as f32 }
         };
         let scale = mean.iter().zip(&variance).map(scale).collect();
-        Self {
-            mean: mean.iter().map(|m| *m as f32).collect(),
-            scale,
-        }
+        Self { mean: mean.iter().map(|m| *m as f32).collect(), scale }
     }
 
     /// Standardised copy.
@@ -65,11 +62,7 @@ pub struct LinearModel {
 
 impl LinearModel {
     pub(super) fn new(scaler: Scaler, weight: Vec<f32>, bias: Vec<f32>) -> Self {
-        Self {
-            scaler,
-            weight,
-            bias,
-        }
+        Self { scaler, weight, bias }
     }
 
     /// Features per sample.
@@ -113,17 +106,9 @@ impl LinearModel {
         for block in features.chunks(128 * width) {
             let rows = block.len() / width;
             let mut logits = vec![0.0; rows * bias.len()];
-            tile::forward(
-                &self.scaler.apply(block),
-                width,
-                &weight,
-                &bias,
-                &mut logits,
-            );
+            tile::forward(&self.scaler.apply(block), width, &weight, &bias, &mut logits);
             for r in 0..rows {
-                out.extend(
-                    (0..classes).map(|c| logits[(c / LANES * rows + r) * LANES + c % LANES]),
-                );
+                out.extend((0..classes).map(|c| logits[(c / LANES * rows + r) * LANES + c % LANES]));
             }
         }
         Ok(out)
@@ -145,28 +130,16 @@ impl LinearModel {
     /// # Errors
     /// [`EvalError::Malformed`] when an array is missing, unexpected or ill-shaped, or a scale is
     /// not above zero.
-    pub fn from_tensors(
-        mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    ) -> Result<Self, EvalError> {
-        let malformed = |reason: String| EvalError::Malformed {
-            what: "linear probe",
-            reason,
-        };
+    pub fn from_tensors(mut tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<Self, EvalError> {
+        let malformed = |reason: String| EvalError::Malformed { what: "linear probe", reason };
         let mut take = |name: &str| {
-            let found = tensors
-                .remove(name)
-                .ok_or_else(|| malformed(format!("no \"{name}\"")))?;
+            let found = tensors.remove(name).ok_or_else(|| malformed(format!("no \"{name}\"")))?;
             match found.1.iter().all(|v| v.is_finite()) {
                 true => Ok(found),
                 false => Err(malformed(format!("\"{name}\" holds NaN or infinity"))),
             }
         };
-        let (mean, scale, weight, bias) = (
-            take("mean")?,
-            take("scale")?,
-            take("weight")?,
-            take("bias")?,
-        );
+        let (mean, scale, weight, bias) = (take("mean")?, take("scale")?, take("weight")?, take("bias")?);
         if let Some(name) = tensors.keys().next() {
             return Err(malformed(format!("unexpected \"{name}\"")));
         }
@@ -178,28 +151,14 @@ impl LinearModel {
             ("bias", &bias, vec![classes]),
         ];
         for (name, (shape, values), wanted) in shapes {
-            if *shape != wanted
-                || values.is_empty()
-                || values.len() != wanted.iter().product::<usize>()
-            {
-                return Err(malformed(format!(
-                    "\"{name}\" has shape {shape:?}, not {wanted:?}"
-                )));
+            if *shape != wanted || values.is_empty() || values.len() != wanted.iter().product::<usize>() {
+                return Err(malformed(format!("\"{name}\" has shape {shape:?}, not {wanted:?}")));
             }
         }
         if scale.1.iter().any(|s| *s <= 0.0) {
-            return Err(malformed(
-                "\"scale\" holds a value that is not above 0".into(),
-            ));
+            return Err(malformed("\"scale\" holds a value that is not above 0".into()));
         }
-        let scaler = Scaler {
-            mean: mean.1,
-            scale: scale.1,
-        };
-        Ok(Self {
-            scaler,
-            weight: weight.1,
-            bias: bias.1,
-        })
+        let scaler = Scaler { mean: mean.1, scale: scale.1 };
+        Ok(Self { scaler, weight: weight.1, bias: bias.1 })
     }
 }

@@ -68,13 +68,9 @@ impl<'a> Objective<'a> {
 
     /// The objective at `w`; `gradient` is overwritten.
     pub fn evaluate(&mut self, w: &[f64], l2: f64, gradient: &mut [f64]) -> f64 {
-        self.parameters
-            .iter_mut()
-            .zip(w)
-            .for_each(|(p, w)| *p = *w as f32);
+        self.parameters.iter_mut().zip(w).for_each(|(p, w)| *p = *w as f32);
         let (weight, bias) = self.parameters.split_at(self.panels * LANES * self.width);
-        let (x, labels, width, classes) =
-            (&self.standardised, self.labels, self.width, self.classes);
+        let (x, labels, width, classes) = (&self.standardised, self.labels, self.width, self.classes);
         self.shares.par_iter_mut().for_each(|share| {
             let x = &x[share.start * width..share.end * width];
             let labels = &labels[share.start..share.end];
@@ -85,10 +81,7 @@ impl<'a> Objective<'a> {
         let mut loss = 0.0;
         for share in &self.shares {
             loss += share.loss;
-            gradient
-                .iter_mut()
-                .zip(&share.gradient)
-                .for_each(|(sum, g)| *sum += g);
+            gradient.iter_mut().zip(&share.gradient).for_each(|(sum, g)| *sum += g);
         }
         let samples = labels.len() as f64;
         gradient.iter_mut().for_each(|g| *g /= samples);
@@ -108,23 +101,12 @@ impl<'a> Objective<'a> {
             .map(|(class, k)| w[at(class, k)] as f32)
             .collect();
         let bias = &w[self.panels * LANES * self.width..];
-        (
-            weight,
-            bias[..self.classes].iter().map(|b| *b as f32).collect(),
-        )
+        (weight, bias[..self.classes].iter().map(|b| *b as f32).collect())
     }
 }
 
 impl Share {
-    fn run(
-        &mut self,
-        x: &[f32],
-        labels: &[u32],
-        width: usize,
-        classes: usize,
-        weight: &[f32],
-        bias: &[f32],
-    ) {
+    fn run(&mut self, x: &[f32], labels: &[u32], width: usize, classes: usize, weight: &[f32], bias: &[f32]) {
         self.loss = 0.0;
         self.gradient.fill(0.0);
         let (weight_gradient, bias_gradient) = self.gradient.split_at_mut(weight.len());
@@ -175,9 +157,7 @@ mod tests {
         let (samples, width, classes) = (700, 6, 11);
         let mut rng = umt_random::stream(1, "test", 0, 0);
         let x: Vec<f32> = (0..samples * width).map(|_| rng.normal()).collect();
-        let labels: Vec<u32> = (0..samples as u32)
-            .map(|i| i * i % classes as u32)
-            .collect();
+        let labels: Vec<u32> = (0..samples as u32).map(|i| i * i % classes as u32).collect();
         let features = Features::new(&x, width, &labels, classes).unwrap();
         let mut objective = Objective::new(x.clone(), &features);
         // Draw by class so that padded columns stay zero.
@@ -185,11 +165,7 @@ mod tests {
         let columns = |i: usize, n: usize| i / (n * LANES) * LANES + i % LANES < classes;
         let split = 2 * LANES * width;
         for i in 0..w.len() {
-            let real = if i < split {
-                columns(i, width)
-            } else {
-                i - split < classes
-            };
+            let real = if i < split { columns(i, width) } else { i - split < classes };
             if real {
                 w[i] = 0.3 * f64::from(rng.normal());
             }
@@ -197,26 +173,14 @@ mod tests {
         let mut gradient = vec![0.0; w.len()];
         let mut scratch = vec![0.0; w.len()];
         objective.evaluate(&w, 0.01, &mut gradient);
-        let direction: Vec<f64> = w
-            .iter()
-            .map(|v| {
-                if *v == 0.0 {
-                    0.0
-                } else {
-                    f64::from(rng.normal())
-                }
-            })
-            .collect();
+        let direction: Vec<f64> = w.iter().map(|v| if *v == 0.0 { 0.0 } else { f64::from(rng.normal()) }).collect();
         let along: f64 = gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
         let mut at = |h: f64| {
             let moved: Vec<f64> = w.iter().zip(&direction).map(|(w, d)| w + h * d).collect();
             objective.evaluate(&moved, 0.01, &mut scratch)
         };
         let numeric = (at(1e-2) - at(-1e-2)) / 2e-2;
-        assert!(
-            (along - numeric).abs() < 1e-3 * along.abs(),
-            "{along} {numeric}"
-        );
+        assert!((along - numeric).abs() < 1e-3 * along.abs(), "{along} {numeric}");
         let padding = gradient.iter().zip(&w).filter(|(_, w)| **w == 0.0);
         assert!(padding.clone().count() > 0 && padding.clone().all(|(g, _)| *g == 0.0));
     }

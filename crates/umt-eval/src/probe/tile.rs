@@ -38,9 +38,7 @@ pub(super) fn forward(x: &[f32], width: usize, weight: &[f32], bias: &[f32], out
             }
             out.copy_from_slice(acc.as_flattened());
         }
-        let rest = x_rest
-            .chunks_exact(width)
-            .zip(out_rest.chunks_exact_mut(LANES));
+        let rest = x_rest.chunks_exact(width).zip(out_rest.chunks_exact_mut(LANES));
         for (x, out) in rest {
             let mut acc = [bias];
             for (w, a) in weight.chunks_exact(LANES).zip(x) {
