@@ -83,3 +83,19 @@ fn every_data_set_has_its_papers() {
     assert!(count >= 3, "{count} data sets");
     none("datasets hold README.md and manifest.toml, no payload", findings);
 }
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut findings = Vec::new();
+    for path in files(&root()).into_iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            let here = path.parent().unwrap_or(Path::new(""));
+            if !file.is_empty() && !file.contains("://") && !here.join(file).exists() {
+                findings.push(format!("{}: {target}", name(&path)));
+            }
+        }
+    }
+    none("links to files that are not there", findings);
+}
