@@ -41,7 +41,7 @@ fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
     let (straight, stopped) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let file = stopped.path().join("tiny.toml");
     // Long enough that a signal meets it at work.
-    std::fs::write(&file, RECIPE.replace("steps = 7", "steps = 150"))?;
+    std::fs::write(&file, RECIPE.replace("steps = 7", "steps = 600"))?;
     let command = |out: &std::path::Path| {
         let mut command = xtask()?;
         command.arg("reproduce").arg(&file).args(["--only", "joint", "--threads", "1", "--out"]).arg(out);
@@ -57,7 +57,7 @@ fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
         while !stopped.path().join("tiny/stages").is_dir() && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(60));
         let sent = Instant::now();
         // The shell's own `kill`: a minimal system has no program of that name.
         let kill = std::process::Command::new("sh").args(["-c", &format!("kill {signal} {}", child.id())]).status()?;
