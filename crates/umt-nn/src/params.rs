@@ -64,14 +64,12 @@ impl Param {
     /// Index in memory of each value in disk order.
     fn disk_order(&self) -> Box<dyn Iterator<Item = usize>> {
         match (self.layout, self.value.shape()) {
-            (Layout::Conv, &[kh, kw, input, output]) => {
-                Box::new((0..output).flat_map(move |o| {
-                    (0..input * kh * kw).map(move |rest| {
-                        let (i, tap) = (rest / (kh * kw), rest % (kh * kw));
-                        (tap * input + i) * output + o
-                    })
-                }))
-            }
+            (Layout::Conv, &[kh, kw, input, output]) => Box::new((0..output).flat_map(move |o| {
+                (0..input * kh * kw).map(move |rest| {
+                    let (i, tap) = (rest / (kh * kw), rest % (kh * kw));
+                    (tap * input + i) * output + o
+                })
+            })),
             _ => Box::new(0..self.value.len()),
         }
     }
@@ -145,8 +143,7 @@ impl Params {
 
     /// Takes every tensor from a file's; on any mismatch nothing changes and all names are listed.
     pub fn load_tensors(&mut self, tensors: &Tensors) -> Result<(), NnError> {
-        let missing: Vec<String> =
-            self.entries.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
+        let missing: Vec<String> = self.entries.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
         let unexpected: Vec<String> =
             tensors.keys().filter(|name| !self.entries.contains_key(*name)).cloned().collect();
         let mut ill_shaped = Vec::new();

@@ -36,13 +36,7 @@ impl ConvOptions {
 impl Tape {
     /// Convolution of `x` `[n, h, w, c]` with `<name>.weight` (`[kh, kw, c / groups, k]` in memory)
     /// and, where it exists, `<name>.bias` `[k]`; gives `[n, h', w', k]`.
-    pub fn conv2d(
-        &mut self,
-        params: &Params,
-        name: &str,
-        x: &Var,
-        options: ConvOptions,
-    ) -> Result<Var, NnError> {
+    pub fn conv2d(&mut self, params: &Params, name: &str, x: &Var, options: ConvOptions) -> Result<Var, NnError> {
         let [n, h, w, c] = nhwc(name, x)?;
         let weight = params.value(&format!("{name}.weight"))?.clone();
         let bias_name = format!("{name}.bias");

@@ -82,7 +82,8 @@ impl Tape {
         let relu = options.relu;
         kernels::scale_shift(rows, channels, z.as_slice(), &a, &b, skip_values, relu, y.make_mut());
 
-        let output = relu.then(|| y.clone());
+        // Without a skip the ReLU's mask follows from z, so that the output need be neither kept nor read.
+        let output = (relu && skip.is_some()).then(|| y.clone());
         let (node, skip_node) = (x.node, skip.map(|skip| skip.node));
         let name = name.to_owned();
         Ok(self.push(y, move |dy, sink| {
@@ -93,20 +94,19 @@ impl Tape {
                 Some(Some(_)) if relu => Some(Array::unspecified(z.shape())),
                 _ => None,
             };
-            kernels::batch_norm_backward(
-                rows,
-                channels,
-                z.as_slice(),
-                output.as_ref().map(Array::as_slice),
-                dy.as_slice(),
-                gamma.as_slice(),
-                mean.as_slice(),
-                &inv_std,
-                dz.make_mut(),
-                dgamma.make_mut(),
-                dbeta.make_mut(),
-                dskip.as_mut().map(Array::make_mut),
-            );
+            let (zs, dys, gammas, means) = (z.as_slice(), dy.as_slice(), gamma.as_slice(), mean.as_slice());
+            let (out, dgammas, dbetas) = (dz.make_mut(), dgamma.make_mut(), dbeta.make_mut());
+            if relu && skip_node.is_none() {
+                kernels::batch_norm_relu_backward(
+                    rows, channels, zs, &a, &b, dys, gammas, means, &inv_std, out, dgammas, dbetas,
+                );
+            } else {
+                let output = output.as_ref().map(Array::as_slice);
+                let dskip = dskip.as_mut().map(Array::make_mut);
+                kernels::batch_norm_backward(
+                    rows, channels, zs, output, dys, gammas, means, &inv_std, out, dgammas, dbetas, dskip,
+                );
+            }
             sink.add_param(format!("{name}.weight"), dgamma);
             sink.add_param(format!("{name}.bias"), dbeta);
             sink.add_to(node, dz);
