@@ -60,6 +60,10 @@ pub enum ScheduleConfig {
         /// First step's rate over the last step's.
         #[serde(default = "default_final_div")]
         final_div: f64,
+        /// Least and greatest momentum (AdamW: beta1): least where the rate is highest, as PyTorch cycles it between
+        /// 0.85 and 0.95 by default. Left out, the optimiser's own momentum stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cycle_momentum: Option<[f64; 2]>,
     },
 }
 
@@ -78,7 +82,12 @@ fn default_final_div() -> f64 {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self::OneCycle { pct_start: default_pct_start(), div: default_div(), final_div: default_final_div() }
+        Self::OneCycle {
+            pct_start: default_pct_start(),
+            div: default_div(),
+            final_div: default_final_div(),
+            cycle_momentum: None,
+        }
     }
 }
 
@@ -102,8 +111,9 @@ impl ScheduleConfig {
                 }
                 at.iter().try_for_each(|&a| share("schedule.at", a))
             }
-            Self::OneCycle { pct_start, div, final_div } => {
+            Self::OneCycle { pct_start, div, final_div, cycle_momentum } => {
                 share("schedule.pct-start", *pct_start)?;
+                cycle_momentum.iter().flatten().try_for_each(|&m| share("schedule.cycle-momentum", m))?;
                 within("schedule.div", *div, *div >= 1.0 && div.is_finite(), "1 or more")?;
                 within("schedule.final-div", *final_div, *final_div >= 1.0 && final_div.is_finite(), "1 or more")
             }
@@ -116,6 +126,16 @@ impl ScheduleConfig {
     pub fn lr(&self, base: f32, step: u64, total: u64) -> f32 {
         let step = step.min(total.saturating_sub(1)) as f64;
         (f64::from(base) * self.factor(step, total as f64)) as f32
+    }
+
+    /// The momentum of `step` in a run of `total` steps, where the schedule sets one.
+    pub fn momentum(&self, step: u64, total: u64) -> Option<f32> {
+        let Self::OneCycle { pct_start, cycle_momentum: Some([least, greatest]), .. } = self else { return None };
+        let cycle = one_cycle(*pct_start, step.min(total.saturating_sub(1)) as f64, total as f64);
+        Some(match cycle {
+            Phase::Rise(done) => cosine(*greatest, *least, done),
+            Phase::Fall(done) => cosine(*least, *greatest, done),
+        } as f32)
     }
 
     /// Share of the base rate at `step`.
@@ -133,17 +153,26 @@ impl ScheduleConfig {
                 let passed = at.iter().filter(|&&a| (a * total).round() <= step).count();
                 rise(step, rising(*warmup)) * gamma.powi(passed as i32)
             }
-            Self::OneCycle { pct_start, div, final_div } => {
-                let (first, last) = (1.0 / div, 1.0 / (div * final_div));
-                let top = pct_start * total - 1.0;
-                let end = total - 1.0;
-                if step <= top {
-                    cosine(first, 1.0, if top > 0.0 { step / top } else { 1.0 })
-                } else {
-                    cosine(1.0, last, if end > top { (step - top) / (end - top) } else { 1.0 })
-                }
-            }
+            Self::OneCycle { pct_start, div, final_div, .. } => match one_cycle(*pct_start, step, total) {
+                Phase::Rise(done) => cosine(1.0 / div, 1.0, done),
+                Phase::Fall(done) => cosine(1.0, 1.0 / (div * final_div), done),
+            },
         }
+    }
+}
+
+/// Where a step lies in a cycle, and how much of that part is done, 0 to 1.
+enum Phase {
+    Rise(f64),
+    Fall(f64),
+}
+
+fn one_cycle(pct_start: f64, step: f64, total: f64) -> Phase {
+    let (top, end) = (pct_start * total - 1.0, total - 1.0);
+    if step <= top {
+        Phase::Rise(if top > 0.0 { step / top } else { 1.0 })
+    } else {
+        Phase::Fall(if end > top { (step - top) / (end - top) } else { 1.0 })
     }
 }
 

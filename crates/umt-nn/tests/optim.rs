@@ -144,7 +144,7 @@ fn what_does_not_fit_is_refused_by_name_and_changes_nothing() {
 
 #[test]
 fn schedules_are_those_of_pytorch() {
-    let one_cycle = |pct_start| ScheduleConfig::OneCycle { pct_start, div: 25.0, final_div: 1e4 };
+    let one_cycle = |pct_start| ScheduleConfig::OneCycle { pct_start, div: 25.0, final_div: 1e4, cycle_momentum: None };
     let cases = [
         ("cosine", ScheduleConfig::Cosine { warmup: 0.0, end: 0.0 }, 0.1),
         ("step", ScheduleConfig::Step { warmup: 0.0, at: vec![0.5, 0.75], gamma: 0.1 }, 0.1),
@@ -160,6 +160,17 @@ fn schedules_are_those_of_pytorch() {
         assert_near(name, &ours, &theirs, 1e-8);
         assert_eq!(schedule.lr(base, total + 5, total), ours[ours.len() - 1], "{name} past its end");
     }
+}
+
+#[test]
+fn momentum_cycles_as_in_pytorch() {
+    let cycle = Some([0.85, 0.95]);
+    let schedule = ScheduleConfig::OneCycle { pct_start: 0.3, div: 25.0, final_div: 1e4, cycle_momentum: cycle };
+    let theirs = golden("one-cycle-momentum", None);
+    let total = theirs.len() as u64;
+    let ours: Vec<f32> = (0..total).filter_map(|step| schedule.momentum(step, total)).collect();
+    assert_near("momentum", &ours, &theirs, 1e-7);
+    assert_eq!(ScheduleConfig::default().momentum(3, total), None);
 }
 
 #[test]

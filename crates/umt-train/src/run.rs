@@ -61,6 +61,9 @@ fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Res
             clip_grad_norm(&mut output.grads, max);
         }
         let lr = config.schedule.lr(config.lr, step, run.total);
+        if let Some(momentum) = config.schedule.momentum(step, run.total) {
+            run.optimizer.set_momentum(momentum);
+        }
         run.optimizer.step(run.task.params_mut(), &output.grads, lr)?;
         run.at.advance(&output);
 

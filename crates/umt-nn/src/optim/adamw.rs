@@ -52,6 +52,10 @@ impl Optimizer for AdamW {
         Ok(())
     }
 
+    fn set_momentum(&mut self, momentum: f32) {
+        self.beta1 = momentum;
+    }
+
     fn state(&self) -> BTreeMap<String, Array> {
         let mut all = state_of(SLOTS[0], &self.first);
         all.extend(state_of(SLOTS[1], &self.second));

@@ -35,6 +35,9 @@ pub trait Optimizer {
     /// A gradient of an unknown name, of another shape than its parameter, or of a buffer; nothing has changed then.
     fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError>;
 
+    /// Sets the momentum of the next steps (AdamW: beta1), where a schedule cycles it.
+    fn set_momentum(&mut self, momentum: f32);
+
     /// Everything that the next step depends on besides parameters and gradients, by name.
     fn state(&self) -> BTreeMap<String, Array>;
 

@@ -45,6 +45,10 @@ impl Optimizer for Sgd {
         Ok(())
     }
 
+    fn set_momentum(&mut self, momentum: f32) {
+        self.momentum = momentum;
+    }
+
     fn state(&self) -> BTreeMap<String, Array> {
         state_of(VELOCITY, &self.velocity)
     }

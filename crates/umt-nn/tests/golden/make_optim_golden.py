@@ -47,16 +47,16 @@ def rates(base, total, make):
     return out
 
 
-def one_cycle_rates(total, **kw):
+def one_cycle_rates(total, key="lr", **kw):
     # The scheduler refuses a step past total_steps, so the last call is left out.
     w = start()
-    optimiser = torch.optim.SGD([w], lr=0.05)
+    optimiser = torch.optim.SGD([w], lr=0.05, momentum=0.9)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.05, total_steps=total, **kw)
-    out = [optimiser.param_groups[0]["lr"]]
+    out = [optimiser.param_groups[0][key]]
     for _ in range(total - 1):
         optimiser.step()
         schedule.step()
-        out.append(optimiser.param_groups[0]["lr"])
+        out.append(optimiser.param_groups[0][key])
     return out
 
 
@@ -72,6 +72,7 @@ golden = {
     "one-cycle": one_cycle_rates(40, pct_start=0.3),
     "one-cycle-esanet": one_cycle_rates(40, pct_start=0.1, div_factor=25, final_div_factor=1e4),
     "one-cycle-short": one_cycle_rates(7, pct_start=0.15),
+    "one-cycle-momentum": one_cycle_rates(40, key="momentum", pct_start=0.3),
 }
 path = pathlib.Path(__file__).with_name("optim.json")
 path.write_text(json.dumps(golden, indent=1) + "\n")
