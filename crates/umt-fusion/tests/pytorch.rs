@@ -86,7 +86,7 @@ fn fill(network: &mut Network, salts: &BTreeMap<String, u64>) {
             *value = if many {
                 (n * 12f64.sqrt() * (2.0 / fan_in).sqrt()) as f32
             } else if name.ends_with("weight") {
-                ((if name.contains("bn3.") { 0.25 } else { 1.0 }) * (1.0 + 0.2 * n)) as f32
+                ((if name.contains("bn3.") || name.contains("conv2.1.") { 0.25 } else { 1.0 }) * (1.0 + 0.2 * n)) as f32
             } else {
                 (0.2 * n) as f32
             };
@@ -136,6 +136,7 @@ fn check(name: &str, golden: &Value, config: &NetworkConfig, inputs: &BTreeMap<M
         // The direction's own length is about sqrt(n / 12).
         let unit = (values.len() as f64 / 12.0).sqrt();
         let off = ((length - expected[0]).powi(2) + ((along - expected[1]) / unit).powi(2)).sqrt();
+        // A ReLU that rounding switches would show here; the inputs are such that none does.
         assert!(off <= 2e-3 * expected[0] + 1e-7, "{name} {parameter}: {length}, {along} for {expected:?}");
         error += off * off;
         norm += expected[0] * expected[0];
@@ -157,7 +158,7 @@ fn encoders_agree_with_torchvision() {
     let cases: Vec<(&str, EncoderConfig, Array)> = vec![
         ("resnet18", EncoderConfig::Resnet18(large(3, 64)), picture(&[3, 3, 70, 66], 7)),
         ("resnet34", EncoderConfig::Resnet34(large(2, 8)), picture(&[3, 2, 66, 64], 7)),
-        ("resnet50", EncoderConfig::Resnet50(large(1, 8)), picture(&[3, 1, 64, 70], 7)),
+        ("resnet50", EncoderConfig::Resnet50(large(1, 8)), picture(&[3, 1, 64, 70], 17)),
         (
             "resnet18-3x3",
             EncoderConfig::Resnet18(ResNetConfig {
@@ -168,7 +169,7 @@ fn encoders_agree_with_torchvision() {
             }),
             picture(&[3, 1, 33, 40], 7),
         ),
-        ("resnet18-frames", EncoderConfig::Resnet18(large(3, 8)), picture(&[3, 2, 3, 64, 60], 8)),
+        ("resnet18-frames", EncoderConfig::Resnet18(large(3, 8)), picture(&[3, 2, 3, 64, 60], 18)),
         ("r2plus1d18", EncoderConfig::R2plus1d18(R2Plus1dConfig::default()), time_second(&[3, 3, 5, 24, 24], 9)),
     ];
     for (name, encoder, input) in cases {

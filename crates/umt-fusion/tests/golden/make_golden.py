@@ -38,7 +38,7 @@ def fill(net):
         elif name.endswith("weight"):
             # Deep residual branches are damped: an undamped ResNet-50 of a random seed amplifies the
             # rounding of f32 until ReLUs switch.
-            values = (0.25 if "bn3." in name else 1.0) * (1.0 + 0.2 * n)
+            values = (0.25 if "bn3." in name or "conv2.1." in name else 1.0) * (1.0 + 0.2 * n)
         else:
             values = 0.2 * n
         p.data = f32(values, p.shape)
@@ -140,10 +140,11 @@ def main():
     }
     for name, (net, shape) in cases.items():
         fill(net)
-        out["encoders"][name] = report(net, picture(shape, 7), labels, lambda n, x: n.fc(features(n, x)))
+        salt = 17 if name == "resnet50" else 7  # with others a value falls on the kink of its ReLU
+        out["encoders"][name] = report(net, picture(shape, salt), labels, lambda n, x: n.fc(features(n, x)))
     net = Wide(resnet.BasicBlock, [2, 2, 2, 2], 3, 8)
     fill(net)
-    x = picture((3, 2, 3, 64, 60), 8)
+    x = picture((3, 2, 3, 64, 60), 18)
     out["encoders"]["resnet18-frames"] = report(net, x, labels, lambda n, x: n.fc(features(n, x)))
     net = video.r2plus1d_18(num_classes=5)
     fill(net)
