@@ -64,8 +64,11 @@ fn broken_samples_stop_the_run_or_are_counted_in_the_result() -> Outcome {
     Ok(())
 }
 
+/// Arguments, the exit code they must give, and words the message must hold.
+type Mistake = (Vec<String>, i32, String);
+
 /// Arguments, exit code, and words of the message divided by `|`.
-fn mistakes(folder: &Path) -> Result<Vec<(Vec<String>, i32, String)>, Box<dyn Error>> {
+fn mistakes(folder: &Path) -> Result<Vec<Mistake>, Box<dyn Error>> {
     let at = |name: &str| folder.join(name).display().to_string();
     std::fs::write(folder.join("empty.csv"), "")?;
     std::fs::write(folder.join("foreign.csv"), "date,price\n2021-06-21,5\n")?;

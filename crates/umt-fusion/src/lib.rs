@@ -56,10 +56,11 @@ pub trait Fusion: Send + Sync {
 }
 
 /// A fusion by name, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FusionConfig {
     /// Features side by side, one linear classifier.
+    #[default]
     Concat,
     /// One linear classifier per modality, logits added.
     Sum,
@@ -75,12 +76,6 @@ pub enum FusionConfig {
 
 fn default_gated_width() -> usize {
     512
-}
-
-impl Default for FusionConfig {
-    fn default() -> Self {
-        Self::Concat
-    }
 }
 
 impl FusionConfig {

@@ -81,8 +81,8 @@ pub enum RecipeError {
         stage: String,
         /// Its seed.
         seed: u64,
-        /// What stopped it.
-        source: umt_train::TrainError,
+        /// What stopped it; boxed, so that every other result stays small.
+        source: Box<umt_train::TrainError>,
     },
     /// Building or running a network.
     #[error("stage {stage}: {source}")]

@@ -97,7 +97,7 @@ impl Work<'_> {
         let outcome = outcome.map_err(|source| RecipeError::Train {
             stage: self.node.unit.id.clone(),
             seed: self.node.seed,
-            source,
+            source: Box::new(source),
         })?;
         let network = task.into_network();
 
