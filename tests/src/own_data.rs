@@ -64,10 +64,10 @@ fn broken_samples_stop_the_run_or_are_counted_in_the_result() -> Outcome {
     Ok(())
 }
 
-/// Arguments, the exit code they must give, and words the message must hold.
+/// Arguments, exit code, and words of the message divided by `|`.
 type Mistake = (Vec<String>, i32, String);
 
-/// Arguments, exit code, and words of the message divided by `|`.
+/// What newcomers get wrong first.
 fn mistakes(folder: &Path) -> Result<Vec<Mistake>, Box<dyn Error>> {
     let at = |name: &str| folder.join(name).display().to_string();
     std::fs::write(folder.join("empty.csv"), "")?;

@@ -15,7 +15,7 @@ fn noise(count: usize, salt: u64) -> impl Iterator<Item = f64> {
     (0..count as u64).map(move |i| {
         let mut h = i.wrapping_mul(2_654_435_761).wrapping_add(salt * 40_503 + 12_345) & 0xffff_ffff;
         for _ in 0..2 {
-            h = (h ^ (h >> 16)).wrapping_mul(0x45d9_f3b) & 0xffff_ffff;
+            h = (h ^ (h >> 16)).wrapping_mul(0x045d_9f3b) & 0xffff_ffff;
         }
         (h ^ (h >> 16)) as f64 / 4_294_967_296.0 - 0.5
     })
