@@ -25,12 +25,6 @@ fn pool() -> MutexGuard<'static, BTreeMap<usize, Vec<Vec<Lane>>>> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gives all kept memory back to the system, as between two stages of different sizes.
-pub fn release_pool() {
-    let kept = mem::take(&mut *pool());
-    drop(kept);
-}
-
 /// `len` values on a 64-byte boundary; returned to the pool when dropped.
 pub(crate) struct Buffer {
     lanes: Vec<Lane>,

@@ -33,7 +33,6 @@ pub mod schedule;
 mod tape;
 
 pub use array::Array;
-pub use buffer::release_pool;
 pub use error::NnError;
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Layout, Param, Params, Role};

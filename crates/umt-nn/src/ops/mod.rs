@@ -1,7 +1,6 @@
 //! Operators on the tape, one file each, as methods of [`crate::Tape`].
 
 mod conv;
-mod linear;
 mod norm;
 mod pool;
 
