@@ -1,7 +1,7 @@
 //! A batch, and how one is put together from the cache.
 
 use crate::{
-    Cache, DataError,
+    Cache, DataError, LabelMaps,
     augment::{AudioChoice, Key, RowAffine, VideoChoice, write_audio, write_video},
     decode::{from_i16, front_end},
     shard::{AudioEntry, floats, shorts},
@@ -17,21 +17,24 @@ pub struct Batch {
     pub ids: Vec<String>,
     /// Their places in [`crate::Dataset::samples`].
     pub indices: Vec<usize>,
-    /// Their classes.
+    /// Their classes; empty where each pixel has its own.
     pub labels: Vec<u32>,
-    /// Audio `[n, bins, frames, 1]`, video `[n, frames, height, width, 3]`.
+    /// Classes of their pixels, in sets with a class for every pixel.
+    pub maps: Option<LabelMaps>,
+    /// Audio `[n, bins, frames, 1]`, video `[n, frames, height, width, 3]`, rgb `[n, height, width, 3]`,
+    /// depth `[n, height, width, 1]`, all normalised.
     pub inputs: BTreeMap<Modality, Array>,
 }
 
 impl Batch {
     /// Number of samples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.ids.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.ids.is_empty()
     }
 }
 
@@ -103,6 +106,7 @@ impl Builder {
             ids: samples.iter().map(info).map(|s| s.id.clone()).collect(),
             indices: samples.to_vec(),
             labels: samples.iter().map(info).map(|s| s.label as u32).collect(),
+            maps: None,
             inputs: arrays.into_iter().map(|(m, (_, array))| (m, array)).collect(),
         })
     }

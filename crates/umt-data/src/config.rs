@@ -1,6 +1,6 @@
 //! The settings of `[data]`: what is read, how it is stored, augmented and divided.
 
-use crate::{DataError, Problem, SyntheticAvConfig};
+use crate::{DataError, DenseInput, DepthInput, Problem, RgbInput, SyntheticAvConfig};
 use serde::{Deserialize, Serialize};
 use umt_audio::{Fill, FrontEndConfig, MelNorm, MelScale, Padding, Window};
 use umt_video::Select;
@@ -13,6 +13,12 @@ pub struct DataConfig {
     pub audio: Option<AudioInput>,
     /// How video enters the network; `None` leaves it out.
     pub video: Option<VideoInput>,
+    /// How colour pictures with a class for every pixel enter the network; `None` leaves them out.
+    pub rgb: Option<RgbInput>,
+    /// How depth enters the network; `None` leaves it out.
+    pub depth: Option<DepthInput>,
+    /// What `rgb` and `depth` have in common with their label maps; needed where one of them is.
+    pub dense: Option<DenseInput>,
     /// Random changes of the training samples.
     pub augment: AugmentConfig,
     /// The share of train that is held out.
@@ -142,8 +148,14 @@ impl VideoNormalise {
 pub struct AugmentConfig {
     /// Draw the place of the crop (one for all frames of a clip); otherwise it is the centre.
     pub crop: bool,
-    /// Probability of mirroring a clip; 0 where left and right differ in meaning (digits).
+    /// Probability of mirroring a clip or scene; 0 where left and right differ in meaning (digits).
     pub flip: f64,
+    /// Range that the scale of picture, depth and label map is drawn from, at least 1: what the
+    /// network sees is cut out of the scene enlarged by it.
+    pub scale: [f64; 2],
+    /// Hue, saturation and value of the colour picture are each multiplied by a number drawn from
+    /// 1 - `hsv` to 1 + `hsv`.
+    pub hsv: f64,
     /// Roll the spectrogram in time by up to this many frames either way.
     pub time_shift: usize,
     /// Number of bands of time that are blanked, and their greatest width in frames.
@@ -161,6 +173,8 @@ impl Default for AugmentConfig {
         Self {
             crop: true,
             flip: 0.0,
+            scale: [1.0, 1.0],
+            hsv: 0.0,
             time_shift: 0,
             time_masks: 0,
             time_mask_width: 0,
@@ -205,9 +219,27 @@ impl AudioInput {
 impl DataConfig {
     /// Refuses settings that cannot be, before any file is opened.
     pub fn validate(&self) -> Result<(), DataError> {
-        if self.audio.is_none() && self.video.is_none() {
-            return Err(DataError::config("audio, video", "both are absent; name at least one"));
+        let dense = self.rgb.is_some() || self.depth.is_some();
+        let sequential = self.audio.is_some() || self.video.is_some();
+        if !dense && !sequential {
+            return Err(DataError::config("audio, video, rgb, depth", "all are absent; name at least one"));
         }
+        if dense && sequential {
+            return Err(DataError::config(
+                "rgb, depth",
+                "they have a class per pixel and cannot stand beside audio or video, which have one per clip",
+            ));
+        }
+        if dense != self.dense.is_some() {
+            return Err(DataError::config(
+                "dense",
+                "it belongs to rgb and depth: name all that are meant, such as dense.size = [320, 240]",
+            ));
+        }
+        self.dense.as_ref().map_or(Ok(()), DenseInput::validate)?;
+        self.rgb.as_ref().map_or(Ok(()), RgbInput::validate)?;
+        self.depth.as_ref().map_or(Ok(()), DepthInput::validate)?;
+        self.augment.validate()?;
         if let Some(audio) = &self.audio
             && !(audio.seconds > 0.0 && audio.seconds <= 3600.0)
         {
@@ -215,9 +247,6 @@ impl DataConfig {
         }
         if let Some(video) = &self.video {
             video.validate()?;
-        }
-        if !(0.0..=1.0).contains(&self.augment.flip) {
-            return Err(DataError::config("augment.flip", format!("{} is no probability (0 to 1)", self.augment.flip)));
         }
         if let Some(problem) = self.tolerate.iter().find(|p| !p.tolerable()) {
             return Err(DataError::config(
@@ -229,6 +258,22 @@ impl DataConfig {
             return Err(DataError::config("limit", "0 leaves nothing; at least 1"));
         }
         self.validation.validate()
+    }
+}
+
+impl AugmentConfig {
+    fn validate(&self) -> Result<(), DataError> {
+        if !(0.0..=1.0).contains(&self.flip) {
+            return Err(DataError::config("augment.flip", format!("{} is no probability (0 to 1)", self.flip)));
+        }
+        let [low, high] = self.scale;
+        if !(low >= 1.0 && high >= low && high <= 16.0) {
+            return Err(DataError::config("augment.scale", format!("[{low}, {high}] is no range within 1 to 16")));
+        }
+        if !(0.0..=1.0).contains(&self.hsv) {
+            return Err(DataError::config("augment.hsv", format!("{} is not within 0 to 1", self.hsv)));
+        }
+        Ok(())
     }
 }
 

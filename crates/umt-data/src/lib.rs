@@ -31,6 +31,7 @@
 //! ```
 
 mod config;
+mod dense;
 mod dataset;
 mod files;
 mod kinds;
@@ -56,6 +57,7 @@ pub use config::{
 };
 pub use dataset::{Dataset, SampleInfo, Source, Split};
 pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};
+pub use dense::{DenseInput, DepthInput, DepthNormalise, LabelMaps, RgbInput};
 pub use error::DataError;
 pub use kinds::{KINDS, Kind, open};
 pub use loader::{Epoch, Loader, LoaderConfig};

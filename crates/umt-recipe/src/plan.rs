@@ -203,8 +203,13 @@ fn data(config: &DataConfig, modalities: &[Modality]) -> Value {
 
 /// The modalities that `[data]` reads.
 pub fn inputs(config: &DataConfig) -> Vec<Modality> {
-    let both = [(Modality::Audio, config.audio.is_some()), (Modality::Video, config.video.is_some())];
-    both.into_iter().filter(|(_, there)| *there).map(|(m, _)| m).collect()
+    let all = [
+        (Modality::Audio, config.audio.is_some()),
+        (Modality::Depth, config.depth.is_some()),
+        (Modality::Rgb, config.rgb.is_some()),
+        (Modality::Video, config.video.is_some()),
+    ];
+    all.into_iter().filter(|(_, there)| *there).map(|(m, _)| m).collect()
 }
 
 /// JSON with sorted keys and no spaces, whatever order the map was built in: the text that keys and digests hash.

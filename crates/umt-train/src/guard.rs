@@ -16,8 +16,9 @@ pub(crate) struct Guard<'a> {
 impl Guard<'_> {
     /// Every value of every input, before the step; names the one sample it belongs to.
     pub(crate) fn batch(&self, batch: &Batch, step: u64) -> Result<(), TrainError> {
-        if batch.ids.is_empty() || batch.labels.len() != batch.ids.len() {
-            let reason = format!("{} ids and {} labels in one batch", batch.ids.len(), batch.labels.len());
+        let labels = batch.maps.as_ref().map_or(batch.labels.len(), |maps| maps.shape[0]);
+        if batch.ids.is_empty() || labels != batch.ids.len() {
+            let reason = format!("{} ids and {labels} labels in one batch", batch.ids.len());
             return Err(TrainError::Batches { reason });
         }
         for (modality, input) in &batch.inputs {

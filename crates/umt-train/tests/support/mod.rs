@@ -55,6 +55,7 @@ impl Clouds {
             ids: indices.iter().map(|i| format!("s{i}")).collect(),
             indices: indices.to_vec(),
             labels: indices.iter().map(|i| (i % CLASSES) as u32).collect(),
+            maps: None,
             inputs: BTreeMap::from([(Modality::Audio, Input { shape, data })]),
         }
     }
