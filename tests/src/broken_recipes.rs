@@ -95,7 +95,7 @@ const BROKEN: [(&str, &str, &str); 60] = [
     // Names that do not exist.
     ("kind = \"log-mel\"", "kind = \"logmel\"", "logmel|log-mel|fbank"),
     ("kind = \"count\"", "kind = \"number\"", "number|count|rate"),
-    ("audio = { kind = \"resnet18\"", "audio = { kind = \"resnet19\"", "resnet19|resnet18|resnet34"),
+    ("audio = { kind = \"resnet18\"", "audio = { kind = \"resnet19\"", "resnet19|resnet20|resnet18"),
     ("stem = \"3x3\" }\nvideo", "stem = \"5x5\" }\nvideo", "5x5|3x3|7x7"),
     ("kind = \"sgd\"", "kind = \"adam\"", "adam|sgd|adamw"),
     ("kind = \"cosine\"", "kind = \"cosinus\"", "cosinus|cosine|one-cycle"),

@@ -1,6 +1,6 @@
 //! The list of encoders.
 
-use crate::{Block, Encoder, R2Plus1d, R2Plus1dConfig, ResNet, ResNetConfig};
+use crate::{Block, Encoder, R2Plus1d, R2Plus1dConfig, ResNet, ResNetConfig, Stem};
 use serde::{Deserialize, Serialize};
 use umt_nn::NnError;
 
@@ -8,6 +8,9 @@ use umt_nn::NnError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum EncoderConfig {
+    /// ResNet-20: basic blocks 3, 3, 3 in three stages, for small pictures (He et al. 2015, section 4.2; with a
+    /// projection where the shape changes).
+    Resnet20(ResNetConfig),
     /// ResNet-18: basic blocks 2, 2, 2, 2.
     Resnet18(ResNetConfig),
     /// ResNet-34: basic blocks 3, 4, 6, 3.
@@ -23,6 +26,7 @@ impl EncoderConfig {
     pub fn examples() -> Vec<(&'static str, Self)> {
         let small = ResNetConfig { channels: 2, width: 4, ..ResNetConfig::default() };
         vec![
+            ("resnet20", Self::Resnet20(ResNetConfig { stem: Stem::Same, ..small })),
             ("resnet18", Self::Resnet18(small)),
             ("resnet34", Self::Resnet34(small)),
             ("resnet50", Self::Resnet50(small)),
@@ -33,9 +37,10 @@ impl EncoderConfig {
     /// The encoder itself.
     pub fn build(&self) -> Result<Box<dyn Encoder>, NnError> {
         Ok(match *self {
-            Self::Resnet18(config) => Box::new(ResNet::new(Block::Basic, [2, 2, 2, 2], config)?),
-            Self::Resnet34(config) => Box::new(ResNet::new(Block::Basic, [3, 4, 6, 3], config)?),
-            Self::Resnet50(config) => Box::new(ResNet::new(Block::Bottleneck, [3, 4, 6, 3], config)?),
+            Self::Resnet20(config) => Box::new(ResNet::new(Block::Basic, &[3, 3, 3], config)?),
+            Self::Resnet18(config) => Box::new(ResNet::new(Block::Basic, &[2, 2, 2, 2], config)?),
+            Self::Resnet34(config) => Box::new(ResNet::new(Block::Basic, &[3, 4, 6, 3], config)?),
+            Self::Resnet50(config) => Box::new(ResNet::new(Block::Bottleneck, &[3, 4, 6, 3], config)?),
             Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config)?),
         })
     }
@@ -43,7 +48,7 @@ impl EncoderConfig {
     /// Channels of the input.
     pub fn channels(&self) -> usize {
         match self {
-            Self::Resnet18(c) | Self::Resnet34(c) | Self::Resnet50(c) => c.channels,
+            Self::Resnet20(c) | Self::Resnet18(c) | Self::Resnet34(c) | Self::Resnet50(c) => c.channels,
             Self::R2plus1d18(c) => c.channels,
         }
     }

@@ -15,6 +15,9 @@ pub enum Stem {
     /// 3x3 convolution of stride 2 and no pooling, for inputs of about 64x64.
     #[serde(rename = "3x3")]
     Small,
+    /// 3x3 convolution of stride 1 and no pooling, for inputs of about 32x32.
+    #[serde(rename = "3x3-1")]
+    Same,
 }
 
 /// Settings of a ResNet.
@@ -23,7 +26,7 @@ pub enum Stem {
 pub struct ResNetConfig {
     /// Channels of the input: 3 for colour, 1 for a spectrogram.
     pub channels: usize,
-    /// Channels of the first stage; the others have 2, 4 and 8 times as many.
+    /// Channels of the first stage; each further one has twice as many as the one before.
     pub width: usize,
     /// How the picture enters.
     pub stem: Stem,
@@ -76,17 +79,18 @@ pub struct ResNet {
     config: ResNetConfig,
     block: Block,
     units: Vec<Unit>,
+    stages: usize,
 }
 
 impl ResNet {
-    /// A ResNet of `depths` blocks in its four stages.
-    pub fn new(block: Block, depths: [usize; 4], config: ResNetConfig) -> Result<Self, NnError> {
-        if config.width == 0 || config.channels == 0 {
-            return Err(NnError::Setting("a ResNet needs width and channels above 0".into()));
+    /// A ResNet of `depths` blocks in its stages.
+    pub fn new(block: Block, depths: &[usize], config: ResNetConfig) -> Result<Self, NnError> {
+        if config.width == 0 || config.channels == 0 || depths.is_empty() {
+            return Err(NnError::Setting("a ResNet needs a stage, and width and channels above 0".into()));
         }
         let mut units = Vec::new();
         let mut input = config.width;
-        for (stage, depth) in depths.into_iter().enumerate() {
+        for (stage, &depth) in depths.iter().enumerate() {
             let width = config.width << stage;
             for index in 0..depth {
                 let stride = if index == 0 && stage > 0 { 2 } else { 1 };
@@ -95,13 +99,14 @@ impl ResNet {
                 input = width * block.expansion();
             }
         }
-        Ok(Self { config, block, units })
+        Ok(Self { config, block, units, stages: depths.len() })
     }
 
     fn stem(&self) -> (usize, ConvOptions) {
         match self.config.stem {
             Stem::Large => (7, ConvOptions::square(2, 3)),
             Stem::Small => (3, ConvOptions::square(2, 1)),
+            Stem::Same => (3, ConvOptions::square(1, 1)),
         }
     }
 
@@ -186,6 +191,6 @@ impl Encoder for ResNet {
     }
 
     fn width(&self) -> usize {
-        8 * self.config.width * self.block.expansion()
+        (self.config.width << (self.stages - 1)) * self.block.expansion()
     }
 }

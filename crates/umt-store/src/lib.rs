@@ -39,6 +39,7 @@ pub mod checkpoint;
 pub mod faults;
 mod lock;
 mod log;
+pub mod memory;
 pub mod tensors;
 
 pub use commit::{Digest, Store, digest_file, read_json, sha256_hex};

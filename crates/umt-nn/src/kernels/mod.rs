@@ -15,6 +15,7 @@ mod conv;
 mod direct;
 mod elementwise;
 mod gemm;
+mod machine;
 mod norm;
 mod norm_backward;
 mod patch;
@@ -34,6 +35,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use machine::{copy_bandwidth, fma_peak};
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;
 

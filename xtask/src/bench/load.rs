@@ -1,7 +1,6 @@
 //! `bench load`: how fast clips become decoded, resized samples.
 
 use crate::recipes::{self, Change, Place};
-use clap::Subcommand;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,24 +8,11 @@ use std::time::Instant;
 use umt_data::Cache;
 use umt_store::Store;
 
-/// Measure how fast something is.
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand)]
-enum Verb {
-    /// Read every clip of a set once: decode, resize, spectrogram.
-    Load(Load),
-}
-
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask bench load --data DIR\n  cargo xtask bench load --recipe synthetic-av"
 )]
-struct Load {
+pub struct Args {
     /// The recipe whose [data] is read.
     #[arg(long, value_name = "NAME", default_value = "av-digits")]
     recipe: String,
@@ -54,8 +40,7 @@ struct Measured {
     isa: &'static str,
 }
 
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Load(args) = args.verb;
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = recipes::load(&args.recipe, &args.change)?;
     let data = &loaded.recipe.data;
     let mut config = data.config.clone();
