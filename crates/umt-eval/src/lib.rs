@@ -23,6 +23,7 @@
 //! ```
 
 mod confusion;
+pub mod diagnosis;
 pub mod ensemble;
 mod error;
 mod features;
@@ -35,6 +36,7 @@ mod ranking;
 pub mod results;
 mod scores;
 pub mod summary;
+mod methods;
 pub mod tables;
 
 pub use confusion::Confusion;

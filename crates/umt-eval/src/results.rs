@@ -35,6 +35,12 @@ pub struct Results {
     pub wall_seconds: f64,
     /// Training speed of each stage.
     pub samples_per_second: BTreeMap<String, f64>,
+    /// Seconds of training that an epoch of each stage takes.
+    #[serde(default)]
+    pub seconds_per_epoch: BTreeMap<String, f64>,
+    /// The most memory the process held while each stage ran.
+    #[serde(default)]
+    pub peak_bytes: BTreeMap<String, f64>,
 }
 
 /// One figure of one stage and seed.
@@ -126,7 +132,7 @@ impl Results {
                 return Err(malformed(format!("{metric} of {stage} is {bad}")));
             }
         }
-        let speeds = self.samples_per_second.values();
+        let speeds = self.samples_per_second.values().chain(self.seconds_per_epoch.values());
         if let Some(bad) = speeds.chain([&self.wall_seconds]).find(|v| !v.is_finite()) {
             return Err(malformed(format!("a time or speed is {bad}")));
         }

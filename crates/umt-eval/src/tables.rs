@@ -2,11 +2,12 @@
 //!
 //! [`of`] gives them as data, for a terminal to draw; [`markdown`] is the text of `results.md`.
 
+use crate::methods;
 use crate::metrics;
 use crate::results::{Results, SummaryRow};
 use crate::summary;
 
-const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// A table of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,9 @@ pub fn of(results: &Results) -> Vec<Table> {
     // Test first: it is what the reader came for.
     splits.sort_by_key(|s| ["test", "validation", "train"].iter().position(|k| k == s));
     let mut tables = Vec::new();
+    if splits.contains(&"test") {
+        tables.push(methods::table(results, "test"));
+    }
     for split in splits {
         tables.push(stages(results, split));
         tables.push(probes(results, split));
@@ -206,11 +210,11 @@ fn expectations(results: &Results) -> Table {
 }
 
 /// (stage, modality) of a probe `probe.<stage>.<modality>`.
-fn probed(stage: &str) -> Option<(&str, &str)> {
+pub(crate) fn probed(stage: &str) -> Option<(&str, &str)> {
     stage.strip_prefix("probe.")?.rsplit_once('.')
 }
 
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut out: Vec<&str> = Vec::new();
     for name in names {
         if !out.contains(&name) {
@@ -226,7 +230,7 @@ fn scale(metric: &str) -> f64 {
     if fraction { 100.0 } else { 1.0 }
 }
 
-fn heading(metric: &str) -> String {
+pub(crate) fn heading(metric: &str) -> String {
     let name = match metric {
         "top1" => "top-1",
         "top5" => "top-5",
@@ -241,13 +245,13 @@ fn heading(metric: &str) -> String {
     if scale(metric) == 100.0 { format!("{name} %") } else { name.into() }
 }
 
-fn cell(summary: Option<&SummaryRow>) -> String {
+pub(crate) fn cell(summary: Option<&SummaryRow>) -> String {
     let Some(s) = summary else { return NONE.into() };
     let scale = scale(&s.metric);
     if s.n > 1 { format!("{:.2} ± {:.2}", s.mean * scale, s.std * scale) } else { format!("{:.2}", s.mean * scale) }
 }
 
-fn seeds_note(summary: &[&SummaryRow]) -> String {
+pub(crate) fn seeds_note(summary: &[&SummaryRow]) -> String {
     let least = summary.iter().map(|s| s.n).min().unwrap_or(0);
     let most = summary.iter().map(|s| s.n).max().unwrap_or(0);
     match (least, most) {

@@ -47,6 +47,8 @@ fn results() -> Results {
         expect: vec![Expectation { text: "umt.top1 above joint.top1".into(), held: true }],
         wall_seconds: 61.5,
         samples_per_second: BTreeMap::from([("joint".into(), 120.5)]),
+        seconds_per_epoch: BTreeMap::from([("joint".into(), 2.5)]),
+        peak_bytes: BTreeMap::from([("joint".into(), 1e9)]),
     }
 }
 
@@ -63,7 +65,7 @@ fn results_json_has_the_agreed_form_and_reads_back() {
         names.sort_unstable();
         names.into_iter().map(String::from).collect::<Vec<_>>()
     };
-    let top = "recipe device isa threads data_digest rows summary paired expect wall_seconds samples_per_second";
+    let top = "recipe device isa threads data_digest rows summary paired expect wall_seconds samples_per_second seconds_per_epoch peak_bytes";
     assert_eq!(keys(&json), sorted(top.split(' ').collect()));
     let without = ["stage", "seed", "split", "metric", "value", "key"].to_vec();
     assert_eq!(keys(&json["rows"][0]), sorted(without), "given is left out when all were present");

@@ -147,7 +147,9 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
 fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
     let (path, patterns) = match &stage.task {
-        Task::Ensemble { of } | Task::LinearProbe { of, .. } => (["stage", &stage.id, "task", "of"], of),
+        Task::Ensemble { of, .. } | Task::Auto { of } | Task::LinearProbe { of, .. } => {
+            (["stage", &stage.id, "task", "of"], of)
+        }
         _ => (["stage", &stage.id, "distill", "from"], &stage.from),
     };
     if !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) && stage.distill.is_some() {
@@ -169,6 +171,13 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         let probe = matches!(stage.task, Task::LinearProbe { .. });
         for other in found.into_iter().map(|i| &recipe.stage[i]) {
             let network = matches!(other.task, Task::Single { .. } | Task::Fusion { .. });
+            if matches!(stage.task, Task::Auto { .. }) {
+                if matches!(other.task, Task::LinearProbe { .. }) {
+                    let message = format!("stage `{}` makes no predictions that `{}` could choose", other.id, stage.id);
+                    return Err(Problem::new(&path, Some(pattern), message));
+                }
+                continue;
+            }
             if !network || (!probe && !matches!(other.task, Task::Single { .. }) && stage.distill.is_some()) {
                 let what = if probe { "an encoder to probe" } else { "a single modality" };
                 let message = format!("stage `{}` does not have {what}, which `{}` needs", other.id, stage.id);

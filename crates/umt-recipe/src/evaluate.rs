@@ -82,12 +82,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
             let fail = |source| RecipeError::Eval { stage: stage.clone(), source };
             let task = &recipe.stage[unit.stage].task;
             let predictions = match task {
-                Task::Ensemble { .. } => {
-                    let members: Vec<&Predictions> = recipe
-                        .needs(unit.stage)
-                        .iter()
-                        .filter_map(|&i| said.get(&(recipe.stage[i].id.clone(), *seed)))
-                        .collect();
+                Task::Ensemble { .. } | Task::Auto { .. } => {
+                    let mix = finished(&folder_of(&options.run, stage, *seed, key), key)?.mix;
+                    let members: Vec<(&Predictions, f64)> =
+                        mix.iter().filter_map(|(id, w)| Some((said.get(&(id.clone(), *seed))?, *w))).collect();
                     average(&members).map_err(fail)?
                 }
                 _ => {
@@ -175,10 +173,11 @@ fn known_classes(set: &Dataset, classes: &[String], stage: &str) -> Result<Vec<u
     Err(RecipeError::Usage(message))
 }
 
-fn average(members: &[&Predictions]) -> Result<Predictions, EvalError> {
-    let first = members.first().ok_or(EvalError::Empty { what: "ensemble" })?;
-    let logits: Vec<&[f32]> = members.iter().map(|m| m.logits()).collect();
-    let mean = ensemble::log_probabilities(&logits, first.classes())?;
+fn average(members: &[(&Predictions, f64)]) -> Result<Predictions, EvalError> {
+    let (first, _) = members.first().ok_or(EvalError::Empty { what: "ensemble" })?;
+    let logits: Vec<&[f32]> = members.iter().map(|(m, _)| m.logits()).collect();
+    let weights: Vec<f64> = members.iter().map(|(_, w)| *w).collect();
+    let mean = ensemble::log_probabilities(&logits, first.classes(), &weights)?;
     Predictions::new(first.ids().to_vec(), first.labels().to_vec(), first.classes(), mean)
 }
 

@@ -28,7 +28,7 @@ impl Recipe {
                 some
             }
             Task::Fusion { modalities: None, .. } => self.encoder.keys().copied().collect(),
-            Task::Ensemble { .. } | Task::LinearProbe { .. } => Vec::new(),
+            Task::Ensemble { .. } | Task::Auto { .. } | Task::LinearProbe { .. } => Vec::new(),
         }
     }
 
@@ -41,7 +41,7 @@ impl Recipe {
     pub fn needs(&self, index: usize) -> Vec<usize> {
         let stage = &self.stage[index];
         let patterns = match &stage.task {
-            Task::Ensemble { of } | Task::LinearProbe { of, .. } => of,
+            Task::Ensemble { of, .. } | Task::Auto { of } | Task::LinearProbe { of, .. } => of,
             Task::Single { .. } | Task::Fusion { .. } => &stage.from,
         };
         let mut needs: Vec<usize> = patterns.iter().flat_map(|p| self.matching(p)).collect();
@@ -50,19 +50,23 @@ impl Recipe {
         needs
     }
 
+    /// The modalities of the networks that a stage without one of its own goes back to.
+    fn reached(&self, index: usize) -> Vec<Modality> {
+        let mut all = self.modalities(&self.stage[index]);
+        // The check refuses cycles before units are asked for.
+        all.extend(self.needs(index).into_iter().filter(|&i| i != index).flat_map(|i| self.reached(i)));
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// The rows of the table, in order.
     pub fn units(&self) -> Vec<Unit> {
         let mut units = Vec::new();
         for (index, stage) in self.stage.iter().enumerate() {
             if !matches!(stage.task, Task::LinearProbe { .. }) {
                 let modalities = match &stage.task {
-                    Task::Ensemble { .. } => {
-                        let mut all: Vec<_> =
-                            self.needs(index).iter().flat_map(|&i| self.modalities(&self.stage[i])).collect();
-                        all.sort();
-                        all.dedup();
-                        all
-                    }
+                    Task::Ensemble { .. } | Task::Auto { .. } => self.reached(index),
                     _ => self.modalities(stage),
                 };
                 units.push(Unit { id: stage.id.clone(), stage: index, modalities, probed: None });

@@ -47,6 +47,7 @@ mod material;
 mod pass;
 mod record;
 mod report;
+mod compare;
 pub mod pictures;
 mod watch;
 mod error;

@@ -7,7 +7,7 @@
 
 use crate::error::RecipeError;
 use crate::graph::{Unit, glob};
-use crate::recipe::{Recipe, Task};
+use crate::recipe::{EnsembleWeights, Recipe, Task};
 use crate::source::list;
 use serde_json::{Value, json};
 use umt_data::DataConfig;
@@ -135,7 +135,9 @@ fn order(recipe: &Recipe, units: &[Unit]) -> Vec<usize> {
 fn settings(recipe: &Recipe, unit: &Unit, digest: &str, seed: u64, parents: &[&str]) -> Value {
     let stage = &recipe.stage[unit.stage];
     let own = match &stage.task {
-        Task::Ensemble { .. } => json!({ "kind": "ensemble" }),
+        Task::Ensemble { weights: EnsembleWeights::Equal, .. } => json!({ "kind": "ensemble" }),
+        Task::Ensemble { weights, .. } => json!({ "kind": "ensemble", "weights": weights }),
+        Task::Auto { .. } => json!({ "kind": "auto" }),
         Task::LinearProbe { probe, .. } => json!({ "kind": "linear-probe", "probe": probe }),
         Task::Single { .. } | Task::Fusion { .. } => {
             let fusion = match &stage.task {

@@ -92,6 +92,15 @@ pub enum Task {
     Ensemble {
         /// Stage ids, `*` for any run of characters.
         of: Vec<String>,
+        /// How much each member counts.
+        #[serde(default)]
+        weights: EnsembleWeights,
+    },
+    /// The best of finished stages by validation top-1: the choice among joint training, UMT and UME that the follow-up
+    /// paper (arXiv 2305.01233) leaves to validation.
+    Auto {
+        /// Stage ids, `*` for any run of characters; of equals the first wins.
+        of: Vec<String>,
     },
     /// A linear classifier on the frozen features of each encoder of each named stage.
     LinearProbe {
@@ -101,6 +110,17 @@ pub enum Task {
         #[serde(default)]
         probe: ProbeConfig,
     },
+}
+
+/// How much each member of an ensemble counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnsembleWeights {
+    /// All the same, as in UME.
+    #[default]
+    Equal,
+    /// The mixture weights under which validation is most likely.
+    Validation,
 }
 
 /// `[expect]`: reported beside the result; enforced with `--strict` alone.

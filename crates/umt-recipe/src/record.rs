@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use umt_media::Modality;
 use umt_store::{Digest, Store, StoreError, digest_file, sha256_hex};
 
 /// The file without which a stage does not count as finished.
@@ -37,10 +38,16 @@ pub struct Record {
     pub steps: u64,
     /// Which weights were kept, or how the probe was regularised.
     pub note: String,
+    /// For a stage made of others' probabilities: how much each counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mix: BTreeMap<String, f64>,
     /// Seconds the stage took, over all processes that worked on it.
     pub wall_seconds: f64,
     /// Training samples per second, where there were steps.
     pub samples_per_second: Option<f64>,
+    /// The most memory the process held while it ran, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
     /// Where it ran.
     pub device: String,
     /// Instruction set of the kernels.
@@ -67,6 +74,16 @@ pub struct Figure {
     pub metric: String,
     /// Its value; fractions are 0..1.
     pub value: f64,
+    /// The modalities that were present; left out when all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Vec<Modality>>,
+}
+
+impl Figure {
+    /// A figure with all modalities present.
+    pub fn whole(split: &str, metric: &str, value: f64) -> Figure {
+        Figure { split: split.to_owned(), metric: metric.to_owned(), value, given: None }
+    }
 }
 
 /// How many samples a stage could use.
@@ -109,7 +126,7 @@ impl Record {
 
     /// A figure, if the stage has it.
     pub fn figure(&self, split: &str, metric: &str) -> Option<f64> {
-        self.figures.iter().find(|f| f.split == split && f.metric == metric).map(|f| f.value)
+        self.figures.iter().find(|f| f.split == split && f.metric == metric && f.given.is_none()).map(|f| f.value)
     }
 
     fn own_digest(&self) -> String {

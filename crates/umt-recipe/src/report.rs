@@ -1,17 +1,18 @@
 //! Records of finished stages become `results.json`, `results.md`, pictures and the table that is printed.
 
 use crate::claim::Figure;
+use crate::compare;
 use crate::error::RecipeError;
 use crate::folder::read_predictions;
 use crate::graph::Unit;
 use crate::pictures::{self, BarGroup, Curve};
 use crate::recipe::{Loaded, Recipe, Task};
+use crate::record::Record;
 use crate::run::{Done, Finished};
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
-use umt_eval::{Confusion, EvalError, Expectation, PairedRow, Results, Row, metrics, paired, summary, tables};
-use umt_media::Modality;
+use umt_eval::{Confusion, EvalError, Expectation, Results, Row, summary, tables};
 use umt_store::Store;
 
 /// What a run leaves behind.
@@ -60,7 +61,7 @@ fn results(loaded: &Loaded, finished: &Finished) -> Result<Results, RecipeError>
                 split: f.split.clone(),
                 metric: f.metric.clone(),
                 value: f.value,
-                given: None,
+                given: f.given.clone(),
                 key: done.record.key.clone(),
             }));
         }
@@ -70,12 +71,16 @@ fn results(loaded: &Loaded, finished: &Finished) -> Result<Results, RecipeError>
         let all: BTreeSet<String> = finished.done.iter().map(name).collect();
         all.into_iter().collect::<Vec<_>>().join("+")
     };
-    let mut speeds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for record in records() {
-        if let Some(speed) = record.samples_per_second {
-            speeds.entry(record.stage.clone()).or_default().push(speed);
+    let means = |of: &dyn Fn(&Record) -> Option<f64>| -> BTreeMap<String, f64> {
+        let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for record in records() {
+            if let Some(value) = of(record) {
+                all.entry(record.stage.clone()).or_default().push(value);
+            }
         }
-    }
+        all.into_iter().filter_map(|(stage, values)| Some((stage, summary::of(&values)?.mean))).collect()
+    };
+    let epoch = |r: &Record| r.samples.as_ref().zip(r.samples_per_second).map(|(s, speed)| s.train as f64 / speed);
     let mut results = Results {
         recipe: loaded.name.clone(),
         device: joined(&|d| d.record.device.clone()),
@@ -84,16 +89,18 @@ fn results(loaded: &Loaded, finished: &Finished) -> Result<Results, RecipeError>
         data_digest: finished.digest.clone(),
         summary: summary::of_rows(&rows),
         rows,
-        paired: differences(&loaded.recipe, finished)?,
+        paired: compare::differences(&loaded.recipe, finished)?,
         expect: Vec::new(),
         wall_seconds: records().map(|r| r.wall_seconds).sum(),
-        samples_per_second: speeds.into_iter().filter_map(|(s, v)| Some((s, summary::of(&v)?.mean))).collect(),
+        samples_per_second: means(&|r| r.samples_per_second),
+        seconds_per_epoch: means(&epoch),
+        peak_bytes: means(&|r| r.peak_bytes.filter(|_| r.steps > 0).map(|b| b as f64)),
     };
     results.expect = expectations(&loaded.recipe, &results);
     Ok(results)
 }
 
-fn of<'f>(finished: &'f Finished, id: &str) -> Vec<&'f Done> {
+pub(crate) fn of<'f>(finished: &'f Finished, id: &str) -> Vec<&'f Done> {
     finished.done.iter().filter(|d| d.record.stage == id).collect()
 }
 
@@ -119,79 +126,6 @@ fn expectations(recipe: &Recipe, results: &Results) -> Vec<Expectation> {
         });
     }
     all
-}
-
-/// Which pairs of rows are compared: each method with its baseline, and each probe with its counterpart.
-fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
-    let units = recipe.units();
-    let probe = |stage: usize, m: Modality| {
-        units.iter().find(|u| u.probed == Some(stage) && u.modalities == [m]).map(|u| u.id.clone())
-    };
-    let fusion = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
-    let baselines: Vec<usize> =
-        (0..recipe.stage.len()).filter(fusion).filter(|&i| recipe.stage[i].distill.is_none()).collect();
-    let mut pairs = Vec::new();
-    let mut probes = Vec::new();
-    for (i, stage) in recipe.stage.iter().enumerate() {
-        let same = |&&b: &&usize| recipe.stage[b].task == stage.task;
-        let Some(&base) = baselines.iter().find(same).or(baselines.first()).filter(|&&b| b != i) else { continue };
-        let method = match stage.task {
-            Task::Fusion { .. } => stage.distill.is_some(),
-            Task::Ensemble { .. } => true,
-            _ => false,
-        };
-        if !method {
-            continue;
-        }
-        pairs.push((stage.id.clone(), recipe.stage[base].id.clone()));
-        for modality in recipe.modalities(stage) {
-            probes.extend(probe(i, modality).zip(probe(base, modality)));
-        }
-    }
-    for &base in &baselines {
-        for modality in recipe.modalities(&recipe.stage[base]) {
-            let teacher = recipe.stage.iter().position(|s| s.task == Task::Single { modality });
-            probes.extend(probe(base, modality).zip(teacher.and_then(|t| probe(t, modality))));
-        }
-    }
-    pairs.extend(probes);
-    pairs
-}
-
-fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<PairedRow>, RecipeError> {
-    let mut kept: BTreeMap<String, Vec<(u64, Vec<bool>)>> = BTreeMap::new();
-    let mut out = Vec::new();
-    for (a, b) in pairs(recipe) {
-        for id in [&a, &b] {
-            if !kept.contains_key(id) {
-                kept.insert(id.clone(), hits(finished, id)?);
-            }
-        }
-        let (of_a, of_b) = (&kept[&a], &kept[&b]);
-        let common: BTreeSet<u64> = of_a.iter().map(|x| x.0).filter(|s| of_b.iter().any(|x| x.0 == *s)).collect();
-        if common.is_empty() {
-            continue;
-        }
-        let pick = |all: &[(u64, Vec<bool>)]| -> Vec<Vec<bool>> {
-            all.iter().filter(|(s, _)| common.contains(s)).map(|(_, h)| h.clone()).collect()
-        };
-        let d = paired::bootstrap(&pick(of_a), &pick(of_b), 0, paired::RESAMPLES).map_err(|e| eval(&a, e))?;
-        let (split, metric) = ("test".into(), "top1".into());
-        out.push(PairedRow { a, b, split, metric, mean: d.mean, low: d.low, high: d.high, n: d.n });
-    }
-    Ok(out)
-}
-
-/// By seed, whether each test sample was classified rightly.
-fn hits(finished: &Finished, id: &str) -> Result<Vec<(u64, Vec<bool>)>, RecipeError> {
-    of(finished, id)
-        .into_iter()
-        .map(|done| {
-            let predictions = read_predictions(&done.dir, Split::Test, id)?;
-            let scores = predictions.scores().map_err(|e| eval(id, e))?;
-            Ok((done.record.seed, metrics::top_k::hits(&scores, 1).map_err(|e| eval(id, e))?))
-        })
-        .collect()
 }
 
 /// What a reader must know of the figures: how many samples, which weights, where expectations come from.
@@ -348,6 +282,6 @@ fn bars(recipe: &Recipe, results: &Results) -> Vec<BarGroup> {
     groups
 }
 
-fn eval(stage: &str, source: EvalError) -> RecipeError {
+pub(crate) fn eval(stage: &str, source: EvalError) -> RecipeError {
     RecipeError::Eval { stage: stage.to_owned(), source }
 }
