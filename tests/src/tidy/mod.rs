@@ -24,10 +24,12 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     };
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // `.git` is a file in a linked work tree.
+        if OTHERS.contains(&name) {
+            continue;
+        }
         if path.is_dir() && !path.is_symlink() {
-            if !OTHERS.contains(&name) {
-                found.extend(files(&path));
-            }
+            found.extend(files(&path));
         } else if path.is_file() {
             found.push(path);
         }

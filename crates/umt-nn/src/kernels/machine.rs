@@ -1,4 +1,7 @@
 //! What the machine can do at best: what a kernel's speed is judged against.
+//!
+//! # Safety
+//! Callers of the unsafe functions owe one thing: the processor has the instructions of `S`, which `dispatch` sees to.
 use super::Isa;
 use super::simd::{LANES, Op, Simd, dispatch};
 use rayon::prelude::*;
