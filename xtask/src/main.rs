@@ -6,6 +6,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod reproduce;
 mod search;
 mod evaluate;
+mod diagnose;
 mod data;
 mod bench;
 mod check;
@@ -36,6 +37,8 @@ enum Verb {
     Search(search::Args),
     /// Figures of a finished run on another set or split.
     Eval(evaluate::Args),
+    /// What is wrong with the networks of a finished run.
+    Diagnose(diagnose::Args),
     /// Look at a data set without changing anything.
     Data(data::Args),
     /// Measure how fast something is.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Reproduce(args) => reproduce::run(args),
         Verb::Search(args) => search::run(args),
         Verb::Eval(args) => evaluate::run(args),
+        Verb::Diagnose(args) => diagnose::run(args),
         Verb::Data(args) => data::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Test => check::run(),

@@ -4,18 +4,20 @@ use crate::error::RecipeError;
 use crate::folder::read_predictions;
 use crate::recipe::{Recipe, Task};
 use crate::report::{eval, of};
-use crate::run::Finished;
+use crate::run::{Done, Finished};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
 use umt_eval::{PairedRow, metrics, paired};
 use umt_media::Modality;
 
+/// The row that probes the encoder of a modality inside a stage.
+pub(crate) fn probe_of(recipe: &Recipe, stage: usize, modality: Modality) -> Option<String> {
+    recipe.units().into_iter().find(|u| u.probed == Some(stage) && u.modalities == [modality]).map(|u| u.id)
+}
+
 /// Which pairs of rows are compared: each method with its baseline, and each probe with its counterpart.
 fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
-    let units = recipe.units();
-    let probe = |stage: usize, m: Modality| {
-        units.iter().find(|u| u.probed == Some(stage) && u.modalities == [m]).map(|u| u.id.clone())
-    };
+    let probe = |stage, m| probe_of(recipe, stage, m);
     let fusion = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
     let baselines: Vec<usize> =
         (0..recipe.stage.len()).filter(fusion).filter(|&i| recipe.stage[i].distill.is_none()).collect();
@@ -52,7 +54,7 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<Pa
     for (a, b) in pairs(recipe) {
         for id in [&a, &b] {
             if !kept.contains_key(id) {
-                kept.insert(id.clone(), hits(finished, id)?);
+                kept.insert(id.clone(), hits(of(finished, id).into_iter(), id)?);
             }
         }
         let (of_a, of_b) = (&kept[&a], &kept[&b]);
@@ -71,9 +73,8 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<Pa
 }
 
 /// By seed, whether each test sample was classified rightly.
-fn hits(finished: &Finished, id: &str) -> Result<Vec<(u64, Vec<bool>)>, RecipeError> {
-    of(finished, id)
-        .into_iter()
+pub(crate) fn hits<'d>(stages: impl Iterator<Item = &'d Done>, id: &str) -> Result<Vec<(u64, Vec<bool>)>, RecipeError> {
+    stages
         .map(|done| {
             let predictions = read_predictions(&done.dir, Split::Test, id)?;
             let scores = predictions.scores().map_err(|e| eval(id, e))?;

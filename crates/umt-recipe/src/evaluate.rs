@@ -3,14 +3,14 @@
 use crate::error::RecipeError;
 use crate::folder::load_network;
 use crate::graph::glob;
+use crate::opened::Opened;
 use crate::pass::{self, PassError, Shift};
-use crate::recipe::{Overrides, Recipe, Task};
-use crate::record::{Found, Record, look};
-use crate::run::{RECIPE, folder_of};
+use crate::recipe::Task;
+use crate::record::Record;
 use crate::watch::Watch;
 use crate::work::network_config;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{Cache, Dataset, Loader, LoaderConfig, Split};
@@ -38,20 +38,8 @@ pub struct EvalOptions {
 /// # Errors
 /// A folder that is no finished run, classes the networks do not know, and what reading data may give.
 pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Results, RecipeError> {
-    let text = |name: &str| {
-        let path = options.run.join(name);
-        std::fs::read_to_string(&path).map_err(|_| {
-            RecipeError::Usage(format!(
-                "{} is not there: give the folder of a finished run, such as runs/synthetic-av",
-                path.display()
-            ))
-        })
-    };
-    let before = Results::from_json(&text("results.json")?)
-        .map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
-    let file = options.run.join(RECIPE).display().to_string();
-    let loaded = Recipe::parse(&before.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
-    let recipe = &loaded.recipe;
+    let opened = Opened::open(&options.run)?;
+    let recipe = &opened.loaded.recipe;
 
     let store = Store::open(&options.run)?;
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
@@ -61,47 +49,40 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         dataset.split_validation(crate::material::SPLIT_SEED, &recipe.data.config.validation)?;
     }
     // Before anything is decoded.
-    for row in &before.rows {
-        let classes = finished(&folder_of(&options.run, &row.stage, row.seed, &row.key), &row.key)?.classes;
-        if !classes.is_empty() {
-            known_classes(&dataset, &classes, &row.stage)?;
-            break;
-        }
-    }
+    let classes = opened.classes();
+    known_classes(&dataset, &classes)?;
     let digest = dataset.digest();
     let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
     let cache = Arc::new(Cache::build(&dataset, &recipe.data.config, &store.path("cache"), &mut tell, &store)?);
 
-    let stages: BTreeSet<(String, u64, String)> =
-        before.rows.iter().map(|r| (r.stage.clone(), r.seed, r.key.clone())).collect();
     let mut rows = Vec::new();
     let mut said: BTreeMap<(String, u64), Predictions> = BTreeMap::new();
     for unit in recipe.units().iter().filter(|u| u.probed.is_none()) {
         let wanted = options.only.is_empty() || options.only.iter().any(|p| glob(p, &unit.id));
-        for (stage, seed, key) in stages.iter().filter(|s| s.0 == unit.id) {
+        for done in opened.stages(&unit.id) {
+            let Record { stage, seed, key, .. } = &done.record;
             let fail = |source| RecipeError::Eval { stage: stage.clone(), source };
             let task = &recipe.stage[unit.stage].task;
             let predictions = match task {
                 Task::Ensemble { .. } | Task::Auto { .. } => {
-                    let mix = finished(&folder_of(&options.run, stage, *seed, key), key)?.mix;
+                    let mix = &done.record.mix;
                     let members: Vec<(&Predictions, f64)> =
                         mix.iter().filter_map(|(id, w)| Some((said.get(&(id.clone(), *seed))?, *w))).collect();
                     average(&members).map_err(fail)?
                 }
                 _ => {
-                    let dir = folder_of(&options.run, stage, *seed, key);
-                    let record = finished(&dir, key)?;
+                    let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, task, record.classes.len());
-                    let network = load_network(&config, *seed, &dir).map_err(|e| {
+                    let network = load_network(&config, *seed, &done.dir).map_err(|e| {
                         e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
                     })?;
                     let loader =
                         Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
-                    let shift = shift(&record, &cache);
+                    let shift = shift(record, &cache);
                     let stopped = || stop.load(Ordering::Relaxed) != 0;
                     let pass =
                         pass::run(&network, &loader, &shift, &stopped).map_err(|e| stage_error(e, stage, stop))?;
-                    relabel(pass.predictions, &dataset, &record.classes, stage)?
+                    relabel(pass.predictions, &dataset, &classes, stage)?
                 }
             };
             if wanted {
@@ -111,7 +92,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         }
     }
     if rows.is_empty() {
-        let known = crate::source::list(stages.iter().map(|s| &s.0).collect::<BTreeSet<_>>());
+        let known = crate::source::list(opened.done.iter().map(|d| &d.record.stage).collect::<BTreeSet<_>>());
         return Err(RecipeError::Usage(format!("no finished network stage fits; stages of the run: {known}")));
     }
     let results = Results {
@@ -120,24 +101,11 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         rows,
         paired: Vec::new(),
         expect: Vec::new(),
-        ..before
+        ..opened.results
     };
     let json = results.to_json().map_err(|source| RecipeError::Eval { stage: "eval".into(), source })?;
     store.commit(&store.path("eval.json"), json.as_bytes())?;
     Ok(results)
-}
-
-fn finished(dir: &Path, key: &str) -> Result<Record, RecipeError> {
-    match look(dir, key)? {
-        Found::Finished(record) => Ok(*record),
-        Found::Unfinished => {
-            Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display())))
-        }
-        Found::Damaged(reason) => Err(RecipeError::Store(umt_store::StoreError::Corrupt {
-            path: dir.to_owned(),
-            reason: format!("{reason}; `reproduce` repeats the stage"),
-        })),
-    }
 }
 
 /// Another set has other statistics; the network wants its input as it was trained.
@@ -153,23 +121,21 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
 
 /// Labels of the set as classes of the network, by name.
 fn relabel(said: Predictions, set: &Dataset, classes: &[String], stage: &str) -> Result<Predictions, RecipeError> {
-    let to = known_classes(set, classes, stage)?;
+    let to = known_classes(set, classes)?;
     let labels: Vec<u32> = said.labels().iter().filter_map(|&l| to.get(l as usize).copied()).collect();
     Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
         .map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
 }
 
 /// For each class of the set its number in the network.
-fn known_classes(set: &Dataset, classes: &[String], stage: &str) -> Result<Vec<u32>, RecipeError> {
+fn known_classes(set: &Dataset, classes: &[String]) -> Result<Vec<u32>, RecipeError> {
     let of = |name: &String| classes.iter().position(|c| c == name).map(|i| i as u32);
     let strange: Vec<&String> = set.classes.iter().filter(|c| of(c).is_none()).take(5).collect();
     if strange.is_empty() {
         return Ok(set.classes.iter().filter_map(of).collect());
     }
-    let message = format!(
-        "the set has classes that stage `{stage}` was not trained on, such as {}",
-        crate::source::list(strange)
-    );
+    let message =
+        format!("the set has classes that the run was not trained on, such as {}", crate::source::list(strange));
     Err(RecipeError::Usage(message))
 }
 

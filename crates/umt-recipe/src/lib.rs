@@ -40,7 +40,9 @@ mod graph;
 pub mod plan;
 mod run;
 mod search;
+mod opened;
 mod evaluate;
+mod diagnose;
 mod work;
 mod folder;
 mod material;
@@ -53,6 +55,7 @@ mod watch;
 mod error;
 
 pub use claim::{Claim, Figure, Relation, Side};
+pub use diagnose::{DiagnoseOptions, Diagnosis, diagnose};
 pub use error::{Place, RecipeError};
 pub use evaluate::{EvalOptions, evaluate};
 pub use graph::Unit;

@@ -106,71 +106,96 @@ fn lines(area: &Area<'_>, title: &str, curves: &[Curve], legend: SeriesLabelPosi
 /// # Errors
 /// What the drawing library refuses.
 pub fn bars(title: &str, groups: &[BarGroup]) -> Outcome {
-    let names: Vec<&str> = {
-        let mut names: Vec<&str> = Vec::new();
-        for (name, ..) in groups.iter().flat_map(|g| &g.bars) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
+    draw((bars_width(groups), 400), |area| bar_panel(area, title, "top-1 of a linear probe, test", groups))
+}
+
+/// What is known of each encoder as bars, and the share of each in the gradient's norm as lines where it was logged.
+///
+/// # Errors
+/// What the drawing library refuses.
+pub fn diagnosis(title: &str, groups: &[BarGroup], shares: &[Curve]) -> Outcome {
+    let left = bars_width(groups).max(560);
+    let right = if shares.is_empty() { 0 } else { 480 };
+    draw((left + right, 420), |area| {
+        let (bars, lines_area) = area.split_horizontally(left);
+        bar_panel(&bars, title, "fraction, on test", groups)?;
+        if !shares.is_empty() {
+            lines(&lines_area, "share of the gradient's norm", shares, SeriesLabelPosition::LowerRight)?;
         }
-        names
-    };
-    draw((360 + 60 * (groups.len() * (names.len() + 1)) as u32, 400), |area| {
-        let slots = (names.len() + 1) as f64;
-        let lowest = groups.iter().flat_map(|g| &g.bars).map(|b| b.1 - b.2).fold(1.0, f64::min);
-        // The axis starts at 0: a cut axis would exaggerate the effect.
-        let mut chart = ChartBuilder::on(area)
-            .caption(title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(52)
-            .build_cartesian_2d(0.0..slots * groups.len() as f64 + 1.8, lowest.min(0.0)..1.0)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_desc("top-1 of a linear probe, test")
-            .light_line_style(WHITE)
-            .label_style(("sans-serif", 13))
-            .draw()?;
-        for (i, name) in names.iter().enumerate() {
-            let bars: Vec<(f64, f64, f64)> = groups
-                .iter()
-                .enumerate()
-                .filter_map(|(g, group)| {
-                    let (_, mean, std) = group.bars.iter().find(|(n, ..)| n == name)?;
-                    Some((g as f64 * slots + 0.5 + i as f64, *mean, *std))
-                })
-                .collect();
-            chart
-                .draw_series(
-                    bars.iter()
-                        .map(|&(x, mean, _)| Rectangle::new([(x + 0.08, 0.0), (x + 0.92, mean)], colour(i).filled())),
-                )?
-                .label(*name)
-                .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(i).filled()));
-            chart.draw_series(bars.iter().map(|&(x, mean, std)| {
-                PathElement::new([(x + 0.5, mean - std), (x + 0.5, mean + std)], BLACK.stroke_width(2))
-            }))?;
-            chart.draw_series(bars.iter().map(|&(x, mean, std)| {
-                Text::new(format!("{:.1}", 100.0 * mean), (x + 0.2, (mean + std + 0.05).min(0.99)), ("sans-serif", 12))
-            }))?;
-        }
-        for (g, group) in groups.iter().enumerate() {
-            let (x, y) = chart.backend_coord(&(g as f64 * slots + slots / 2.0, 0.0));
-            let size = 14;
-            let shift = (group.label.len() * size / 4) as i32;
-            area.draw(&Text::new(group.label.clone(), (x - shift, y + 10), ("sans-serif", size as i32)))?;
-        }
-        chart
-            .configure_series_labels()
-            .label_font(("sans-serif", 13))
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.2))
-            .position(SeriesLabelPosition::UpperRight)
-            .draw()?;
         Ok(())
     })
+}
+
+fn names_of(groups: &[BarGroup]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, ..) in groups.iter().flat_map(|g| &g.bars) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn bars_width(groups: &[BarGroup]) -> u32 {
+    360 + 60 * (groups.len() * (names_of(groups).len() + 1)) as u32
+}
+
+fn bar_panel(area: &Area<'_>, title: &str, y_desc: &str, groups: &[BarGroup]) -> Result<(), Box<dyn Error>> {
+    let names = names_of(groups);
+    let slots = (names.len() + 1) as f64;
+    let lowest = groups.iter().flat_map(|g| &g.bars).map(|b| b.1 - b.2).fold(1.0, f64::min);
+    // The axis starts at 0: a cut axis would exaggerate the effect.
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..slots * groups.len() as f64 + 1.8, lowest.min(0.0)..1.0)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(0)
+        .y_desc(y_desc)
+        .light_line_style(WHITE)
+        .label_style(("sans-serif", 13))
+        .draw()?;
+    for (i, name) in names.iter().enumerate() {
+        let bars: Vec<(f64, f64, f64)> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(g, group)| {
+                let (_, mean, std) = group.bars.iter().find(|(n, ..)| n == name)?;
+                Some((g as f64 * slots + 0.5 + i as f64, *mean, *std))
+            })
+            .collect();
+        chart
+            .draw_series(
+                bars.iter()
+                    .map(|&(x, mean, _)| Rectangle::new([(x + 0.08, 0.0), (x + 0.92, mean)], colour(i).filled())),
+            )?
+            .label(*name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour(i).filled()));
+        chart.draw_series(bars.iter().map(|&(x, mean, std)| {
+            PathElement::new([(x + 0.5, mean - std), (x + 0.5, mean + std)], BLACK.stroke_width(2))
+        }))?;
+        chart.draw_series(bars.iter().map(|&(x, mean, std)| {
+            Text::new(format!("{:.1}", 100.0 * mean), (x + 0.2, (mean + std + 0.05).min(0.99)), ("sans-serif", 12))
+        }))?;
+    }
+    for (g, group) in groups.iter().enumerate() {
+        let (x, y) = chart.backend_coord(&(g as f64 * slots + slots / 2.0, 0.0));
+        let size = 14;
+        let shift = (group.label.len() * size / 4) as i32;
+        area.draw(&Text::new(group.label.clone(), (x - shift, y + 10), ("sans-serif", size as i32)))?;
+    }
+    chart
+        .configure_series_labels()
+        .label_font(("sans-serif", 13))
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.2))
+        .position(SeriesLabelPosition::UpperRight)
+        .draw()?;
+    Ok(())
 }
 
 /// A confusion matrix `[true, predicted]` of `names.len()` classes, each row shaded by its share.

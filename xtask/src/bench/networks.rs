@@ -74,6 +74,7 @@ impl Case {
             indices: (0..self.batch).collect(),
             labels: (0..self.batch).map(|i| (i * 7 % self.classes) as u32).collect(),
             inputs: BTreeMap::from([(Modality::Rgb, Array::new(shape, data)?)]),
+            maps: None,
         };
         let mut task = NetworkTask::new(network, ObjectiveConfig::Task.build(), BTreeMap::new())?;
         if self.work == Work::Infer {

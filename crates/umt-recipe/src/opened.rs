@@ -1,0 +1,81 @@
+//! A finished run, opened for reading.
+
+use crate::error::RecipeError;
+use crate::plan::Node;
+use crate::recipe::{Loaded, Overrides, Recipe};
+use crate::record::{Found, Record, look};
+use crate::run::{Done, RECIPE, folder_of};
+use std::collections::BTreeSet;
+use std::path::Path;
+use umt_eval::Results;
+
+/// A run whose every stage is complete and undamaged.
+pub(crate) struct Opened {
+    /// Its figures.
+    pub results: Results,
+    /// Its recipe, as it ran.
+    pub loaded: Loaded,
+    /// Its stages, all seeds.
+    pub done: Vec<Done>,
+}
+
+impl Opened {
+    /// Reads the folder of a run, such as `runs/synthetic-av`, and verifies every file of its stages.
+    ///
+    /// # Errors
+    /// A folder that is no finished run; a damaged stage.
+    pub fn open(folder: &Path) -> Result<Self, RecipeError> {
+        let text = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).map_err(|_| {
+                RecipeError::Usage(format!(
+                    "{} is not there: give the folder of a finished run, such as runs/synthetic-av",
+                    path.display()
+                ))
+            })
+        };
+        let results = Results::from_json(&text("results.json")?)
+            .map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
+        let file = folder.join(RECIPE).display().to_string();
+        let loaded = Recipe::parse(&results.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
+        let units = loaded.recipe.units();
+        let stages: BTreeSet<(&str, u64, &str)> =
+            results.rows.iter().map(|r| (r.stage.as_str(), r.seed, r.key.as_str())).collect();
+        let mut done = Vec::new();
+        for (stage, seed, key) in stages {
+            let Some(unit) = units.iter().find(|u| u.id == stage).cloned() else { continue };
+            let dir = folder_of(folder, stage, seed, key);
+            let record = finished(&dir, key)?;
+            let settings = record.settings.clone();
+            done.push(Done {
+                node: Node { unit, seed, key: key.to_owned(), parents: Vec::new(), settings },
+                dir,
+                record,
+            });
+        }
+        Ok(Self { results, loaded, done })
+    }
+
+    /// A stage by its row's id, one entry per seed.
+    pub fn stages(&self, id: &str) -> Vec<&Done> {
+        self.done.iter().filter(|d| d.record.stage == id).collect()
+    }
+
+    /// Class names in the order of the logits.
+    pub fn classes(&self) -> Vec<String> {
+        self.done.iter().map(|d| &d.record.classes).find(|c| !c.is_empty()).cloned().unwrap_or_default()
+    }
+}
+
+fn finished(dir: &Path, key: &str) -> Result<Record, RecipeError> {
+    match look(dir, key)? {
+        Found::Finished(record) => Ok(*record),
+        Found::Unfinished => {
+            Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display())))
+        }
+        Found::Damaged(reason) => Err(RecipeError::Store(umt_store::StoreError::Corrupt {
+            path: dir.to_owned(),
+            reason: format!("{reason}; `reproduce` repeats the stage"),
+        })),
+    }
+}
