@@ -30,17 +30,39 @@ pub use resnet::{Block, ResNet, ResNetConfig, Stem};
 use umt_nn::{NnError, Params, Tape, Var};
 use umt_random::Rng;
 
-/// Maps a batch of one modality to features.
+/// Maps a batch of one modality to features, in stages.
 ///
-/// Input is `[n, h, w, c]`, or `[n, t, h, w, c]` for pictures in a row; output `[n, width]`.
-/// `prefix` ends with a dot or is empty.
+/// Input is `[n, h, w, c]`, or `[n, t, h, w, c]` for pictures in a row. Each stage gives a map with
+/// as many axes as the input; the feature `[n, width]` is the global mean of the last map. Stage 0
+/// is the stem up to its ReLU, stage `k` ends with torchvision's `layer<k>`. `prefix` ends with a dot
+/// or is empty.
 pub trait Encoder: Send + Sync {
     /// Adds freshly drawn parameters under `prefix`.
     fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng);
 
-    /// Features of a batch.
-    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError>;
+    /// Channels of the map behind each stage, the stem's first.
+    fn stages(&self) -> Vec<usize>;
+
+    /// Stage `index`: the first takes the input, each other one the map of the stage before, which
+    /// the caller may have changed in between.
+    fn stage(&self, index: usize, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError>;
+
+    /// The feature from the last map.
+    fn pool(&self, tape: &mut Tape, map: &Var) -> Result<Var, NnError> {
+        tape.mean_inner(map)
+    }
+
+    /// Features of a batch: all stages, then the mean.
+    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError> {
+        let mut x = input.clone();
+        for index in 0..self.stages().len() {
+            x = self.stage(index, tape, params, prefix, x)?;
+        }
+        self.pool(tape, &x)
+    }
 
     /// Length of a feature vector.
-    fn width(&self) -> usize;
+    fn width(&self) -> usize {
+        self.stages().last().copied().unwrap_or(0)
+    }
 }

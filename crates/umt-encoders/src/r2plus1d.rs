@@ -129,15 +129,27 @@ impl Encoder for R2Plus1d {
         }
     }
 
-    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError> {
-        axes(input)?;
+    fn stages(&self) -> Vec<usize> {
+        let width = self.config.width;
+        vec![width, width, 2 * width, 4 * width, 8 * width]
+    }
+
+    fn stage(&self, index: usize, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError> {
+        axes(&x)?;
         let relu = BatchNormOptions::relu();
-        let mut x = over_space(tape, params, &format!("{prefix}stem.0"), input, ConvOptions::square(2, 3))?;
-        x = tape.batch_norm(params, &format!("{prefix}stem.1"), x, None, relu)?;
-        x = over_time(tape, params, &format!("{prefix}stem.3"), &x, 1)?;
-        x = tape.batch_norm(params, &format!("{prefix}stem.4"), x, None, relu)?;
-        for block in self.blocks() {
-            let [first, _] = &block;
+        if index == 0 {
+            let x = over_space(tape, params, &format!("{prefix}stem.0"), &x, ConvOptions::square(2, 3))?;
+            let x = tape.batch_norm(params, &format!("{prefix}stem.1"), x, None, relu)?;
+            let x = over_time(tape, params, &format!("{prefix}stem.3"), &x, 1)?;
+            return tape.batch_norm(params, &format!("{prefix}stem.4"), x, None, relu);
+        }
+        let blocks = self.blocks();
+        let Some(blocks) = blocks.chunks_exact(2).nth(index - 1) else {
+            return Err(NnError::Setting(format!("R(2+1)D has no stage {index}")));
+        };
+        let mut x = x;
+        for block in blocks {
+            let [first, _] = block;
             let skip = if first.stride == 1 {
                 x.clone()
             } else {
@@ -154,11 +166,7 @@ impl Encoder for R2Plus1d {
                 x = tape.batch_norm(params, &format!("{prefix}{name}.1"), x, skip, relu)?;
             }
         }
-        tape.mean_inner(&x)
-    }
-
-    fn width(&self) -> usize {
-        8 * self.config.width
+        Ok(x)
     }
 }
 

@@ -68,6 +68,7 @@ impl Block {
 
 /// One residual block in its place.
 struct Unit {
+    stage: usize,
     name: String,
     input: usize,
     width: usize,
@@ -75,10 +76,14 @@ struct Unit {
 }
 
 /// A ResNet without its classifier. Pictures in a row are encoded one by one and averaged over time.
+///
+/// The stem's max-pool, if it has one, begins stage 1, so that whoever works on maps between stages
+/// sees the stem's at its full size.
 pub struct ResNet {
     config: ResNetConfig,
     block: Block,
     units: Vec<Unit>,
+    /// Behind the stem.
     stages: usize,
 }
 
@@ -95,7 +100,7 @@ impl ResNet {
             for index in 0..depth {
                 let stride = if index == 0 && stage > 0 { 2 } else { 1 };
                 let name = format!("layer{}.{index}", stage + 1);
-                units.push(Unit { name, input, width, stride });
+                units.push(Unit { stage: stage + 1, name, input, width, stride });
                 input = width * block.expansion();
             }
         }
@@ -163,34 +168,46 @@ impl Encoder for ResNet {
         }
     }
 
-    fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, input: &Var) -> Result<Var, NnError> {
-        let (pictures, frames) = match *input.shape() {
-            [_, _, _, _] => (input.clone(), None),
-            [n, t, h, w, c] => (tape.reshape(input, &[n * t, h, w, c])?, Some([n, t])),
+    fn stages(&self) -> Vec<usize> {
+        let widths = (0..self.stages).map(|stage| (self.config.width << stage) * self.block.expansion());
+        std::iter::once(self.config.width).chain(widths).collect()
+    }
+
+    fn stage(&self, index: usize, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError> {
+        let (mut x, frames) = match *x.shape() {
+            [_, _, _, _] => (x, None),
+            [n, t, h, w, c] => (tape.reshape(&x, &[n * t, h, w, c])?, Some([n, t])),
             ref other => {
                 return Err(NnError::shape("ResNet", "[n, h, w, c] or [n, t, h, w, c]", other));
             }
         };
-        let (_, options) = self.stem();
-        let z = tape.conv2d(params, &format!("{prefix}conv1"), &pictures, options)?;
-        let mut x = tape.batch_norm(params, &format!("{prefix}bn1"), z, None, BatchNormOptions::relu())?;
-        if self.config.stem == Stem::Large {
+        if index > self.stages {
+            return Err(NnError::Setting(format!("a ResNet has no stage {index}")));
+        }
+        if index == 0 {
+            let (_, options) = self.stem();
+            x = tape.conv2d(params, &format!("{prefix}conv1"), &x, options)?;
+            x = tape.batch_norm(params, &format!("{prefix}bn1"), x, None, BatchNormOptions::relu())?;
+        } else if index == 1 && self.config.stem == Stem::Large {
             x = tape.max_pool(&x, PoolOptions { kernel: 3, stride: 2, pad: 1 })?;
         }
-        for unit in &self.units {
+        for unit in self.units.iter().filter(|unit| unit.stage == index) {
             x = self.unit(tape, params, prefix, unit, x)?;
         }
-        let features = tape.mean_inner(&x)?;
-        match frames {
-            None => Ok(features),
-            Some([n, t]) => {
-                let rows = tape.reshape(&features, &[n, t, self.width()])?;
-                tape.mean_inner(&rows)
-            }
+        match (frames, x.shape()) {
+            (Some([n, t]), &[_, h, w, c]) => tape.reshape(&x, &[n, t, h, w, c]),
+            _ => Ok(x),
         }
     }
 
-    fn width(&self) -> usize {
-        (self.config.width << (self.stages - 1)) * self.block.expansion()
+    fn pool(&self, tape: &mut Tape, map: &Var) -> Result<Var, NnError> {
+        let &[n, t, h, w, c] = map.shape() else {
+            return tape.mean_inner(map);
+        };
+        // Each picture has a feature; theirs is the mean over time.
+        let pictures = tape.reshape(map, &[n * t, h, w, c])?;
+        let features = tape.mean_inner(&pictures)?;
+        let rows = tape.reshape(&features, &[n, t, c])?;
+        tape.mean_inner(&rows)
     }
 }

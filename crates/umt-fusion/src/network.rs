@@ -1,12 +1,13 @@
 //! The network, and the seam between the encoders' tape and candle's.
 
-use crate::{Fusion, FusionConfig, Weights};
-use candle_core::{Tensor, Var};
+use crate::encode::{Model, Pass, prefix};
+use crate::{Encoded, Fusion, FusionConfig, Shapes, Weights};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{Encoder, EncoderConfig};
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params, Tape};
+use umt_nn::{Array, Grads, NnError, Params};
 
 /// Everything that decides a network's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,14 +62,15 @@ impl Network {
     /// not start where its uni-modal teachers started.
     pub fn new(config: &NetworkConfig, seed: u64) -> Result<Self, NnError> {
         let mut params = Params::default();
-        let (mut encoders, mut widths) = (BTreeMap::new(), BTreeMap::new());
+        let mut shapes = Shapes { stages: BTreeMap::new(), classes: config.classes };
+        let mut encoders = BTreeMap::new();
         let all: Vec<&str> = config.encoders.keys().map(|modality| modality.name()).collect();
         for (&modality, encoder) in &config.encoders {
             let encoder = encoder.build()?;
             let id = umt_random::id_hash(&format!("{modality} of {}", all.join("+")));
             let mut rng = umt_random::stream(seed, "init.encoder", 0, id);
             encoder.init(&mut params, &prefix(modality), &mut rng);
-            widths.insert(modality, encoder.width());
+            shapes.stages.insert(modality, encoder.stages());
             encoders.insert(modality, encoder);
         }
         if encoders.is_empty() || config.classes == 0 {
@@ -76,7 +78,7 @@ impl Network {
         }
         let fusion = config.fusion.build();
         let mut rng = umt_random::stream(seed, "init.fusion", 0, 0);
-        fusion.init(&mut params, &widths, config.classes, &mut rng);
+        fusion.init(&shapes, &mut params, &mut rng)?;
         Ok(Self { encoders, fusion, params })
     }
 
@@ -95,30 +97,38 @@ impl Network {
         self.encoders.keys().copied()
     }
 
-    /// Features in evaluation mode, `[n, width]` by modality; inputs it has no encoder for are
-    /// left alone.
-    pub fn features(&self, inputs: &BTreeMap<Modality, Array>) -> Result<BTreeMap<Modality, Array>, NnError> {
-        let mut features = BTreeMap::new();
-        for (&modality, encoder) in &self.encoders {
-            let mut tape = Tape::eval();
-            let input = tape.input(input_of(inputs, modality)?);
-            let output = encoder.forward(&mut tape, &self.params, &prefix(modality), &input)?;
-            features.insert(modality, output.value().clone());
-        }
-        Ok(features)
+    /// What the encoders say in evaluation mode; inputs it has no encoder for are left alone.
+    pub fn encode(&self, inputs: &BTreeMap<Modality, Array>) -> Result<Encoded, NnError> {
+        let weights = Weights::of(&self.params)?;
+        Ok(self.pass(inputs, &weights, &BTreeSet::new(), false)?.encoded)
     }
 
-    /// Logits from features, in evaluation mode.
-    pub fn classify(&self, features: &BTreeMap<Modality, Array>) -> Result<Array, NnError> {
-        let weights = Weights::of(&self.params)?;
-        let tensors: BTreeMap<Modality, Tensor> =
-            features.iter().map(|(m, x)| Ok((*m, x.to_tensor()?))).collect::<Result<_, NnError>>()?;
-        Array::from_tensor(&self.fusion.forward(&weights, &tensors)?)
+    /// Features in evaluation mode, `[n, width]` by modality.
+    pub fn features(&self, inputs: &BTreeMap<Modality, Array>) -> Result<BTreeMap<Modality, Array>, NnError> {
+        let encoded = self.encode(inputs)?;
+        encoded.features.iter().map(|(m, x)| Ok((*m, Array::from_tensor(x)?))).collect()
+    }
+
+    /// Logits from what the encoders say, in evaluation mode.
+    pub fn classify(&self, encoded: &Encoded) -> Result<Array, NnError> {
+        Array::from_tensor(&self.fusion.forward(&Weights::of(&self.params)?, encoded)?)
     }
 
     /// Logits in evaluation mode, `[n, classes]`.
     pub fn logits(&self, inputs: &BTreeMap<Modality, Array>) -> Result<Array, NnError> {
-        self.classify(&self.features(inputs)?)
+        self.classify(&self.encode(inputs)?)
+    }
+
+    fn pass(
+        &self,
+        inputs: &BTreeMap<Modality, Array>,
+        weights: &Weights,
+        maps: &BTreeSet<usize>,
+        training: bool,
+    ) -> Result<Pass, NnError> {
+        let encoders = self.encoders.iter().map(|(m, encoder)| (*m, encoder.as_ref())).collect();
+        let model = Model { encoders, fusion: self.fusion.as_ref(), params: &self.params, weights };
+        model.encode(inputs, maps, training)
     }
 
     /// One pass forward and back in training mode. Batch-norm statistics are updated; weights are
@@ -128,45 +138,18 @@ impl Network {
         inputs: &BTreeMap<Modality, Array>,
         objective: &mut dyn FnMut(&Outputs) -> Result<Loss, NnError>,
     ) -> Result<StepResult, NnError> {
-        // One tape per encoder: they share nothing before the fusion.
-        let mut passes = Vec::new();
-        let mut variables = BTreeMap::new();
-        let mut statistics = Vec::new();
-        for (&modality, encoder) in &self.encoders {
-            let mut tape = Tape::train();
-            let input = tape.input(input_of(inputs, modality)?);
-            let output = encoder.forward(&mut tape, &self.params, &prefix(modality), &input)?;
-            statistics.extend(tape.take_statistics());
-            variables.insert(modality, Var::from_tensor(&output.value().to_tensor()?)?);
-            passes.push((modality, tape, output));
-        }
-
         let weights = Weights::of(&self.params)?;
-        let features: BTreeMap<Modality, Tensor> =
-            variables.iter().map(|(m, var)| (*m, var.as_tensor().clone())).collect();
-        let logits = self.fusion.forward(&weights, &features)?;
+        let mut pass = self.pass(inputs, &weights, &BTreeSet::new(), true)?;
+        let logits = self.fusion.forward(&weights, &pass.encoded)?;
+        let features = pass.encoded.features.clone();
         let Loss { value, log } = objective(&Outputs { features, logits })?;
         let loss = value.to_scalar::<f32>()?;
         let store = value.backward()?;
 
+        let statistics = std::mem::take(&mut pass.statistics);
         let mut grads = weights.grads(&store)?;
-        for (modality, tape, output) in passes {
-            let seed = match variables.get(&modality).and_then(|var| store.get(var)) {
-                Some(grad) => Array::from_tensor(grad)?,
-                None => Array::zeros(output.shape()),
-            };
-            grads.extend(tape.backward(vec![(output, seed)])?.params);
-        }
+        pass.backward(store, &weights, &mut grads)?;
         self.params.update(statistics)?;
         Ok(StepResult { loss, log, grads })
     }
-}
-
-fn prefix(modality: Modality) -> String {
-    format!("encoder.{modality}.")
-}
-
-fn input_of(inputs: &BTreeMap<Modality, Array>, modality: Modality) -> Result<Array, NnError> {
-    let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
-    inputs.get(&modality).cloned().ok_or_else(missing)
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Tensor, Var, backprop::GradStore};
 use std::collections::BTreeMap;
-use umt_nn::{Array, Grads, NnError, Params, Role};
+use umt_nn::{Array, Grads, NnError, Params, Role, kernels};
 
 /// Parameters of fusion and head as candle variables, so that candle differentiates by them.
 pub struct Weights(BTreeMap<String, Var>);
@@ -27,11 +27,17 @@ impl Weights {
         }
     }
 
-    /// The linear layer `<name>.weight`, `<name>.bias` on `x` `[n, d]`.
+    /// The linear layer `<name>.weight`, `<name>.bias` on the last axis of `x` `[..., d]`.
     pub fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor, NnError> {
         let weight = self.get(&format!("{name}.weight"))?;
         let bias = self.get(&format!("{name}.bias"))?;
-        Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?)
+        if let [_, _] = x.dims() {
+            return Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?);
+        }
+        let (&d, lead) = x.dims().split_last().ok_or_else(|| NnError::shape(name, "[..., d]", x.dims()))?;
+        let rows = x.reshape(((), d))?;
+        let y = rows.matmul(&weight.t()?)?.broadcast_add(bias)?;
+        Ok(y.reshape([lead, &[bias.elem_count()]].concat())?)
     }
 
     /// Gradients of all of them; zeros for one the loss does not depend on.
@@ -45,4 +51,19 @@ impl Weights {
         };
         self.0.iter().map(grad).collect()
     }
+
+    /// Adds the gradients that a further way back found to those of [`Weights::grads`].
+    pub(crate) fn add_grads(&self, store: &GradStore, grads: &mut Grads) -> Result<(), NnError> {
+        for (name, var) in &self.0 {
+            if let (Some(more), Some(sum)) = (store.get(var), grads.get_mut(name)) {
+                kernels::add_assign(sum.make_mut(), Array::from_tensor(more)?.as_slice());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The logistic function, as `(1 + tanh(x / 2)) / 2`, which cannot overflow.
+pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor, NnError> {
+    Ok((((x * 0.5)?.tanh()? + 1.0)? * 0.5)?)
 }

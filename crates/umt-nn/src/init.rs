@@ -34,11 +34,22 @@ pub fn conv(params: &mut Params, name: &str, shape: [usize; 4], init: ConvInit, 
 
 /// A linear layer `[output, input]` with bias, both uniform in `±1 / sqrt(input)`, as PyTorch's.
 pub fn linear(params: &mut Params, name: &str, input: usize, output: usize, rng: &mut Rng) {
+    matrix(params, name, input, output, rng);
+    let bound = 1.0 / (input.max(1) as f32).sqrt();
+    let bias = draw(&[output], rng, |r| r.range(-bound, bound));
+    params.insert(format!("{name}.bias"), Param::weight(bias));
+}
+
+/// Linear weights `[output, input]` without bias, uniform in `±1 / sqrt(input)`.
+pub fn matrix(params: &mut Params, name: &str, input: usize, output: usize, rng: &mut Rng) {
     let bound = 1.0 / (input.max(1) as f32).sqrt();
     let weight = draw(&[output, input], rng, |r| r.range(-bound, bound));
-    let bias = draw(&[output], rng, |r| r.range(-bound, bound));
     params.insert(format!("{name}.weight"), Param::weight(weight));
-    params.insert(format!("{name}.bias"), Param::weight(bias));
+}
+
+/// A tensor of normal values with mean 0.
+pub fn normal(params: &mut Params, name: &str, shape: &[usize], deviation: f32, rng: &mut Rng) {
+    params.insert(name, Param::weight(draw(shape, rng, |r| r.normal() * deviation)));
 }
 
 /// A batch-norm over `channels`: scale 1, shift 0, running mean 0 and variance 1.

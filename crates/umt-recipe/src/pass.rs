@@ -56,11 +56,12 @@ pub(crate) fn run(
             return Err(PassError::Stopped);
         }
         let batch = batch.map_err(PassError::Data)?;
-        let features = network.features(&inputs(&batch, shift)?)?;
-        let out = network.classify(&features)?;
+        let encoded = network.encode(&inputs(&batch, shift)?)?;
+        let out = network.classify(&encoded)?;
         classes = out.shape().last().copied().unwrap_or(0);
         logits.extend_from_slice(out.as_slice());
-        for (modality, array) in features {
+        for (&modality, feature) in &encoded.features {
+            let array = Array::from_tensor(feature)?;
             let width = array.shape().last().copied().unwrap_or(0);
             let (_, values) = all.values.entry(modality).or_insert((width, Vec::new()));
             values.extend_from_slice(array.as_slice());

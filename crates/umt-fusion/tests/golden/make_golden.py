@@ -92,41 +92,249 @@ def features(net, x):
     return body(x).mean((2, 3))
 
 
+def encoder(channels):
+    net = Wide(resnet.BasicBlock, [2, 2, 2, 2], channels, 4)
+    net.conv1, net.maxpool, net.fc = nn.Conv2d(channels, 4, 3, 2, 1, bias=False), nn.Identity(), nn.Identity()
+    return net
+
+
+def stage(net, index, x):
+    """A stage of an encoder on each frame; 0 is the stem."""
+    parts = [nn.Sequential(net.conv1, net.bn1, net.relu), net.layer1, net.layer2, net.layer3, net.layer4]
+    frames = x.flatten(0, 1) if x.dim() == 5 else x
+    y = parts[index](frames)
+    return y.view(*x.shape[:-3], *y.shape[1:])
+
+
+def mean(x):
+    """Over everything but samples and channels."""
+    return x.mean((1, 3, 4)) if x.dim() == 5 else x.mean((2, 3))
+
+
+def scale(x, gate):
+    return x * (gate[:, None, :, None, None] if x.dim() == 5 else gate[:, :, None, None])
+
+
 class Fused(nn.Module):
-    def __init__(self, kind):
+    """Two encoders; `between(stage, maps)` may change their maps, `fuse(maps, features)` gives logits."""
+
+    def __init__(self):
         super().__init__()
-        self.kind = kind
-        enc = {}
-        for m, c in (("audio", 1), ("video", 3)):
-            net = Wide(resnet.BasicBlock, [2, 2, 2, 2], c, 4)
-            net.conv1, net.maxpool, net.fc = nn.Conv2d(c, 4, 3, 2, 1, bias=False), nn.Identity(), nn.Identity()
-            enc[m] = net
-        self.encoder = nn.ModuleDict(enc)
-        d = 32
-        if kind == "concat":
-            self.head = nn.Linear(2 * d, 5)
-        elif kind == "sum":
-            self.head = nn.ModuleDict({m: nn.Linear(d, 5) for m in enc})
-        elif kind == "film":
-            self.film = nn.ModuleDict({"audio": nn.Linear(d, 2 * d)})
-            self.head = nn.Linear(d, 5)
-        else:
-            self.project = nn.ModuleDict({m: nn.Linear(d, 8) for m in enc})
-            self.gate = nn.ModuleDict({m: nn.Linear(2 * d, 8) for m in enc})
-            self.head = nn.Linear(8, 5)
+        self.encoder = nn.ModuleDict({"audio": encoder(1), "video": encoder(3)})
+
+    def between(self, index, maps):
+        return maps
 
     def forward(self, inputs):
-        f = {m: features(self.encoder[m], inputs[m]) for m in ("audio", "video")}
+        maps = inputs
+        for index in range(5):
+            maps = {m: stage(self.encoder[m], index, maps[m]) for m in ("audio", "video")}
+            maps = self.between(index, maps)
+        return self.fuse(maps, {m: mean(x) for m, x in maps.items()})
+
+
+def per_modality(make):
+    return nn.ModuleDict({m: make() for m in ("audio", "video")})
+
+
+class Concat(Fused):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 5)
+
+    def fuse(self, maps, f):
+        return self.head(torch.cat([f["audio"], f["video"]], 1))
+
+
+class Sum(Fused):
+    def __init__(self):
+        super().__init__()
+        self.head = per_modality(lambda: nn.Linear(32, 5))
+
+    def fuse(self, maps, f):
+        return self.head["audio"](f["audio"]) + self.head["video"](f["video"])
+
+
+class Film(Fused):
+    def __init__(self):
+        super().__init__()
+        self.film = nn.ModuleDict({"audio": nn.Linear(32, 64)})
+        self.head = nn.Linear(32, 5)
+
+    def fuse(self, maps, f):
+        gamma, beta = self.film["audio"](f["audio"]).chunk(2, 1)
+        return self.head(gamma * f["video"] + beta)
+
+
+class Gated(Fused):
+    def __init__(self):
+        super().__init__()
+        self.project = per_modality(lambda: nn.Linear(32, 8))
+        self.gate = per_modality(lambda: nn.Linear(64, 8))
+        self.head = nn.Linear(8, 5)
+
+    def fuse(self, maps, f):
         both = torch.cat([f["audio"], f["video"]], 1)
-        if self.kind == "concat":
-            return self.head(both)
-        if self.kind == "sum":
-            return self.head["audio"](f["audio"]) + self.head["video"](f["video"])
-        if self.kind == "film":
-            gamma, beta = self.film["audio"](f["audio"]).chunk(2, 1)
-            return self.head(gamma * f["video"] + beta)
-        h = sum(torch.sigmoid(self.gate[m](both)) * torch.tanh(self.project[m](f[m])) for m in f)
-        return self.head(h)
+        return self.head(sum(torch.sigmoid(self.gate[m](both)) * torch.tanh(self.project[m](f[m])) for m in f))
+
+
+class Lmf(Fused):
+    """The definition: a weight tensor of rank 3 times the outer product of [x; 1]."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = per_modality(lambda: nn.Linear(32, 3 * 8))
+        self.head = nn.Linear(8, 5)
+
+    def fuse(self, maps, f):
+        one = torch.ones(len(f["audio"]), 1)
+        z = torch.einsum("na,nv->nav", *(torch.cat([f[m], one], 1) for m in ("audio", "video")))
+        w = {m: torch.cat([l.weight, l.bias[:, None]], 1).view(3, 8, 33) for m, l in self.factor.items()}
+        tensor = torch.einsum("rha,rhv->hav", w["audio"], w["video"])
+        return self.head(torch.relu(torch.einsum("hav,nav->nh", tensor, z)))
+
+
+class Tensor(Fused):
+    def __init__(self):
+        super().__init__()
+        self.project = per_modality(lambda: nn.Linear(32, 4))
+        self.head = nn.Linear(25, 5)
+
+    def fuse(self, maps, f):
+        one = torch.ones(len(f["audio"]), 1)
+        e = [torch.cat([one, torch.relu(self.project[m](f[m]))], 1) for m in ("audio", "video")]
+        return self.head(torch.einsum("na,nv->nav", *e).flatten(1))
+
+
+class Mmtm(Concat):
+    def __init__(self):
+        super().__init__()
+        part = lambda c: nn.ModuleDict(
+            {"squeeze": nn.Linear(2 * c, c // 2), "excite": per_modality(lambda: nn.Linear(c // 2, c))})
+        self.mmtm = nn.ModuleDict({"2": part(8), "3": part(16), "4": part(32)})
+
+    def between(self, index, maps):
+        if str(index) not in self.mmtm:
+            return maps
+        part = self.mmtm[str(index)]
+        z = torch.relu(part["squeeze"](torch.cat([mean(maps["audio"]), mean(maps["video"])], 1)))
+        return {m: scale(x, 2 * torch.sigmoid(part["excite"][m](z))) for m, x in maps.items()}
+
+
+class SeAdd(Fused):
+    def __init__(self):
+        super().__init__()
+        part = lambda c: nn.ModuleDict({"down": nn.Linear(c, c // 4), "up": nn.Linear(c // 4, c)})
+        widths = [4, 4, 8, 16, 32]
+        self.se = nn.ModuleDict({str(i): per_modality(lambda: part(c)) for i, c in enumerate(widths)})
+        self.head = nn.Linear(sum(widths), 5)
+
+    def between(self, index, maps):
+        out = {}
+        for m, x in maps.items():
+            part = self.se[str(index)][m]
+            out[m] = scale(x, torch.sigmoid(part["up"](torch.relu(part["down"](mean(x))))))
+        self.fused = ([] if index == 0 else self.fused) + [mean(out["audio"]) + mean(out["video"])]
+        return out
+
+    def fuse(self, maps, f):
+        return self.head(torch.cat(self.fused, 1))
+
+
+class Block(nn.Module):
+    """A transformer block with PyTorch's own attention; its projections have their own names here."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.mlp1, self.mlp2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x, context=None):
+        q = self.norm1(x)
+        kv = q if context is None else context
+        y, _ = nn.functional.multi_head_attention_forward(
+            q.transpose(0, 1), kv.transpose(0, 1), kv.transpose(0, 1), q.shape[2], self.heads, None,
+            torch.cat([self.query.bias, self.key.bias, self.value.bias]), None, None, False, 0.0,
+            self.out.weight, self.out.bias, need_weights=False, use_separate_proj_weight=True,
+            q_proj_weight=self.query.weight, k_proj_weight=self.key.weight, v_proj_weight=self.value.weight)
+        x = x + y.transpose(0, 1)
+        return x + self.mlp2(nn.functional.gelu(self.mlp1(self.norm2(x))))
+
+
+class CrossBlock(Block):
+    def __init__(self, width, heads):
+        super().__init__(width, heads)
+        self.context_norm = nn.LayerNorm(width)
+
+    def forward(self, x, context):
+        return super().forward(x, self.context_norm(context))
+
+
+class Attending(Fused):
+    def __init__(self):
+        super().__init__()
+        self.project = per_modality(lambda: nn.Linear(32, 8))
+        self.norm = per_modality(lambda: nn.LayerNorm(8))
+        self.head = nn.Linear(16, 5)
+
+    def tokens(self, maps):
+        out = {}
+        for m, x in maps.items():
+            x = x.transpose(1, 2) if x.dim() == 5 else x.unsqueeze(2)
+            grid = [min(size, 2) for size in x.shape[2:]]
+            x = nn.functional.adaptive_avg_pool3d(x, grid)
+            out[m] = self.project[m](x.flatten(2).transpose(1, 2))
+        return out
+
+    def classify(self, tokens):
+        return self.head(torch.cat([self.norm[m](t).mean(1) for m, t in tokens.items()], 1))
+
+
+class CrossAttention(Attending):
+    def __init__(self):
+        super().__init__()
+        self.cross = nn.ModuleDict({str(i): per_modality(lambda: CrossBlock(8, 2)) for i in range(2)})
+
+    def fuse(self, maps, f):
+        t = self.tokens(maps)
+        for layer in self.cross.values():
+            t = {"audio": layer["audio"](t["audio"], t["video"]), "video": layer["video"](t["video"], t["audio"])}
+        return self.classify(t)
+
+
+class Bottleneck(Attending):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.ModuleDict({str(i): per_modality(lambda: Block(8, 2)) for i in range(2)})
+        self.bottleneck = nn.Parameter(torch.zeros(2, 8))
+
+    def fuse(self, maps, f):
+        t = self.tokens(maps)
+        b = self.bottleneck.expand(len(f["audio"]), 2, 8)
+        for layer in self.layer.values():
+            written = []
+            for m in t:
+                both = layer[m](torch.cat([t[m], b], 1))
+                t[m] = both[:, :-2]
+                written.append(both[:, -2:])
+            b = sum(written) / 2
+        return self.classify(t)
+
+
+FUSIONS = {
+    "concat": Concat,
+    "sum": Sum,
+    "film": Film,
+    "gated": Gated,
+    "lmf": Lmf,
+    "tensor": Tensor,
+    "mmtm": Mmtm,
+    "se-add": SeAdd,
+    "cross-attention": CrossAttention,
+    "bottleneck": Bottleneck,
+}
 
 
 def main():
@@ -149,10 +357,11 @@ def main():
     net = video.r2plus1d_18(num_classes=5)
     fill(net)
     out["encoders"]["r2plus1d18"] = report(net, picture((3, 3, 5, 24, 24), 9), labels, lambda n, x: n(x))
-    for kind in ("concat", "sum", "film", "gated"):
-        net = Fused(kind)
+    for kind, fused in FUSIONS.items():
+        net = fused()
         fill(net)
-        inputs = {"audio": picture((3, 1, 32, 36), 10), "video": picture((3, 2, 3, 32, 32), 11)}
+        salt = 20 if kind == "cross-attention" else 10  # with 10 a value falls on the kink of its ReLU
+        inputs = {"audio": picture((3, 1, 32, 36), salt), "video": picture((3, 2, 3, 32, 32), salt + 1)}
         out["fusions"][kind] = report(net, inputs, labels, lambda n, x: n(x))
     json.dump(out, sys.stdout, indent=0)
 

@@ -20,6 +20,7 @@ mod norm;
 mod norm_backward;
 mod patch;
 mod pool;
+mod scale;
 mod shape;
 mod simd;
 mod tile;
@@ -36,6 +37,7 @@ mod work;
 mod tests;
 
 pub use machine::{copy_bandwidth, fma_peak};
+pub use scale::{scale_channels, scale_channels_grad_gate};
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;
 

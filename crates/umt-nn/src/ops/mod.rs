@@ -3,6 +3,7 @@
 mod conv;
 mod norm;
 mod pool;
+mod scale;
 
 pub use conv::ConvOptions;
 pub use norm::BatchNormOptions;

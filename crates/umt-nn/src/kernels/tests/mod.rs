@@ -2,6 +2,7 @@
 mod conv;
 mod norm;
 mod rest;
+mod scale;
 
 use super::Isa;
 

@@ -1,9 +1,7 @@
 //! Feature-wise linear modulation (Perez et al., "FiLM", 2018).
 
-use crate::{Fusion, Weights};
+use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
 use candle_core::Tensor;
-use std::collections::BTreeMap;
-use umt_media::Modality;
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
@@ -13,20 +11,19 @@ use umt_random::Rng;
 pub struct Film;
 
 impl Fusion for Film {
-    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
-        let Some((base, &base_width)) = widths.last_key_value() else {
-            return;
-        };
+    fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
+        let widths = shapes.widths();
+        let (base, &base_width) = widths.last_key_value().ok_or_else(no_modality)?;
         for (modality, &width) in widths.iter().filter(|(modality, _)| *modality != base) {
             init::linear(params, &format!("film.{modality}"), width, 2 * base_width, rng);
         }
-        init::linear(params, "head", base_width, classes, rng);
+        init::linear(params, "head", base_width, shapes.classes, rng);
+        Ok(())
     }
 
-    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
-        let Some((base, x)) = features.last_key_value() else {
-            return Err(NnError::Setting("a fusion needs at least one modality".into()));
-        };
+    fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
+        let features = &encoded.features;
+        let (base, x) = features.last_key_value().ok_or_else(no_modality)?;
         let (mut h, width) = (x.clone(), x.dim(1)?);
         for (modality, x) in features.iter().filter(|(modality, _)| *modality != base) {
             let both = weights.linear(&format!("film.{modality}"), x)?;

@@ -1,44 +1,50 @@
 //! Gated multi-modal unit (Arevalo et al., "Gated multimodal units for information fusion", 2017).
 
-use crate::{Fusion, Weights};
+use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality, weights::sigmoid};
 use candle_core::Tensor;
-use std::collections::BTreeMap;
-use umt_media::Modality;
+use serde::{Deserialize, Serialize};
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
 /// `h = sum_m sigmoid(V_m [x_1, ..., x_M]) * tanh(W_m x_m); head(h)`, the form for any number of
 /// modalities.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gated {
     /// Length of the common space.
     pub width: usize,
 }
 
+impl Default for Gated {
+    fn default() -> Self {
+        Self { width: 512 }
+    }
+}
+
 impl Fusion for Gated {
-    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
+    fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
+        let widths = shapes.widths();
         let all = widths.values().sum();
-        for (modality, &width) in widths {
+        for (modality, &width) in &widths {
             init::linear(params, &format!("project.{modality}"), width, self.width, rng);
             init::linear(params, &format!("gate.{modality}"), all, self.width, rng);
         }
-        init::linear(params, "head", self.width, classes, rng);
+        init::linear(params, "head", self.width, shapes.classes, rng);
+        Ok(())
     }
 
-    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
-        let columns: Vec<&Tensor> = features.values().collect();
-        let all = Tensor::cat(&columns, 1)?;
+    fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
+        let all = encoded.concatenated()?;
         let mut h: Option<Tensor> = None;
-        for (modality, x) in features {
-            let gate = weights.linear(&format!("gate.{modality}"), &all)?;
-            // sigmoid(v) = (1 + tanh(v / 2)) / 2, which cannot overflow.
-            let gate = (((gate * 0.5)?.tanh()? + 1.0)? * 0.5)?;
+        for (modality, x) in &encoded.features {
+            let gate = sigmoid(&weights.linear(&format!("gate.{modality}"), &all)?)?;
             let own = (gate * weights.linear(&format!("project.{modality}"), x)?.tanh()?)?;
             h = Some(match h {
                 Some(sum) => (sum + own)?,
                 None => own,
             });
         }
-        let h = h.ok_or_else(|| NnError::Setting("a fusion needs at least one modality".into()))?;
+        let h = h.ok_or_else(no_modality)?;
         weights.linear("head", &h)
     }
 }

@@ -1,9 +1,7 @@
 //! Sum: a classifier per modality.
 
-use crate::{Fusion, Weights};
+use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
 use candle_core::Tensor;
-use std::collections::BTreeMap;
-use umt_media::Modality;
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
@@ -12,21 +10,22 @@ use umt_random::Rng;
 pub struct Sum;
 
 impl Fusion for Sum {
-    fn init(&self, params: &mut Params, widths: &BTreeMap<Modality, usize>, classes: usize, rng: &mut Rng) {
-        for (modality, &width) in widths {
-            init::linear(params, &format!("head.{modality}"), width, classes, rng);
+    fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
+        for (modality, width) in shapes.widths() {
+            init::linear(params, &format!("head.{modality}"), width, shapes.classes, rng);
         }
+        Ok(())
     }
 
-    fn forward(&self, weights: &Weights, features: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
+    fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
         let mut logits: Option<Tensor> = None;
-        for (modality, x) in features {
+        for (modality, x) in &encoded.features {
             let own = weights.linear(&format!("head.{modality}"), x)?;
             logits = Some(match logits {
                 Some(sum) => (sum + own)?,
                 None => own,
             });
         }
-        logits.ok_or_else(|| NnError::Setting("a fusion needs at least one modality".into()))
+        logits.ok_or_else(no_modality)
     }
 }

@@ -1,0 +1,187 @@
+//! All encoders forward and back, with the fusion's gates between their stages.
+//!
+//! Encoders share nothing but gates, so each has a tape of its own, and a tape ends where a gate
+//! comes in: the map goes on to the next tape as a leaf, beside the gate that candle computed from
+//! the maps' means. On the way back the last tapes give the gradients of those leaves, candle carries
+//! the gates' to the means, and the tapes before take both.
+
+use crate::{Encoded, Fusion, Weights};
+use candle_core::{Tensor, Var as Variable, backprop::GradStore};
+use std::collections::{BTreeMap, BTreeSet};
+use umt_encoders::Encoder;
+use umt_media::Modality;
+use umt_nn::{Array, Grads, NnError, Params, Tape, Var};
+
+/// One encoder's part of a segment.
+struct Stream {
+    tape: Tape,
+    /// The map and the gate that came in, where a gate did.
+    entry: Option<[Var; 2]>,
+    /// The map handed on, in the last segment the feature.
+    end: Var,
+    /// What candle sees of the tape.
+    shown: Vec<(Var, Variable)>,
+}
+
+/// What runs without an exchange between modalities.
+struct Segment {
+    streams: BTreeMap<Modality, Stream>,
+    /// The gates that came in, inside candle's graph.
+    gates: BTreeMap<Modality, Tensor>,
+}
+
+/// A forward pass of all encoders.
+pub(crate) struct Pass {
+    /// What the fusion and the objective see; variables of candle's graph.
+    pub encoded: Encoded,
+    /// Running statistics after this pass.
+    pub statistics: Vec<(String, Array)>,
+    segments: Vec<Segment>,
+}
+
+/// What a pass reads and does not change.
+pub(crate) struct Model<'a> {
+    /// Those that run.
+    pub encoders: BTreeMap<Modality, &'a dyn Encoder>,
+    pub fusion: &'a dyn Fusion,
+    pub params: &'a Params,
+    pub weights: &'a Weights,
+}
+
+impl Model<'_> {
+    /// Runs all encoders in training or evaluation mode. Maps behind the stages of `maps` are shown to
+    /// candle, and those of the last stage if the fusion reads them.
+    pub fn encode(
+        &self,
+        inputs: &BTreeMap<Modality, Array>,
+        maps: &BTreeSet<usize>,
+        training: bool,
+    ) -> Result<Pass, NnError> {
+        let asked = self.fusion.stages();
+        let last = |encoder: &dyn Encoder| encoder.stages().len().saturating_sub(1);
+        let end = self.encoders.values().map(|encoder| last(*encoder)).max().unwrap_or(0);
+        // A gate behind the last stage meets no further stage: it cuts nothing.
+        let cuts: Vec<usize> = asked.iter().copied().filter(|&stage| stage < end).chain([end]).collect();
+
+        let mut pass = Pass { encoded: Encoded::default(), statistics: Vec::new(), segments: Vec::new() };
+        let mut handed: BTreeMap<Modality, Array> = BTreeMap::new();
+        let mut gates: BTreeMap<Modality, Tensor> = BTreeMap::new();
+        let mut from = 0;
+        for cut in cuts {
+            let mut streams = BTreeMap::new();
+            let mut means = BTreeMap::new();
+            for (&modality, &encoder) in &self.encoders {
+                let mut tape = if training { Tape::train() } else { Tape::eval() };
+                let (mut x, entry) = match (handed.remove(&modality), gates.get(&modality)) {
+                    (Some(map), Some(gate)) => {
+                        let (map, gate) = (tape.leaf(map), tape.leaf(Array::from_tensor(gate)?));
+                        (tape.scale_channels(&map, &gate)?, training.then_some([map, gate]))
+                    }
+                    _ => (tape.input(input_of(inputs, modality)?), None),
+                };
+                let mut shown = Vec::new();
+                let own = last(encoder);
+                for stage in from..=cut.min(own) {
+                    x = encoder.stage(stage, &mut tape, self.params, &prefix(modality), x)?;
+                    if maps.contains(&stage) || (stage == own && self.fusion.needs_maps()) {
+                        let map = show(&mut shown, &x)?;
+                        pass.encoded.maps.entry(modality).or_default().insert(stage, map);
+                    }
+                }
+                let mean = if cut == end { encoder.pool(&mut tape, &x)? } else { tape.mean_inner(&x)? };
+                means.insert(modality, show(&mut shown, &mean)?);
+                pass.statistics.extend(tape.take_statistics());
+                if cut == end {
+                    x = mean;
+                } else {
+                    handed.insert(modality, x.value().clone());
+                }
+                streams.insert(modality, Stream { tape, entry, end: x, shown });
+            }
+            if training {
+                pass.segments.push(Segment { streams, gates: std::mem::take(&mut gates) });
+            }
+            if asked.contains(&cut) {
+                gates = self.fusion.gates(self.weights, cut, &means)?;
+                let mut gated = BTreeMap::new();
+                for (&modality, mean) in &means {
+                    let missing = || NnError::Setting(format!("the fusion gave no gate for {modality}"));
+                    gated.insert(modality, (gates.get(&modality).ok_or_else(missing)? * mean)?);
+                }
+                pass.encoded.gated.insert(cut, gated);
+            }
+            if cut == end {
+                let gated = pass.encoded.gated.get(&cut);
+                pass.encoded.outputs = gated.unwrap_or(&means).clone();
+                pass.encoded.features = means;
+            }
+            from = cut + 1;
+        }
+        Ok(pass)
+    }
+}
+
+impl Pass {
+    /// Adds every encoder's gradients, and what gates add to the fusion's, to `grads`. `store` is what
+    /// candle's way back from the loss left at the variables shown.
+    pub fn backward(self, store: GradStore, weights: &Weights, grads: &mut Grads) -> Result<(), NnError> {
+        let mut stores = vec![store];
+        let mut handed: BTreeMap<Modality, Array> = BTreeMap::new();
+        for Segment { streams, gates } in self.segments.into_iter().rev() {
+            let mut through_gates: Option<Tensor> = None;
+            let mut next = BTreeMap::new();
+            for (modality, Stream { tape, entry, end, shown }) in streams {
+                let mut seeds = Vec::new();
+                for (var, variable) in shown {
+                    for grad in stores.iter().filter_map(|store| store.get(&variable)) {
+                        seeds.push((var.clone(), Array::from_tensor(grad)?));
+                    }
+                }
+                match handed.remove(&modality) {
+                    Some(grad) => seeds.push((end, grad)),
+                    // Parameters that the loss does not depend on have a gradient too: zero.
+                    None if seeds.is_empty() => seeds.push((end.clone(), Array::zeros(end.shape()))),
+                    None => {}
+                }
+                let back = tape.backward(seeds)?;
+                if let Some([map, gate]) = &entry
+                    && let (Some(dmap), Some(dgate), Some(value)) =
+                        (back.leaf(map), back.leaf(gate), gates.get(&modality))
+                {
+                    next.insert(modality, dmap.clone());
+                    // The sum whose gradient to the gate is the one that came back.
+                    let sum = (value * dgate.to_tensor()?)?.sum_all()?;
+                    through_gates = Some(match through_gates {
+                        Some(total) => (total + sum)?,
+                        None => sum,
+                    });
+                }
+                grads.extend(back.params);
+            }
+            if let Some(sum) = through_gates {
+                let store = sum.backward()?;
+                weights.add_grads(&store, grads)?;
+                stores.push(store);
+            }
+            handed = next;
+        }
+        Ok(())
+    }
+}
+
+/// A value of the tape as a variable of candle's graph.
+fn show(shown: &mut Vec<(Var, Variable)>, value: &Var) -> Result<Tensor, NnError> {
+    let variable = Variable::from_tensor(&value.value().to_tensor()?)?;
+    let tensor = variable.as_tensor().clone();
+    shown.push((value.clone(), variable));
+    Ok(tensor)
+}
+
+pub(crate) fn prefix(modality: Modality) -> String {
+    format!("encoder.{modality}.")
+}
+
+fn input_of(inputs: &BTreeMap<Modality, Array>, modality: Modality) -> Result<Array, NnError> {
+    let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
+    inputs.get(&modality).cloned().ok_or_else(missing)
+}

@@ -1,0 +1,116 @@
+//! What a fusion is: encoders' outputs in, logits out, and gates between the stages if it wants them.
+
+use crate::Weights;
+use candle_core::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
+use umt_media::Modality;
+use umt_nn::{NnError, Params};
+use umt_random::Rng;
+
+/// From what the encoders say to logits; the classifier is part of it.
+///
+/// Works for any number of modalities, one included, always in the order of [`Modality`]. A late
+/// fusion is `init` and `forward`; one in the middle of the encoders also names stages and computes
+/// gates; one over tokens asks for maps.
+pub trait Fusion: Send + Sync {
+    /// Adds freshly drawn parameters; none of their names starts with `encoder.`.
+    fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError>;
+
+    /// Logits `[n, classes]`.
+    fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError>;
+
+    /// The encoder stages behind which [`Fusion::gates`] is asked.
+    fn stages(&self) -> BTreeSet<usize> {
+        BTreeSet::new()
+    }
+
+    /// A gate `[n, channels]` on each modality's map behind `stage`, from the maps' global means
+    /// `[n, channels]`.
+    ///
+    /// The next stage sees the gated maps. Behind the last stage the gates do not change the feature,
+    /// which stays what the encoder said: they reach [`Fusion::forward`] through [`Encoded::gated`].
+    fn gates(
+        &self,
+        _weights: &Weights,
+        stage: usize,
+        _means: &BTreeMap<Modality, Tensor>,
+    ) -> Result<BTreeMap<Modality, Tensor>, NnError> {
+        Err(NnError::Setting(format!("this fusion has no gates, and was asked for those of stage {stage}")))
+    }
+
+    /// Whether [`Fusion::forward`] reads the maps of the encoders' last stage.
+    fn needs_maps(&self) -> bool {
+        false
+    }
+}
+
+/// What a fusion is built for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shapes {
+    /// Channels of the map behind each encoder stage, the stem's first; the last is the feature's length.
+    pub stages: BTreeMap<Modality, Vec<usize>>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Shapes {
+    /// Length of each modality's feature.
+    pub fn widths(&self) -> BTreeMap<Modality, usize> {
+        self.stages.iter().map(|(m, stages)| (*m, stages.last().copied().unwrap_or(0))).collect()
+    }
+
+    /// Channels of each modality's map behind `stage`; an error names a stage that an encoder lacks.
+    pub fn at(&self, stage: usize) -> Result<BTreeMap<Modality, usize>, NnError> {
+        let channels = |(m, stages): (&Modality, &Vec<usize>)| match stages.get(stage) {
+            Some(&channels) => Ok((*m, channels)),
+            None => Err(NnError::Setting(format!(
+                "a fusion at stage {stage}: the {m} encoder's stages are 0 to {}",
+                stages.len().saturating_sub(1)
+            ))),
+        };
+        self.stages.iter().map(channels).collect()
+    }
+}
+
+/// What the encoders say about a batch, as candle tensors.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded {
+    /// Each encoder's output: the global mean of its last map, `[n, width]`.
+    pub features: BTreeMap<Modality, Tensor>,
+    /// Maps `[n, h, w, channels]`, or `[n, t, h, w, channels]`, by modality and stage, before any gate; those
+    /// that were asked for.
+    pub maps: BTreeMap<Modality, BTreeMap<usize, Tensor>>,
+    /// For each of the fusion's [`Fusion::stages`] the global means `[n, channels]` of the gated maps.
+    pub gated: BTreeMap<usize, BTreeMap<Modality, Tensor>>,
+    /// What the head of a network sees of each encoder, `[n, width]`: its feature, times the gate behind the last
+    /// stage if the fusion has one there.
+    pub outputs: BTreeMap<Modality, Tensor>,
+}
+
+impl Encoded {
+    /// The map of an encoder's last stage.
+    pub fn last_map(&self, modality: Modality) -> Result<&Tensor, NnError> {
+        let last = self.maps.get(&modality).and_then(|maps| maps.last_key_value());
+        let missing = || NnError::Setting(format!("the map of {modality} was not kept"));
+        last.map(|(_, map)| map).ok_or_else(missing)
+    }
+
+    /// Every modality's feature side by side, `[n, sum of widths]`.
+    pub fn concatenated(&self) -> Result<Tensor, NnError> {
+        concatenate(&self.features)
+    }
+}
+
+/// Rows of each modality side by side.
+pub(crate) fn concatenate(rows: &BTreeMap<Modality, Tensor>) -> Result<Tensor, NnError> {
+    if rows.is_empty() {
+        return Err(no_modality());
+    }
+    let columns: Vec<&Tensor> = rows.values().collect();
+    Ok(Tensor::cat(&columns, 1)?)
+}
+
+/// What every fusion says without an input.
+pub(crate) fn no_modality() -> NnError {
+    NnError::Setting("a fusion needs at least one modality".into())
+}

@@ -1,0 +1,55 @@
+//! Low-rank multi-modal fusion (Liu et al., "Efficient low-rank multimodal fusion with
+//! modality-specific factors", ACL 2018).
+
+use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use umt_nn::{NnError, Params, init};
+use umt_random::Rng;
+
+/// `h = sum_r prod_m W_m^r [x_m; 1]`, products element by element; `head(relu(h))`.
+///
+/// What the tensor of all products of features (see [`crate::TensorFusion`]) times a weight tensor of
+/// rank `rank` gives, without either: `rank * width * (d_m + 1)` values per modality in place of a
+/// product over modalities. `W_m^r [x_m; 1]` are `rank` linear layers with bias, held as one,
+/// `factor.<modality>`. With one modality `h` is a sum of linear layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lmf {
+    /// Rank of the weight tensor.
+    pub rank: usize,
+    /// Length of `h`.
+    pub width: usize,
+}
+
+impl Default for Lmf {
+    fn default() -> Self {
+        Self { rank: 4, width: 128 }
+    }
+}
+
+impl Fusion for Lmf {
+    fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
+        if self.rank == 0 || self.width == 0 {
+            return Err(NnError::Setting("lmf needs rank and width above 0".into()));
+        }
+        for (modality, width) in shapes.widths() {
+            init::linear(params, &format!("factor.{modality}"), width, self.rank * self.width, rng);
+        }
+        init::linear(params, "head", self.width, shapes.classes, rng);
+        Ok(())
+    }
+
+    fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
+        let mut product: Option<Tensor> = None;
+        for (modality, x) in &encoded.features {
+            let factor = weights.linear(&format!("factor.{modality}"), x)?;
+            product = Some(match product {
+                Some(product) => (product * factor)?,
+                None => factor,
+            });
+        }
+        let product = product.ok_or_else(no_modality)?.reshape(((), self.rank, self.width))?;
+        weights.linear("head", &product.sum(1)?.relu()?)
+    }
+}
