@@ -26,10 +26,11 @@ use crate::Fusion;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A fusion by name, with its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FusionConfig {
     /// Features side by side, one linear classifier.
+    #[default]
     #[serde(deserialize_with = "no_settings")]
     Concat,
     /// One linear classifier per modality, logits added.
@@ -60,12 +61,6 @@ fn no_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Erro
     #[serde(deny_unknown_fields)]
     struct Nothing {}
     Nothing::deserialize(deserializer).map(|Nothing {}| ())
-}
-
-impl Default for FusionConfig {
-    fn default() -> Self {
-        Self::Concat
-    }
 }
 
 impl FusionConfig {
