@@ -8,7 +8,8 @@ use umt_store::{sha256_hex, tensors};
 use crate::tiny::Outcome;
 
 /// First digits of the SHA-256 of all parameters, by encoder.
-const PINNED: [(&str, &str); 4] = [
+const PINNED: [(&str, &str); 5] = [
+    ("resnet20", "32697ab0ecdb"),
     ("resnet18", "d18505998dcd"),
     ("resnet34", "bfcc687498a2"),
     ("resnet50", "230bb1ff5270"),
