@@ -5,7 +5,8 @@
 //! batch-norm + ReLU + add, pooling), in channels-last layout and pooled, aligned buffers. candle's
 //! own backward zero-fills and adds a fresh tensor for each operand, and its custom operators take
 //! three tensors at most; on activations that costs more passes over memory than the arithmetic.
-//! Heads, fusions and objectives work on small feature matrices and stay plain candle.
+//! Heads, fusions and objectives work on small feature matrices and stay plain candle. [`candle_ops`] makes
+//! any part that runs on the tape one operator of candle's graph.
 //!
 //! ```
 //! use umt_nn::{Array, ConvOptions, Param, Params, Tape};
@@ -23,6 +24,7 @@
 
 mod array;
 mod buffer;
+pub mod candle_ops;
 mod error;
 pub mod init;
 pub mod kernels;

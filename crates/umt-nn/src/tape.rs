@@ -24,7 +24,7 @@ impl Var {
 }
 
 /// What an operator does with the gradient of its output: it hands gradients to the [`Sink`].
-pub(crate) type BackwardFn = Box<dyn FnOnce(Array, &mut Sink) -> Result<(), NnError>>;
+pub(crate) type BackwardFn = Box<dyn FnOnce(Array, &mut Sink) -> Result<(), NnError> + Send>;
 
 /// A forward pass. In training it records how to come back; in evaluation it records nothing, and
 /// arrays are freed as soon as the last operator that needs them is done.
@@ -77,7 +77,7 @@ impl Tape {
     pub(crate) fn push(
         &mut self,
         value: Array,
-        backward: impl FnOnce(Array, &mut Sink) -> Result<(), NnError> + 'static,
+        backward: impl FnOnce(Array, &mut Sink) -> Result<(), NnError> + Send + 'static,
     ) -> Var {
         if !self.training {
             return Var { value, node: None };

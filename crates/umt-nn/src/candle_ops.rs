@@ -1,0 +1,214 @@
+//! The tape's operators in candle's autograd.
+//!
+//! candle's custom operators take three tensors at most, return one, and see only arguments, result and gradient on the
+//! way back. [`apply`] therefore makes any part of a network that runs on the tape *one* operator of two tensors: the input,
+//! and all parameters laid end to end (by candle itself, so that their gradients find the way). The tape with what it
+//! keeps for the way back lives in the operator. Copies are made at the seam alone: the coarser the part, the less they
+//! cost.
+//!
+//! Pictures are `[n, h, w, c]`; a `[n, c, h, w]` tensor is brought there by `permute((0, 2, 3, 1))`. Parameters are in
+//! PyTorch's layout, convolution weights `[out, in / groups, kh, kw]`.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use umt_nn::{ConvOptions, candle_ops};
+//! let x = Var::from_tensor(&Tensor::from_slice(&[3f32, 4.0], (1, 1, 2, 1), &Device::Cpu)?)?;
+//! let w = Var::from_tensor(&Tensor::from_slice(&[2f32], (1, 1, 1, 1), &Device::Cpu)?)?;
+//! let y = candle_ops::conv2d(x.as_tensor(), w.as_tensor(), None, ConvOptions::default())?;
+//! assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [6.0, 8.0]);
+//! let grads = y.sum_all()?.backward()?;
+//! assert_eq!(grads.get(&w).ok_or("no gradient")?.flatten_all()?.to_vec1::<f32>()?, [7.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::{Array, ConvOptions, NnError, Param, Params, PoolOptions, Role, Tape, Var};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Runs `part` on a training tape as one operator of candle's graph: `x` and `weights` (by the names that `part` asks
+/// for) get gradients. `buffers` holds what is stored but not learnt, such as `running_mean`; statistics of the batch are
+/// written there.
+///
+/// # Errors
+/// What `part` refuses; tensors that are not on the CPU or not of `f32`.
+pub fn apply(
+    x: &Tensor,
+    weights: &BTreeMap<String, Tensor>,
+    buffers: &mut Params,
+    part: impl FnOnce(&mut Tape, &Params, &Var) -> Result<Var, NnError>,
+) -> Result<Tensor, NnError> {
+    let mut params = buffers.clone();
+    let (mut flat, mut places) = (Vec::new(), Vec::new());
+    for (name, tensor) in weights {
+        // Convolution weights lie as [kh, kw, in, out] in memory.
+        let (tensor, conv) = match tensor.rank() {
+            4 => (tensor.permute((2, 3, 1, 0))?.contiguous()?, true),
+            _ => (tensor.contiguous()?, false),
+        };
+        let value = Array::from_tensor(&tensor)?;
+        places.push((name.clone(), value.len()));
+        params.insert(name.clone(), if conv { Param::conv(value) } else { Param::weight(value) });
+        flat.push(tensor.flatten_all()?);
+    }
+    let packed = match flat.is_empty() {
+        true => Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?,
+        false => Tensor::cat(&flat, 0)?,
+    };
+    let mut tape = Tape::train();
+    let leaf = tape.leaf(Array::from_tensor(x)?);
+    let output = part(&mut tape, &params, &leaf)?;
+    buffers.update(
+        tape.take_statistics()
+            .into_iter()
+            .filter(|(name, _)| buffers.get(name).is_some_and(|p| p.role == Role::Buffer))
+            .collect(),
+    )?;
+    let op = OnTape { output: output.value().clone(), state: Mutex::new(Some((tape, leaf, output))), places };
+    Ok(x.contiguous()?.apply_op2(&packed, op)?)
+}
+
+/// Convolution of `x` `[n, h, w, c]` with `weight` `[k, c / groups, kh, kw]` and `bias` `[k]`; gives `[n, h', w', k]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvOptions) -> Result<Tensor, NnError> {
+    let mut weights = BTreeMap::from([("conv.weight".to_owned(), weight.clone())]);
+    weights.extend(bias.map(|bias| ("conv.bias".to_owned(), bias.clone())));
+    apply(x, &weights, &mut Params::default(), |tape, params, x| tape.conv2d(params, "conv", x, options))
+}
+
+/// Maximum over windows of `x` `[n, h, w, c]`, of any kernel, stride and padding.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn max_pool(x: &Tensor, options: PoolOptions) -> Result<Tensor, NnError> {
+    apply(x, &BTreeMap::new(), &mut Params::default(), |tape, _, x| tape.max_pool(x, options))
+}
+
+/// A tape that has run forward and waits for the way back.
+struct OnTape {
+    output: Array,
+    state: Mutex<Option<(Tape, Var, Var)>>,
+    /// Name and number of values of each parameter, in the order in which they are packed.
+    places: Vec<(String, usize)>,
+}
+
+impl CustomOp2 for OnTape {
+    fn name(&self) -> &'static str {
+        "umt-nn tape"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(self.output.as_slice().to_vec()), self.output.shape().into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        packed: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let failed = |e: NnError| candle_core::Error::Msg(e.to_string());
+        let state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some((tape, leaf, output)) = state else {
+            return Err(candle_core::Error::Msg("a part on the tape goes back once; run it forward again".into()));
+        };
+        let back = tape.backward(vec![(output, Array::from_tensor(grad).map_err(failed)?)]).map_err(failed)?;
+        let dx = match back.leaf(&leaf) {
+            Some(dx) => dx.to_tensor().map_err(failed)?,
+            None => x.zeros_like()?,
+        };
+        let mut values = Vec::with_capacity(packed.elem_count());
+        for (name, len) in &self.places {
+            match back.params.get(name) {
+                Some(grad) => values.extend_from_slice(grad.as_slice()),
+                None => values.resize(values.len() + len, 0.0),
+            }
+        }
+        values.resize(packed.elem_count(), 0.0);
+        Ok((Some(dx), Some(Tensor::from_vec(values, packed.dims(), &Device::Cpu)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BatchNormOptions, init};
+    use candle_core::Var as CandleVar;
+
+    fn noise(shape: &[usize], id: u64) -> CandleVar {
+        let mut rng = umt_random::stream(7, "test.candle-ops", 0, id);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
+        CandleVar::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    fn far(a: &Tensor, b: &Tensor) -> f32 {
+        let largest = b.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        let d = (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+        d / largest.max(1e-6)
+    }
+
+    /// Value and both gradients are those of candle's own convolution, from a view that is not contiguous.
+    /// Heights that the stride divides: candle's own way back fails on others.
+    #[test]
+    fn convolution_is_candles() {
+        for (height, stride, pad, groups) in [(9, 1, 1, 1), (9, 2, 1, 1), (9, 2, 0, 2), (10, 3, 1, 1)] {
+            let (x, w) = (noise(&[2, 4, height, 7], 1), noise(&[6, 4 / groups, 3, 3], 2));
+            let theirs = x.conv2d(&w, pad, stride, 1, groups).unwrap();
+            let options = ConvOptions { groups, ..ConvOptions::square(stride, pad) };
+            let ours = conv2d(&x.permute((0, 2, 3, 1)).unwrap(), &w, None, options).unwrap();
+            let ours = ours.permute((0, 3, 1, 2)).unwrap();
+            assert!(far(&ours, &theirs) < 1e-5);
+            let weigh = noise(theirs.dims(), 3);
+            let back = |y: &Tensor| (y * weigh.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+            let (a, b) = (back(&ours), back(&theirs));
+            for var in [&x, &w] {
+                assert!(far(a.get(var).unwrap(), b.get(var).unwrap()) < 1e-4);
+            }
+        }
+    }
+
+    /// Several operators as one: convolution, batch-norm with ReLU, max-pool of a kernel larger than its stride, which
+    /// candle itself cannot go back through. Against central differences along the gradient.
+    #[test]
+    fn a_part_of_a_network_goes_back_as_one() {
+        let (x, w) = (noise(&[3, 8, 8, 2], 1), noise(&[4, 2, 3, 3], 2));
+        let weights = BTreeMap::from([
+            ("conv.weight".to_owned(), w.as_tensor().clone()),
+            ("bn.weight".to_owned(), noise(&[4], 4).as_tensor().clone()),
+            ("bn.bias".to_owned(), noise(&[4], 5).as_tensor().clone()),
+        ]);
+        let mut buffers = Params::default();
+        init::batch_norm(&mut buffers, "bn", 4);
+        let fresh = buffers.value("bn.running_mean").unwrap().clone();
+        let weigh = noise(&[3, 4, 4, 4], 3);
+        let loss = |x: &Tensor, buffers: &mut Params| {
+            let y = apply(x, &weights, buffers, |tape, params, x| {
+                let z = tape.conv2d(params, "conv", x, ConvOptions::square(1, 1))?;
+                let z = tape.batch_norm(params, "bn", z, None, BatchNormOptions::relu())?;
+                tape.max_pool(&z, PoolOptions { kernel: 3, stride: 2, pad: 1 })
+            });
+            (y.unwrap() * weigh.as_tensor()).unwrap().sum_all().unwrap()
+        };
+        let value = loss(&x, &mut buffers);
+        assert_ne!(buffers.value("bn.running_mean").unwrap(), &fresh);
+        let grads = value.backward().unwrap();
+        let dx = grads.get(&x).unwrap();
+        let norm = dx.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+        let step = 2e-3f64;
+        let moved = |sign: f64| (x.as_tensor() + (dx * (sign * step / f64::from(norm))).unwrap()).unwrap();
+        let [up, down] = [1.0, -1.0].map(|s| loss(&moved(s), &mut buffers).to_scalar::<f32>().unwrap());
+        let slope = f64::from(up - down) / (2.0 * step);
+        assert!((slope / f64::from(norm) - 1.0).abs() < 2e-2, "{slope} for {norm}");
+        // Gone back already.
+        assert!(value.backward().is_err());
+    }
+}
