@@ -180,6 +180,33 @@ fn sixty_broken_recipes_are_refused_with_place_and_valid_names() -> Result<(), B
     Ok(())
 }
 
+/// Before anything is decoded or trained, not when the stage's turn comes.
+#[test]
+fn networks_that_cannot_be_are_refused_with_their_stage() {
+    let own = "fusion = { kind = \"concat\" }";
+    for (fusion, words) in [
+        ("kind = \"concat\", width = 3", "width"),
+        ("kind = \"tensor\", width = 1000", "umt|1000|65536"),
+        ("kind = \"mmtm\", stages = [2, 7]", "umt|stage 7|audio|0 to 4"),
+        ("kind = \"se-add\", stages = []", "umt|stage"),
+        ("kind = \"cross-attention\", heads = 3", "umt|128|3 heads"),
+        ("kind = \"bottleneck\", layers = 1", "umt|2 layers"),
+        ("kind = \"lmf\", ranks = 1", "ranks|rank"),
+    ] {
+        let text = GOOD.replacen(own, &format!("fusion = {{ {fusion} }}"), 1);
+        let Err(error) = parse(&text, &Overrides::default()) else { panic!("{fusion}: accepted") };
+        let message = error.to_string();
+        assert_eq!(error.exit_code(), 2, "{message}");
+        let RecipeError::Invalid { place: Place::File { line, .. }, .. } = error else { panic!("no place: {message}") };
+        assert_eq!(line, first_difference(&text), "{message}");
+        let missing: Vec<&str> = words.split('|').filter(|word| !message.contains(*word)).collect();
+        assert!(missing.is_empty(), "{message}: does not say {missing:?}");
+    }
+    let text = GOOD.replacen("width = 4, stem", "width = 0, stem", 1);
+    let message = parse(&text, &Overrides::default()).map_err(|error| error.to_string());
+    assert!(message.as_ref().is_err_and(|m| m.contains("teacher.audio") && m.contains("width")), "{message:?}");
+}
+
 #[test]
 fn an_argument_is_named_as_such() {
     for (set, words) in [

@@ -21,6 +21,17 @@ pub struct NetworkConfig {
     pub classes: usize,
 }
 
+impl NetworkConfig {
+    /// Refuses settings of encoders and fusion that have no meaning, or none together; makes no encoder's weights.
+    pub fn check(&self) -> Result<(), NnError> {
+        let mut shapes = Shapes { stages: BTreeMap::new(), classes: self.classes };
+        for (&modality, encoder) in &self.encoders {
+            shapes.stages.insert(modality, encoder.build()?.stages());
+        }
+        self.fusion.build().init(&shapes, &mut Params::default(), &mut umt_random::stream(0, "check", 0, 0))
+    }
+}
+
 /// What an objective sees of a forward pass, inside candle's graph.
 pub struct Outputs {
     /// Each encoder's output before fusion, `[n, width]`.

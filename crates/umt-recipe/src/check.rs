@@ -3,6 +3,7 @@
 use crate::claim::METRICS;
 use crate::recipe::{Recipe, Task, stage_table};
 use crate::source::{Tree, distance, list};
+use crate::work::network_config;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::de::DeValue;
@@ -88,6 +89,7 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
         modalities(recipe, index)?;
         teachers(recipe, index)?;
     }
+    networks(recipe)?;
     rows(recipe)
 }
 
@@ -138,6 +140,22 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
                 _ => String::new(),
             };
             let path: Vec<&str> = ["stage", &stage.id, "train"].into_iter().chain(key.split('.')).collect();
+            return Err(Problem::new(&path, None, format!("stage `{}`: {error}", stage.id)));
+        }
+    }
+    Ok(())
+}
+
+/// What the encoders and the fusion refuse of their settings: now, and not when the stage's turn comes.
+fn networks(recipe: &Recipe) -> Result<(), Problem> {
+    for unit in recipe.units().iter().filter(|unit| unit.probed.is_none()) {
+        let stage = &recipe.stage[unit.stage];
+        if !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) {
+            continue;
+        }
+        // The data alone knows the classes; settings do not depend on their number.
+        if let Err(error) = network_config(recipe, &unit.modalities, &stage.task, 1).check() {
+            let path = ["stage", &stage.id, "task"];
             return Err(Problem::new(&path, None, format!("stage `{}`: {error}", stage.id)));
         }
     }
