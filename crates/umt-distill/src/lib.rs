@@ -27,10 +27,12 @@
 //! # Ok::<(), umt_nn::NnError>(())
 //! ```
 
+mod dense;
 mod feature;
 mod network_task;
 mod task;
 
+pub use dense::{DenseLossConfig, DenseTask, MapDistance, ScaleLosses, multi_scale};
 pub use feature::Feature;
 pub use network_task::NetworkTask;
 pub use task::TaskOnly;

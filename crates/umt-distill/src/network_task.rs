@@ -7,7 +7,7 @@ use umt_data::Batch;
 use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::{Array, NnError, Params};
-use umt_train::{StepContext, StepOutput, Task, TrainError};
+use umt_train::{Evaluation, StepContext, StepOutput, Task, TrainError};
 
 /// Trains `network` under `objective`, with one frozen teacher per distilled modality.
 ///
@@ -71,7 +71,7 @@ impl Task for NetworkTask<'_> {
         Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
-    fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError> {
-        Ok(self.network.logits(&inputs(batch)?)?)
+    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
+        Ok(Evaluation::Logits(self.network.logits(&inputs(batch)?)?))
     }
 }

@@ -29,6 +29,7 @@ impl EncoderConfig {
             ("resnet20", Self::Resnet20(ResNetConfig { stem: Stem::Same, ..small })),
             ("resnet18", Self::Resnet18(small)),
             ("resnet34", Self::Resnet34(small)),
+            ("resnet18-1d", Self::Resnet18(ResNetConfig { block: Block::NonBottleneck1d, ..small })),
             ("resnet50", Self::Resnet50(small)),
             ("r2plus1d18", Self::R2plus1d18(R2Plus1dConfig { channels: 2, width: 4 })),
         ]
@@ -37,10 +38,15 @@ impl EncoderConfig {
     /// The encoder itself.
     pub fn build(&self) -> Result<Box<dyn Encoder>, NnError> {
         Ok(match *self {
-            Self::Resnet20(config) => Box::new(ResNet::new(Block::Basic, &[3, 3, 3], config)?),
-            Self::Resnet18(config) => Box::new(ResNet::new(Block::Basic, &[2, 2, 2, 2], config)?),
-            Self::Resnet34(config) => Box::new(ResNet::new(Block::Basic, &[3, 4, 6, 3], config)?),
-            Self::Resnet50(config) => Box::new(ResNet::new(Block::Bottleneck, &[3, 4, 6, 3], config)?),
+            Self::Resnet20(config) => Box::new(ResNet::new(plain(config)?, &[3, 3, 3], config)?),
+            Self::Resnet18(config) => Box::new(ResNet::new(plain(config)?, &[2, 2, 2, 2], config)?),
+            Self::Resnet34(config) => Box::new(ResNet::new(plain(config)?, &[3, 4, 6, 3], config)?),
+            Self::Resnet50(config) => {
+                if config.block != Block::Basic {
+                    return Err(NnError::Setting("resnet50 is made of bottleneck blocks: leave `block` out".into()));
+                }
+                Box::new(ResNet::new(Block::Bottleneck, &[3, 4, 6, 3], config)?)
+            }
             Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config)?),
         })
     }
@@ -51,5 +57,13 @@ impl EncoderConfig {
             Self::Resnet20(c) | Self::Resnet18(c) | Self::Resnet34(c) | Self::Resnet50(c) => c.channels,
             Self::R2plus1d18(c) => c.channels,
         }
+    }
+}
+
+/// The block of all but ResNet-50.
+fn plain(config: ResNetConfig) -> Result<Block, NnError> {
+    match config.block {
+        Block::Bottleneck => Err(NnError::Setting("bottleneck blocks make a resnet50".into())),
+        block => Ok(block),
     }
 }

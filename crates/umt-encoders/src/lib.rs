@@ -19,13 +19,15 @@
 //! # Ok::<(), umt_nn::NnError>(())
 //! ```
 
+mod block;
 mod config;
 mod r2plus1d;
 mod resnet;
 
+pub use block::{Block, Residual};
 pub use config::EncoderConfig;
 pub use r2plus1d::{R2Plus1d, R2Plus1dConfig};
-pub use resnet::{Block, ResNet, ResNetConfig, Stem};
+pub use resnet::{ResNet, ResNetConfig, Stem};
 
 use umt_nn::{NnError, Params, Tape, Var};
 use umt_random::Rng;

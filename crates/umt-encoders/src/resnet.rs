@@ -1,6 +1,6 @@
 //! ResNet (He et al., "Deep residual learning for image recognition", 2015), as in torchvision.
 
-use crate::Encoder;
+use crate::{Block, Encoder, Residual};
 use serde::{Deserialize, Serialize};
 use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, PoolOptions, Tape, Var, init, init::ConvInit};
 use umt_random::Rng;
@@ -32,47 +32,20 @@ pub struct ResNetConfig {
     pub stem: Stem,
     /// Distribution of fresh weights.
     pub init: ConvInit,
+    /// The residual block of all but ResNet-50: `basic` or `non-bottleneck-1d`.
+    pub block: Block,
 }
 
 impl Default for ResNetConfig {
     fn default() -> Self {
-        Self { channels: 3, width: 64, stem: Stem::Large, init: ConvInit::default() }
+        Self { channels: 3, width: 64, stem: Stem::Large, init: ConvInit::default(), block: Block::Basic }
     }
 }
 
-/// The residual block a ResNet is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Block {
-    /// Two 3x3 convolutions.
-    Basic,
-    /// 1x1, 3x3, 1x1, the last four times as wide; the stride is on the 3x3, as in torchvision.
-    Bottleneck,
-}
-
-impl Block {
-    fn expansion(self) -> usize {
-        match self {
-            Self::Basic => 1,
-            Self::Bottleneck => 4,
-        }
-    }
-
-    /// Kernel, stride and channels of each convolution: `[(kernel, stride, output)]`.
-    fn convs(self, width: usize, stride: usize) -> Vec<(usize, usize, usize)> {
-        match self {
-            Self::Basic => vec![(3, stride, width), (3, 1, width)],
-            Self::Bottleneck => vec![(1, 1, width), (3, stride, width), (1, 1, 4 * width)],
-        }
-    }
-}
-
-/// One residual block in its place.
+/// A residual block and the stage it belongs to.
 struct Unit {
     stage: usize,
-    name: String,
-    input: usize,
-    width: usize,
-    stride: usize,
+    residual: Residual,
 }
 
 /// A ResNet without its classifier. Pictures in a row are encoded one by one and averaged over time.
@@ -83,7 +56,7 @@ pub struct ResNet {
     config: ResNetConfig,
     block: Block,
     units: Vec<Unit>,
-    /// Behind the stem.
+    /// Stages behind the stem.
     stages: usize,
 }
 
@@ -95,13 +68,13 @@ impl ResNet {
         }
         let mut units = Vec::new();
         let mut input = config.width;
-        for (stage, &depth) in depths.iter().enumerate() {
-            let width = config.width << stage;
+        for (stage, &depth) in (1..).zip(depths) {
+            let width = config.width << (stage - 1);
             for index in 0..depth {
-                let stride = if index == 0 && stage > 0 { 2 } else { 1 };
-                let name = format!("layer{}.{index}", stage + 1);
-                units.push(Unit { stage: stage + 1, name, input, width, stride });
-                input = width * block.expansion();
+                let stride = if index == 0 && stage > 1 { 2 } else { 1 };
+                let residual = Residual { name: format!("layer{stage}.{index}"), block, input, width, stride };
+                input = residual.output();
+                units.push(Unit { stage, residual });
             }
         }
         Ok(Self { config, block, units, stages: depths.len() })
@@ -114,57 +87,16 @@ impl ResNet {
             Stem::Same => (3, ConvOptions::square(1, 1)),
         }
     }
-
-    fn has_downsample(&self, unit: &Unit) -> bool {
-        unit.stride != 1 || unit.input != unit.width * self.block.expansion()
-    }
-
-    fn unit(&self, tape: &mut Tape, params: &Params, prefix: &str, unit: &Unit, x: Var) -> Result<Var, NnError> {
-        let name = |part: &str| format!("{prefix}{}.{part}", unit.name);
-        let skip = if self.has_downsample(unit) {
-            let options = ConvOptions::square(unit.stride, 0);
-            let z = tape.conv2d(params, &name("downsample.0"), &x, options)?;
-            tape.batch_norm(params, &name("downsample.1"), z, None, BatchNormOptions::default())?
-        } else {
-            x.clone()
-        };
-        let convs = self.block.convs(unit.width, unit.stride);
-        let last = convs.len();
-        let mut y = x;
-        for (index, (kernel, stride, _)) in (1..).zip(convs) {
-            let options = ConvOptions::square(stride, kernel / 2);
-            let z = tape.conv2d(params, &name(&format!("conv{index}")), &y, options)?;
-            let skip = (index == last).then_some(&skip);
-            y = tape.batch_norm(params, &name(&format!("bn{index}")), z, skip, BatchNormOptions::relu())?;
-        }
-        Ok(y)
-    }
 }
 
 impl Encoder for ResNet {
     fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng) {
-        let ResNetConfig { channels, width, .. } = self.config;
+        let ResNetConfig { channels, width, init, .. } = self.config;
         let (kernel, _) = self.stem();
-        init::conv(params, &format!("{prefix}conv1"), [kernel, kernel, channels, width], self.config.init, rng);
+        init::conv(params, &format!("{prefix}conv1"), [kernel, kernel, channels, width], init, rng);
         init::batch_norm(params, &format!("{prefix}bn1"), width);
         for unit in &self.units {
-            let name = |part: &str| format!("{prefix}{}.{part}", unit.name);
-            let mut input = unit.input;
-            for (index, (kernel, _, output)) in (1..).zip(self.block.convs(unit.width, unit.stride)) {
-                init::conv(
-                    params,
-                    &name(&format!("conv{index}")),
-                    [kernel, kernel, input, output],
-                    self.config.init,
-                    rng,
-                );
-                init::batch_norm(params, &name(&format!("bn{index}")), output);
-                input = output;
-            }
-            if self.has_downsample(unit) {
-                init::conv(params, &name("downsample.0"), [1, 1, unit.input, input], self.config.init, rng);
-                init::batch_norm(params, &name("downsample.1"), input);
-            }
+            unit.residual.init(params, prefix, init, rng);
         }
     }
 
@@ -192,7 +124,7 @@ impl Encoder for ResNet {
             x = tape.max_pool(&x, PoolOptions { kernel: 3, stride: 2, pad: 1 })?;
         }
         for unit in self.units.iter().filter(|unit| unit.stage == index) {
-            x = self.unit(tape, params, prefix, unit, x)?;
+            x = unit.residual.forward(tape, params, prefix, x)?;
         }
         match (frames, x.shape()) {
             (Some([n, t]), &[_, h, w, c]) => tape.reshape(&x, &[n, t, h, w, c]),

@@ -75,7 +75,7 @@ impl Model<'_> {
                 let (mut x, entry) = match (handed.remove(&modality), gates.get(&modality)) {
                     (Some(map), Some(gate)) => {
                         let (map, gate) = (tape.leaf(map), tape.leaf(Array::from_tensor(gate)?));
-                        (tape.scale_channels(&map, &gate)?, training.then_some([map, gate]))
+                        (tape.gated_sum(&[(&map, &gate)])?, training.then_some([map, gate]))
                     }
                     _ => (tape.input(input_of(inputs, modality)?), None),
                 };

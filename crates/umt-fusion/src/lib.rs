@@ -29,9 +29,11 @@ mod encode;
 mod fusion;
 mod kinds;
 mod network;
+pub mod segmenter;
 mod weights;
 
 pub use fusion::{Encoded, Fusion, Shapes};
 pub use kinds::*;
 pub use network::{Loss, Network, NetworkConfig, Outputs, StepResult};
+pub use segmenter::{DecoderConfig, DenseLoss, DenseOutputs, Fused, Segmenter, SegmenterConfig};
 pub use weights::Weights;

@@ -32,6 +32,13 @@ pub fn conv(params: &mut Params, name: &str, shape: [usize; 4], init: ConvInit, 
     params.insert(format!("{name}.weight"), Param::conv(weight));
 }
 
+/// A convolution's bias `[output]`, uniform in `±1 / sqrt(fan_in)`, as PyTorch's; `fan_in` is input / groups * kh * kw.
+pub fn conv_bias(params: &mut Params, name: &str, fan_in: usize, output: usize, rng: &mut Rng) {
+    let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
+    let bias = draw(&[output], rng, |r| r.range(-bound, bound));
+    params.insert(format!("{name}.bias"), Param::weight(bias));
+}
+
 /// A linear layer `[output, input]` with bias, both uniform in `±1 / sqrt(input)`, as PyTorch's.
 pub fn linear(params: &mut Params, name: &str, input: usize, output: usize, rng: &mut Rng) {
     matrix(params, name, input, output, rng);

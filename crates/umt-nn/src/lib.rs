@@ -37,5 +37,5 @@ mod tape;
 pub use array::Array;
 pub use error::NnError;
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
-pub use params::{Grads, Layout, Param, Params, Role};
+pub use params::{Grads, Layout, Param, Params, Role, Tensors};
 pub use tape::{Backward, Tape, Var};

@@ -131,6 +131,21 @@ impl Sink {
         }
     }
 
+    /// Adds the gradient `dy` `[n, c]` of a mean over the inner axes of a value of `shape` `[n, ..., c]`, without writing it out once
+    /// for each row where there is a gradient to add it to.
+    pub(crate) fn add_mean(&mut self, node: Option<usize>, shape: &[usize], dy: &Array) {
+        let (Some(node), [n, inner @ .., c]) = (node, shape) else { return };
+        let rows: usize = inner.iter().product();
+        match self.nodes.get_mut(&node) {
+            Some(sum) => kernels::add_rows(rows, *c, dy.as_slice(), 1.0 / rows.max(1) as f32, sum.make_mut()),
+            None => {
+                let mut dx = Array::unspecified(shape);
+                kernels::mean_rows_backward(*n, rows, *c, dy.as_slice(), dx.make_mut());
+                self.nodes.insert(node, dx);
+            }
+        }
+    }
+
     pub(crate) fn add_param(&mut self, name: String, grad: Array) {
         match self.params.get_mut(&name) {
             Some(sum) => kernels::add_assign(sum.make_mut(), grad.as_slice()),

@@ -100,3 +100,43 @@ fn max_pool_agrees_with_pytorch() {
     close("y", &y, &want["y"]);
     close("dx", &dx, &want["dx"]);
 }
+
+#[test]
+fn resizing_and_averages_agree_with_pytorch() {
+    for case in golden()["resize"].as_array().expect("a list") {
+        let size = |name: &str| case[name].as_u64().expect("a size") as usize;
+        let how = match case["how"].as_str() {
+            Some("nearest") => Resize::Nearest,
+            Some("bilinear") => Resize::Bilinear,
+            _ => Resize::Average,
+        };
+        let (from, to) = ([size("h"), size("w")], [size("oh"), size("ow")]);
+        let (x, dy) = (values(2 * from[0] * from[1] * 6, 10), values(2 * to[0] * to[1] * 6, 11));
+        let (mut y, mut dx) = (dy.clone(), x.clone());
+        resize(how, 2, from, to, 6, &x, &mut y);
+        resize_backward(how, 2, from, to, 6, &dy, &mut dx);
+        close(&format!("{how:?} of {from:?} to {to:?}"), &y, &case["y"]);
+        close(&format!("{how:?} of {to:?} back to {from:?}"), &dx, &case["dx"]);
+    }
+    let want = &golden()["average_pool"];
+    let s = PoolShape { n: 2, h: 9, w: 8, c: 5, window: [3; 2], stride: [2; 2], pad: [1; 2] };
+    let (x, dy) = (values(s.x_len(), 12), values(s.y_len(), 13));
+    let (mut y, mut dx) = (dy.clone(), x.clone());
+    average_pool(&s, &x, &mut y);
+    average_pool_backward(&s, &dy, &mut dx);
+    close("y", &y, &want["y"]);
+    close("dx", &dx, &want["dx"]);
+}
+
+#[test]
+fn cross_entropy_agrees_with_pytorch() {
+    let want = &golden()["cross_entropy"];
+    let logits: Vec<f32> = values(60 * 7, 14).iter().map(|v| 4.0 * v).collect();
+    let labels: Vec<u8> = (0..60).map(|i| if i % 5 == 2 { 255 } else { (i * 3 % 7) as u8 }).collect();
+    let weights: Vec<f32> = values(7, 15).iter().map(|v| v + 1.5).collect();
+    let mut grad = logits.clone();
+    let result = cross_entropy(7, &logits, &labels, Some(&weights), 0.15, Some(&mut grad));
+    let loss = want["loss"].as_f64().expect("a number");
+    assert!((result.mean() - loss).abs() < 1e-6 * loss, "{} for {loss}", result.mean());
+    close("gradient", &grad, &want["grad"]);
+}

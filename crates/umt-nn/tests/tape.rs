@@ -6,11 +6,11 @@ fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| (((i * 37 + seed * 11) % 101) as f64 / 50.0 - 1.0) as f32).collect()
 }
 
-/// `sum(dy * scale_channels(x, gate))`, and its gradients to both.
+/// `sum(dy * gated_sum(x, gate))`, and its gradients to both.
 fn scaled(x: &Array, gate: &Array, dy: &[f32]) -> (f64, Array, Array) {
     let mut tape = Tape::train();
     let (x, gate) = (tape.leaf(x.clone()), tape.leaf(gate.clone()));
-    let y = tape.scale_channels(&x, &gate).unwrap();
+    let y = tape.gated_sum(&[(&x, &gate)]).unwrap();
     let loss = y.value().as_slice().iter().zip(dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
     let seed = Array::from_slice(y.shape(), dy).unwrap();
     let back = tape.backward(vec![(y, seed)]).unwrap();
@@ -49,6 +49,6 @@ fn a_gate_of_another_shape_is_refused() {
     let mut tape = Tape::train();
     let x = tape.leaf(Array::zeros(&[2, 3, 3, 4]));
     let gate = tape.leaf(Array::zeros(&[2, 3]));
-    let message = tape.scale_channels(&x, &gate).unwrap_err().to_string();
+    let message = tape.gated_sum(&[(&x, &gate)]).unwrap_err().to_string();
     assert!(message.contains("[2, 4]") && message.contains("[2, 3]"), "{message}");
 }

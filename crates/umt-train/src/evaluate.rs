@@ -4,7 +4,7 @@ use umt_data::Batch;
 use umt_nn::Array;
 
 use crate::guard::first_bad;
-use crate::{BatchSource, Task, TrainError};
+use crate::{BatchSource, Confusion, Evaluation, Task, TrainError};
 
 /// Logits of every sample of a split, in the order of the dataset.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,19 +21,23 @@ pub struct Predictions {
     pub classes: usize,
 }
 
-/// Scores of a split.
+/// Scores of a split, over its samples or, where each pixel has a class, over its pixels.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scores {
-    /// Share of samples whose largest logit is that of the true class, 0 to 1.
+    /// Share of samples (pixels) whose largest logit is that of the true class, 0 to 1.
     pub top1: f64,
     /// Mean cross-entropy in nats.
     pub loss: f64,
+    /// Mean over classes of intersection over union, 0 to 1, where each pixel has a class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miou: Option<f64>,
 }
 
 impl Scores {
-    /// Higher top-1, or the same at a lower loss.
+    /// Higher mean IoU, or top-1 where there is none, or the same at a lower loss.
     pub fn better_than(&self, other: &Self) -> bool {
-        self.top1 > other.top1 || (self.top1 == other.top1 && self.loss < other.loss)
+        let of = |scores: &Self| scores.miou.unwrap_or(scores.top1);
+        of(self) > of(other) || (of(self) == of(other) && self.loss < other.loss)
     }
 }
 
@@ -55,7 +59,7 @@ impl Predictions {
             loss += peak + sum.ln() - f64::from(row[label as usize]);
         }
         let count = self.labels.len().max(1) as f64;
-        Scores { top1: hits as f64 / count, loss: loss / count }
+        Scores { top1: hits as f64 / count, loss: loss / count, miou: None }
     }
 
     /// Puts the samples into the dataset's order, whatever the order of the batches.
@@ -105,31 +109,60 @@ impl Predictions {
     }
 }
 
-/// Runs the task in evaluation mode over all batches of `source`; neither changes.
+/// Runs the task in evaluation mode over all batches of `source`; neither changes. For tasks with one class per sample.
 ///
 /// # Errors
 /// What the source or the task refuse; logits that do not fit the batch or are not finite, with the sample's id.
 pub fn evaluate(task: &dyn Task, source: &dyn BatchSource) -> Result<Predictions, TrainError> {
-    Ok(evaluate_until(task, source, &|| false)?.unwrap_or_default())
+    let (mut all, mut pixels) = (Predictions::default(), None);
+    for batch in source.epoch(0, 0) {
+        take(&mut all, &mut pixels, task, batch?)?;
+    }
+    if pixels.is_some() {
+        return Err(mismatch("a task with a class for every pixel has no row of logits per sample".into()));
+    }
+    all.sort();
+    Ok(all)
 }
 
-/// As [`evaluate`]; `None` when `stopped` says so between two batches.
-pub(crate) fn evaluate_until(
+/// Scores of the task over all batches of `source`; `None` when `stopped` says so between two batches.
+pub(crate) fn score_until(
     task: &dyn Task,
     source: &dyn BatchSource,
     stopped: &dyn Fn() -> bool,
-) -> Result<Option<Predictions>, TrainError> {
-    let mut all = Predictions::default();
+) -> Result<Option<Scores>, TrainError> {
+    let (mut all, mut pixels) = (Predictions::default(), None);
     for batch in source.epoch(0, 0) {
         if stopped() {
             return Ok(None);
         }
-        let batch = batch?;
-        let logits = task.evaluate(&batch)?;
-        all.push(batch, &logits)?;
+        take(&mut all, &mut pixels, task, batch?)?;
     }
+    if let Some(pixels) = pixels {
+        return Ok(Some(pixels.scores()));
+    }
+    // Sums in the dataset's order, whatever the order of the batches.
     all.sort();
-    Ok(Some(all))
+    Ok(Some(all.scores()))
+}
+
+/// Evaluates one batch into what its kind goes to.
+fn take(
+    all: &mut Predictions,
+    pixels: &mut Option<Confusion>,
+    task: &dyn Task,
+    batch: Batch,
+) -> Result<(), TrainError> {
+    match task.evaluate(&batch)? {
+        Evaluation::Logits(logits) => all.push(batch, &logits),
+        Evaluation::Pixels(counts) => match pixels {
+            Some(sum) => sum.merge(&counts),
+            None => {
+                *pixels = Some(counts);
+                Ok(())
+            }
+        },
+    }
 }
 
 fn mismatch(reason: String) -> TrainError {

@@ -1,7 +1,7 @@
 //! The one training loop of the project.
 //!
 //! The decision that shaped it: a method is a value passed to the loop, never a loop of its own. Whatever is trained is a
-//! [`Task`] with two verbs, a step on a batch and the logits of a batch; [`train`] does everything else, once: order,
+//! [`Task`] with two verbs, a step on a batch and the evaluation of a batch; [`train`] does everything else, once: order,
 //! guard against non-finite values, clipping, schedule, optimiser, validation, metrics, checkpoints, exact resume and a
 //! clean stop. What decides the result is a function of the settings, the seed and the step number, so a run stopped
 //! anywhere and resumed ends in the same bytes as one that ran through.
@@ -22,6 +22,7 @@ mod task;
 
 mod config;
 mod evaluate;
+mod pixels;
 mod guard;
 mod session;
 
@@ -39,6 +40,7 @@ pub use error::TrainError;
 pub use evaluate::{Predictions, Scores, evaluate};
 pub use observer::{EpochReport, Observer, Silent, StepReport};
 pub use outcome::{Env, Kept, Outcome};
+pub use pixels::Confusion;
 pub use run::train;
 pub use source::{BatchSource, Batches};
-pub use task::{StepContext, StepOutput, Task};
+pub use task::{Evaluation, StepContext, StepOutput, Task};

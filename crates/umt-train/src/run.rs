@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use umt_nn::optim::clip_grad_norm;
 
-use crate::evaluate::evaluate_until;
+use crate::evaluate::score_until;
 use crate::pace::Pace;
 use crate::session::Session;
 use crate::{BatchSource, Env, EpochReport, Outcome, StepContext, StepReport, Task, TrainConfig, TrainError};
@@ -12,7 +12,7 @@ use crate::{BatchSource, Env, EpochReport, Outcome, StepContext, StepReport, Tas
 /// Trains `task` to the end, going on from the last checkpoint in `env.dir` if there is one.
 ///
 /// With `refit` the last weights are kept and `validation`, if any, is only reported; without it
-/// the best by validation are kept: highest top-1, of equal ones the lowest loss, of equal ones the
+/// the best by validation are kept: highest top-1 (mean IoU, where each pixel has a class), of equal ones the lowest loss, of equal ones the
 /// earliest. When this returns without an error the task holds the kept weights, and another call
 /// does 0 steps.
 ///
@@ -99,13 +99,13 @@ fn end_of_an_epoch(
     let due = step == run.total || epoch.is_multiple_of(config.eval_every);
     let mut scores = None;
     if let Some(source) = validation.filter(|_| due) {
-        let predictions = evaluate_until(run.task, source, &|| run.stop_asked());
-        let Some(predictions) = predictions.map_err(|error| run.guard.placed(error, step))? else {
+        let found = score_until(run.task, source, &|| run.stop_asked());
+        let Some(found) = found.map_err(|error| run.guard.placed(error, step))? else {
             // The epoch stays open: the checkpoint leads back to this validation.
             run.save()?;
             return run.stop_if_asked();
         };
-        scores = Some(predictions.scores());
+        scores = Some(found);
     }
     let best = scores.is_some_and(|scores| run.at.is_best(&scores));
     if let Some(scores) = scores.filter(|_| best) {

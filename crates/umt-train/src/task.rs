@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use umt_data::Batch;
 use umt_nn::{Array, Grads, Params};
 
-use crate::TrainError;
+use crate::{Confusion, TrainError};
 
 /// A model with its objective: what the loop needs to know of a method.
 pub trait Task {
@@ -21,11 +21,20 @@ pub trait Task {
     /// Whatever the task's parts refuse; an empty batch.
     fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError>;
 
-    /// Logits `[N, classes]` of one batch in evaluation mode; changes nothing.
+    /// One batch in evaluation mode: what validation scores. Changes nothing.
     ///
     /// # Errors
     /// Whatever the task's parts refuse.
-    fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError>;
+    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError>;
+}
+
+/// What the evaluation of a batch yields; all batches of a task yield the same kind.
+#[derive(Clone, Debug)]
+pub enum Evaluation {
+    /// Logits `[N, classes]`, for one class per sample: scored by top-1.
+    Logits(Array),
+    /// Counts over the pixels of all samples, for one class per pixel: scored by mean IoU.
+    Pixels(Confusion),
 }
 
 /// Where in the run a step is: with its ids, all that a step's random draws may depend on.

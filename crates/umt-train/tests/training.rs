@@ -116,7 +116,7 @@ fn the_best_by_validation_is_kept_or_with_refit_the_last() {
 
 #[test]
 fn better_is_higher_top1_then_lower_loss() {
-    let scores = |top1, loss| Scores { top1, loss };
+    let scores = |top1, loss| Scores { top1, loss, miou: None };
     assert!(scores(0.6, 2.0).better_than(&scores(0.5, 1.0)));
     assert!(scores(0.5, 0.9).better_than(&scores(0.5, 1.0)));
     assert!(!scores(0.5, 1.0).better_than(&scores(0.5, 1.0)));
@@ -330,5 +330,5 @@ fn a_logit_that_is_not_finite_is_named_with_its_sample() {
 fn huge_logits_give_a_finite_loss() {
     let predictions =
         umt_train::Predictions { labels: vec![1], logits: vec![1e4, -1e4], classes: 2, ..Default::default() };
-    assert_eq!(predictions.scores(), Scores { top1: 0.0, loss: 2e4 });
+    assert_eq!(predictions.scores(), Scores { top1: 0.0, loss: 2e4, miou: None });
 }

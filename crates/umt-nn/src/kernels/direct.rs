@@ -48,6 +48,7 @@ struct Gather<'a> {
     /// `[panels][taps * c][16]`
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
+    relu: bool,
     out: Shared,
     /// Offset of the first output, and floats from image to image, row to row and pixel to pixel.
     origin: usize,
@@ -56,7 +57,7 @@ struct Gather<'a> {
 }
 
 /// Forward convolution of one shape with explicit instruction set.
-pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
     let (oh, ow, cg, kg) = (s.out_h(), s.out_w(), s.c / s.groups, s.k / s.groups);
     let taps = |i: usize, n: usize| -> Vec<(isize, usize)> {
         (0..n).map(|t| ((t * s.dilation[i]) as isize - s.pad[i] as isize, t)).collect()
@@ -76,6 +77,7 @@ pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32
             cols: Axis { len: ow, stride: s.stride[1], taps: cols, source: s.w },
             weights: &packed,
             bias: padded_bias.as_deref(),
+            relu,
             out,
             origin: g * kg,
             step: [oh * ow * s.k, ow * s.k, s.k],
@@ -118,6 +120,7 @@ pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]
                     cols: Axis { len: (s.w - b).div_ceil(s.stride[1]), stride: 1, taps: cols, source: ow },
                     weights: &packed,
                     bias: None,
+                    relu: false,
                     out,
                     origin: (a * s.w + b) * s.c + g * cg,
                     step: [s.h * s.w * s.c, s.stride[0] * s.w * s.c, s.stride[1] * s.c],
@@ -278,6 +281,7 @@ impl Op for Task<'_> {
                 columns: (g.k - column).min(panels * LANES),
                 put: Put::Set,
                 bias: g.bias.map_or(std::ptr::null(), |b| b.as_ptr().add(column)),
+                relu: g.relu,
             };
             let (mut l, mut p) = (0, 0);
             let mut done = 0;

@@ -57,6 +57,72 @@ pub fn relu(isa: Isa, x: &[f32], y: &mut [f32]) {
     });
 }
 
+/// `x = max(x, 0)`, NaN kept.
+pub fn relu_in_place(isa: Isa, x: &mut [f32]) {
+    let len = x.len();
+    let out = Shared::new(x);
+    chunks(len, |from, to| {
+        // SAFETY: chunks are disjoint.
+        let x = unsafe { out.part(from, to - from) };
+        dispatch(
+            isa,
+            Loop(
+                #[inline(always)]
+                || x.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
+            ),
+        );
+    });
+}
+
+/// `d = 0` where not `y > 0`.
+pub fn relu_backward_in_place(isa: Isa, y: &[f32], d: &mut [f32]) {
+    let out = Shared::new(d);
+    chunks(y.len(), |from, to| {
+        // SAFETY: chunks are disjoint.
+        let d = unsafe { out.part(from, to - from) };
+        let y = &y[from..to];
+        dispatch(
+            isa,
+            Loop(
+                #[inline(always)]
+                || d.iter_mut().zip(y).for_each(|(d, y)| *d = if *y > 0.0 { *d } else { 0.0 }),
+            ),
+        );
+    });
+}
+
+/// `grad = scale (a - b)`, and the sum of `(a - b)²`: in f32 by sixteen lanes within 4096 values, in f64 across them.
+pub fn squared_distance(isa: Isa, a: &[f32], b: &[f32], scale: f32, grad: &mut [f32]) -> f64 {
+    const BLOCK: usize = 4096;
+    let blocks = a.len().div_ceil(BLOCK);
+    let mut sums = vec![0.0f32; blocks];
+    let (out, shared) = (Shared::new(grad), Shared::new(&mut sums));
+    parallel(blocks, a.len() > CHUNK, |i| {
+        let (from, to) = (i * BLOCK, ((i + 1) * BLOCK).min(a.len()));
+        // SAFETY: each task writes its own block and its own sum.
+        let (grad, sum) = unsafe { (out.part(from, to - from), shared.part(i, 1)) };
+        let (a, b) = (&a[from..to], &b[from..to]);
+        dispatch(
+            isa,
+            Loop(
+                #[inline(always)]
+                || {
+                    let mut lanes = [0.0f32; LANES];
+                    for ((g, a), b) in grad.chunks_mut(LANES).zip(a.chunks(LANES)).zip(b.chunks(LANES)) {
+                        for (((s, g), a), b) in lanes.iter_mut().zip(g).zip(a).zip(b) {
+                            let d = a - b;
+                            *s += d * d;
+                            *g = scale * d;
+                        }
+                    }
+                    sum[0] = lanes.iter().sum();
+                },
+            ),
+        );
+    });
+    sums.iter().map(|s| f64::from(*s)).sum()
+}
+
 /// `dx = dy` where `y > 0`, else 0.
 pub fn relu_backward(isa: Isa, y: &[f32], dy: &[f32], dx: &mut [f32]) {
     let out = Shared::new(dx);

@@ -99,6 +99,7 @@ impl Op for Task<'_> {
                 columns: (self.columns.end - column).min(panels * LANES),
                 put: if self.accumulate { Put::Add } else { Put::Set },
                 bias: std::ptr::null(),
+                relu: false,
             };
             let mut row = self.rows.start;
             while row < self.rows.end {

@@ -12,17 +12,21 @@
 #![allow(unsafe_op_in_unsafe_fn)] // Bodies of unsafe functions here are pointer arithmetic throughout; their contract stands on the function.
 
 mod conv;
+mod cross_entropy;
 mod direct;
 mod elementwise;
+mod gate;
 mod gemm;
 mod machine;
+mod maps;
 mod norm;
 mod norm_backward;
 mod patch;
 mod pool;
-mod scale;
+mod sample;
 mod shape;
 mod simd;
+mod tables;
 mod tile;
 mod transpose;
 mod weight;
@@ -30,6 +34,8 @@ mod winograd;
 mod winograd_axis;
 mod winograd_conv;
 mod winograd_filter;
+mod winograd_line;
+mod winograd_tiles;
 mod winograd_weight;
 mod work;
 
@@ -37,9 +43,14 @@ mod work;
 mod tests;
 
 pub use machine::{copy_bandwidth, fma_peak};
-pub use scale::{scale_channels, scale_channels_grad_gate};
+pub use maps::{
+    CrossEntropy, Resize, add_rows, average_pool, average_pool_backward, conv2d_relu, cross_entropy, gated_sum,
+    gated_sum_backward, relu_backward_in_place, resize, resize_backward, sigmoid, sigmoid_backward, squared_distance,
+    upsample, upsample_backward,
+};
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;
+pub use tables::nearest_source;
 
 /// Instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,7 +133,7 @@ pub fn conv2d(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut
     if let Some(b) = bias {
         len("bias", b, s.k);
     }
-    conv::forward(isa(), s, x, w, bias, y);
+    conv::forward(isa(), s, x, w, bias, false, y);
 }
 
 /// Gradient of [`conv2d`] to its input; overwrites `dx`.

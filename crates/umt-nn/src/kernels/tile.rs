@@ -48,6 +48,8 @@ pub struct Tile<'a> {
     pub put: Put,
     /// One value per column (padded to whole panels), or null.
     pub bias: *const f32,
+    /// Whether negative outputs become 0.
+    pub relu: bool,
 }
 
 /// The body for `R` rows and `P` panels.
@@ -85,6 +87,13 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
             let v = S::load(t.bias.add(j * LANES));
             for i in 0..R {
                 acc[i][j] = S::add(acc[i][j], v);
+            }
+        }
+    }
+    if t.relu {
+        for i in 0..R {
+            for j in 0..P {
+                acc[i][j] = S::relu(acc[i][j]);
             }
         }
     }

@@ -151,6 +151,7 @@ impl Op for Task<'_> {
                     columns: panels * LANES,
                     put: Put::Add,
                     bias: std::ptr::null(),
+                    relu: false,
                 };
                 let mut row = self.rows.start;
                 while row < self.rows.end {

@@ -1,4 +1,4 @@
-//! Tiles of F(4x4, 3x3): windows are read, transformed along both axes and written, one point after the other.
+//! Tiles of F(4x4, 3x3), and of F(4, 3) along one axis: windows are read, transformed and written, one point after the other.
 //!
 //! # Safety
 //! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
@@ -9,19 +9,22 @@ use super::winograd_axis::{
     HalvingOutput, HalvingWeight, Input, Output, Weight,
 };
 
-/// Points with weights of their own, in all forms.
-pub const WEIGHTS: usize = 36;
+/// Most points with weights of their own.
+pub const MOST_WEIGHTS: usize = 36;
 
 /// One way to filter a tile.
 pub trait Form: Copy + Send + Sync + 'static {
     /// Products of a tile.
     const POINTS: usize;
-    /// Side of the window that is read, and how far windows are apart.
-    const WINDOW: usize;
-    const STEP: usize;
-    /// Side of the outputs.
-    const SIDE: usize;
-    /// Which of the [`WEIGHTS`] point `i` is multiplied by.
+    /// Points with weights of their own, and elements of a filter.
+    const WEIGHTS: usize;
+    const TAPS: usize;
+    /// Rows and columns of the window that is read, and how far windows are apart.
+    const WINDOW: [usize; 2];
+    const STEP: [usize; 2];
+    /// Rows and columns of the outputs.
+    const SIDE: [usize; 2];
+    /// Which of the [`Form::WEIGHTS`] point `i` is multiplied by.
     fn weights(i: usize) -> usize;
     /// Transforms a window; point i goes to `out + i * step`.
     unsafe fn input<S: Simd>(p: &Patch, out: *mut f32, step: usize);
@@ -59,9 +62,11 @@ macro_rules! form {
     ($form:ident, $points:literal, $window:literal, $step:literal, $side:literal, $weights:expr, $input:ident, $output:ident, $weight:ident) => {
         impl Form for $form {
             const POINTS: usize = $points * $points;
-            const WINDOW: usize = $window;
-            const STEP: usize = $step;
-            const SIDE: usize = $side;
+            const WEIGHTS: usize = 36;
+            const TAPS: usize = 9;
+            const WINDOW: [usize; 2] = [$window; 2];
+            const STEP: [usize; 2] = [$step; 2];
+            const SIDE: [usize; 2] = [$side; 2];
             fn weights(i: usize) -> usize {
                 $weights(i)
             }
@@ -129,7 +134,7 @@ pub struct Patch {
 
 impl Patch {
     #[inline(always)]
-    unsafe fn load<S: Simd, const N: usize>(&self, column: usize, whole: bool) -> [S::V; N] {
+    pub unsafe fn load<S: Simd, const N: usize>(&self, column: usize, whole: bool) -> [S::V; N] {
         let mut d = [S::splat(0.0); N];
         for i in 0..N {
             let p = self.at.wrapping_add(i * self.row + column * self.column);
@@ -146,10 +151,10 @@ impl Patch {
         d
     }
 
-    /// Whether all of an `n` by `n` window exists.
+    /// Whether all of a window of `rows` by `columns` exists.
     #[inline(always)]
-    fn whole(&self, n: usize) -> bool {
-        self.rows == [0, n] && self.columns == [0, n] && self.lanes == LANES
+    pub fn whole(&self, rows: usize, columns: usize) -> bool {
+        self.rows == [0, rows] && self.columns == [0, columns] && self.lanes == LANES
     }
 }
 
@@ -157,7 +162,7 @@ impl Patch {
 #[inline(always)]
 unsafe fn spread<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(p: &Patch, out: *mut f32, step: usize) {
     let mut t = [[S::splat(0.0); I]; O];
-    if p.whole(I) {
+    if p.whole(I, I) {
         for j in 0..I {
             let v = F::apply::<S>(p.load::<S, I>(j, true));
             for i in 0..O {
@@ -193,6 +198,23 @@ pub struct Place {
     pub lanes: usize,
     /// Past the caches, with aligned whole vectors.
     pub stream: bool,
+    /// Whether negative outputs become 0.
+    pub relu: bool,
+}
+
+impl Place {
+    /// Writes an output to `p`.
+    #[inline(always)]
+    pub unsafe fn put<S: Simd>(&self, p: *mut f32, v: S::V) {
+        let v = if self.relu { S::relu(v) } else { v };
+        if self.stream {
+            S::stream(p, v);
+        } else if self.lanes >= LANES {
+            S::store(p, v);
+        } else {
+            S::store_part(p, v, self.lanes);
+        }
+    }
 }
 
 /// `F m Fᵀ (+ bias)`; point i is read at `m + i * step`.
@@ -222,14 +244,7 @@ unsafe fn gather<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(
         let line = to.at.wrapping_add(i * to.row);
         for j in 0..O {
             if j < to.columns {
-                let (p, v) = (line.wrapping_add(j * to.column), S::add(v[j], bias));
-                if to.stream {
-                    S::stream(p, v);
-                } else if to.lanes >= LANES {
-                    S::store(p, v);
-                } else {
-                    S::store_part(p, v, to.lanes);
-                }
+                to.put::<S>(line.wrapping_add(j * to.column), S::add(v[j], bias));
             }
         }
     }
@@ -285,103 +300,5 @@ unsafe fn grad_weight<S: Simd, F: Axis<6, 3>>(
             let v = if add { S::add(v[j], S::load_part(p, lanes)) } else { v[j] };
             S::store_part(p, v, lanes);
         }
-    }
-}
-
-/// The tiles of a batch of images.
-#[derive(Clone, Copy)]
-pub struct Tiles {
-    pub images: usize,
-    /// Outputs.
-    pub h: usize,
-    pub w: usize,
-    /// Side of the outputs and the windows of a tile, and distance of windows.
-    side: usize,
-    window: usize,
-    step: usize,
-    /// Tiles down and across.
-    pub down: usize,
-    pub across: usize,
-}
-
-impl Tiles {
-    /// Tiles over `h` by `w` outputs.
-    pub fn new<F: Form>(images: usize, h: usize, w: usize) -> Tiles {
-        Tiles {
-            images,
-            h,
-            w,
-            side: F::SIDE,
-            window: F::WINDOW,
-            step: F::STEP,
-            down: h.div_ceil(F::SIDE),
-            across: w.div_ceil(F::SIDE),
-        }
-    }
-    pub fn count(&self) -> usize {
-        self.images * self.down * self.across
-    }
-    /// Image, row and column of tile `t`.
-    #[inline(always)]
-    fn at(&self, t: usize) -> (usize, usize, usize) {
-        let (line, x) = (t / self.across, t % self.across);
-        (line / self.down, line % self.down, x)
-    }
-    /// The input window of tile `t` of images `x` of `h` by `w` pixels of `c` channels with padding, from channel `first`.
-    #[inline(always)]
-    pub fn window(
-        &self,
-        t: usize,
-        x: *const f32,
-        h: usize,
-        w: usize,
-        c: usize,
-        pad: [usize; 2],
-        first: usize,
-    ) -> Patch {
-        let (image, i, j) = self.at(t);
-        let (i, j, n) = (i * self.step, j * self.step, self.window);
-        let range =
-            |at: usize, pad: usize, len: usize| [pad.saturating_sub(at).min(n), (len + pad).saturating_sub(at).min(n)];
-        let row = (image * h + i).wrapping_sub(pad[0]);
-        let at = x
-            .wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
-        Patch {
-            at,
-            row: w * c,
-            column: c,
-            rows: range(i, pad[0], h),
-            columns: range(j, pad[1], w),
-            lanes: (c - first).min(LANES),
-        }
-    }
-    /// Asks for the pixels of images `x` of `w` by `h` pixels of `c` channels that tile `t` is the first to read.
-    #[inline(always)]
-    pub unsafe fn prefetch<S: Simd>(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize, step: usize) {
-        let (image, i, j) = self.at(t);
-        if image >= self.images {
-            return;
-        }
-        let at = x.wrapping_add(((image * h + i * step) * w + j * step) * c);
-        for row in 0..step {
-            for line in (0..step * c).step_by(LANES) {
-                S::prefetch(at.wrapping_add(row * w * c + line));
-            }
-        }
-    }
-    /// The output window of tile `t` of images of `c` channels, from channel `first`, for reading.
-    #[inline(always)]
-    pub fn outputs(&self, t: usize, y: *const f32, c: usize, first: usize) -> Patch {
-        let p = self.place(t, y.cast_mut(), c, first, false);
-        Patch { at: p.at, row: p.row, column: c, rows: [0, p.rows], columns: [0, p.columns], lanes: p.lanes }
-    }
-    /// The same for writing.
-    #[inline(always)]
-    pub fn place(&self, t: usize, y: *mut f32, c: usize, first: usize, stream: bool) -> Place {
-        let (image, i, j) = self.at(t);
-        let (i, j) = (i * self.side, j * self.side);
-        let at = y.wrapping_add(((image * self.h + i) * self.w + j) * c + first);
-        let (rows, columns) = (self.side.min(self.h - i), self.side.min(self.w - j));
-        Place { at, row: self.w * c, column: c, rows, columns, lanes: (c - first).min(LANES), stream }
     }
 }

@@ -1,4 +1,4 @@
-//! Forward convolution and gradient to the input by F(4x4, 3x3), of stride 1 and 2.
+//! Forward convolution and gradient to the input by F(4x4, 3x3), of stride 1 and 2, and by F(4, 3) for filters of 3 by 1 and 1 by 3.
 //!
 //! Each output is one chain over the input channels at each point, whatever block it is computed in, so blocks may follow caches and batch freely.
 use super::Isa;
@@ -6,8 +6,10 @@ use super::norm::streams;
 use super::shape::ConvShape;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Dense;
-use super::winograd::{Doubling, Form, Halving, Same, Tiles, WEIGHTS};
+use super::winograd::{Doubling, Form, Halving, Same};
 use super::winograd_filter::{Filter, Panel};
+use super::winograd_line::{Across, Down};
+use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, parallel};
 
 /// A convolution with a 3 by 3 kernel: forward, or backward with turned weights.
@@ -18,76 +20,117 @@ struct Conv<'a, F> {
     sizes: [usize; 4],
     pad: [usize; 2],
     bias: Option<&'a [f32]>,
+    relu: bool,
     y: Shared,
     stream: bool,
     form: F,
 }
 
-/// Whether the transform pays: a fixed property of the shape of one sample.
-pub fn suits(s: &ConvShape) -> bool {
-    let fill = |len: usize| len as f64 / len.next_multiple_of(4) as f64;
-    let plain = s.kh == 3 && s.kw == 3 && s.dilation == [1, 1] && s.groups == 1;
-    let same = s.stride == [1, 1] && s.pad[0] <= 2 && s.pad[1] <= 2 && s.c >= 8 && s.k >= 8;
-    let halving = s.stride == [2, 2] && s.pad == [1, 1] && s.c >= 16 && s.k >= 16;
-    let least = if halving { 0.7 } else { 0.4 };
-    plain && (same || halving) && fill(s.out_h()) * fill(s.out_w()) > least
+/// A way to filter, by the shape of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// 3 by 3, stride 1.
+    Same,
+    /// 3 by 3, stride 2.
+    Halving,
+    /// 3 by 1.
+    Down,
+    /// 1 by 3.
+    Across,
 }
 
-/// Forward convolution; [`suits`] holds.
-pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// The transform that pays, if one does: a fixed property of the shape of one sample.
+pub fn way(s: &ConvShape) -> Option<Way> {
+    let fill = |len: usize| len as f64 / len.next_multiple_of(4) as f64;
+    if s.dilation != [1, 1] || s.groups != 1 {
+        return None;
+    }
+    let (way, channels, least) = match ([s.kh, s.kw], s.stride, s.pad) {
+        ([3, 3], [1, 1], [0..=2, 0..=2]) => (Way::Same, 8, 0.4),
+        ([3, 3], [2, 2], [1, 1]) => (Way::Halving, 16, 0.7),
+        ([3, 1], [1, 1], [0..=2, 0]) => (Way::Down, 16, 0.7),
+        ([1, 3], [1, 1], [0, 0..=2]) => (Way::Across, 16, 0.7),
+        _ => return None,
+    };
+    (s.c.min(s.k) >= channels && fill(s.out_h()) * fill(s.out_w()) > least).then_some(way)
+}
+
+/// Forward convolution by `way`.
+pub fn forward(
+    isa: Isa,
+    way: Way,
+    s: &ConvShape,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
     let stream = s.k.is_multiple_of(LANES) && streams(y);
-    let y = Shared::new(y);
-    let f = Filter { w, c: s.c, k: s.k, turned: false };
-    let sizes = [s.h, s.w, s.c, s.k];
-    if s.stride == [1, 1] {
-        Conv {
-            tiles: Tiles::new::<Same>(s.n, s.out_h(), s.out_w()),
-            x,
-            sizes,
-            pad: s.pad,
-            bias,
-            y,
-            stream,
-            form: Same,
-        }
-        .run(isa, &f);
-    } else {
-        Conv {
-            tiles: Tiles::new::<Halving>(s.n, s.out_h(), s.out_w()),
-            x,
-            sizes,
-            pad: s.pad,
-            bias,
-            y,
-            stream,
-            form: Halving,
-        }
-        .run(isa, &f);
+    let job = Job {
+        isa,
+        f: Filter { w, c: s.c, k: s.k, turned: false },
+        out: [s.n, s.out_h(), s.out_w()],
+        x,
+        sizes: [s.h, s.w, s.c, s.k],
+        pad: s.pad,
+        bias,
+        relu,
+        y: Shared::new(y),
+        stream,
+    };
+    match way {
+        Way::Same => job.run(Same),
+        Way::Halving => job.run(Halving),
+        Way::Down => job.run(Down),
+        Way::Across => job.run(Across),
     }
 }
 
-/// Gradient to the input: a convolution of `dy` with turned weights; [`suits`] holds.
-pub fn grad_input(isa: Isa, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+/// Gradient to the input by `way`: a convolution of `dy` with turned weights.
+pub fn grad_input(isa: Isa, way: Way, s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let stream = s.c.is_multiple_of(LANES) && streams(dx);
-    let y = Shared::new(dx);
-    let f = Filter { w, c: s.c, k: s.k, turned: true };
-    let sizes = [s.out_h(), s.out_w(), s.k, s.c];
-    if s.stride == [1, 1] {
-        let pad = [2 - s.pad[0], 2 - s.pad[1]];
-        Conv { tiles: Tiles::new::<Same>(s.n, s.h, s.w), x: dy, sizes, pad, bias: None, y, stream, form: Same }
-            .run(isa, &f);
-    } else {
-        Conv {
-            tiles: Tiles::new::<Doubling>(s.n, s.h, s.w),
-            x: dy,
-            sizes,
-            pad: [0, 0],
-            bias: None,
-            y,
-            stream,
-            form: Doubling,
-        }
-        .run(isa, &f);
+    let turned_pad = [s.kh - 1, s.kw - 1].into_iter().zip(s.pad).map(|(k, pad)| k.saturating_sub(pad));
+    let pad: Vec<usize> = turned_pad.collect();
+    let job = Job {
+        isa,
+        f: Filter { w, c: s.c, k: s.k, turned: true },
+        out: [s.n, s.h, s.w],
+        x: dy,
+        sizes: [s.out_h(), s.out_w(), s.k, s.c],
+        pad: if way == Way::Halving { [0, 0] } else { [pad[0], pad[1]] },
+        bias: None,
+        relu: false,
+        y: Shared::new(dx),
+        stream,
+    };
+    match way {
+        Way::Same => job.run(Same),
+        Way::Halving => job.run(Doubling),
+        Way::Down => job.run(Down),
+        Way::Across => job.run(Across),
+    }
+}
+
+/// What all ways have in common.
+struct Job<'a> {
+    isa: Isa,
+    f: Filter<'a>,
+    /// Images, rows and columns of the output.
+    out: [usize; 3],
+    x: &'a [f32],
+    sizes: [usize; 4],
+    pad: [usize; 2],
+    bias: Option<&'a [f32]>,
+    relu: bool,
+    y: Shared,
+    stream: bool,
+}
+
+impl Job<'_> {
+    fn run<F: Form>(self, form: F) {
+        let Job { isa, f, out: [n, h, w], x, sizes, pad, bias, relu, y, stream } = self;
+        Conv { tiles: Tiles::new::<F>(n, h, w), x, sizes, pad, bias, relu, y, stream, form }.run(isa, &f);
     }
 }
 
@@ -114,12 +157,12 @@ impl<F: Form> Conv<'_, F> {
     fn run(&self, isa: Isa, f: &Filter) {
         let (count, k) = (self.tiles.count(), self.sizes[3]);
         let (panels, depth) = (k.div_ceil(LANES), self.depth());
-        let few = if F::POINTS == WEIGHTS { 128 } else { 48 };
+        let few = if F::POINTS <= 36 { 128 } else { 48 };
         if count <= few && depth * k > 128 * 128 {
             self.by_channels(isa, f);
             return;
         }
-        let size = WEIGHTS * depth * LANES;
+        let size = F::WEIGHTS * depth * LANES;
         let mut u = Scratch::new(panels * size);
         let shared = Shared::new(&mut u);
         parallel(panels, panels * depth > 256, |panel| {
@@ -149,7 +192,7 @@ impl<F: Form> Conv<'_, F> {
         let pairs = self.sizes[3].div_ceil(2 * LANES);
         parallel(pairs, true, |pair| {
             let panels = (self.sizes[3].div_ceil(LANES) - pair * 2).min(2);
-            let mut u = Scratch::new(panels * WEIGHTS * DEPTH.min(depth) * LANES);
+            let mut u = Scratch::new(panels * F::WEIGHTS * DEPTH.min(depth) * LANES);
             let mut m = Scratch::new(F::POINTS * (2 * per * LANES + LANES));
             let mut p = Products {
                 conv: self,
@@ -164,7 +207,7 @@ impl<F: Form> Conv<'_, F> {
             };
             for from in (0..depth).step_by(DEPTH) {
                 let part = from..(from + DEPTH).min(depth);
-                let size = WEIGHTS * part.len() * LANES;
+                let size = F::WEIGHTS * part.len() * LANES;
                 dispatch(
                     isa,
                     Panel {
@@ -234,7 +277,7 @@ impl<F: Form> Products<'_, F> {
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&mut self, u: &[f32]) {
         let (depth, per, rows) = (self.depth.len(), self.per, self.range.len());
-        let (size, step_m) = (WEIGHTS * depth * LANES, self.step_m());
+        let (size, step_m) = (F::WEIGHTS * depth * LANES, self.step_m());
         for point in 0..F::POINTS {
             let mut p = 0;
             while p < self.panels {
@@ -269,7 +312,7 @@ impl<F: Form> Products<'_, F> {
             let first = (self.panel + p) * LANES;
             let bias = conv.bias.map_or(S::splat(0.0), |b| S::load_part(b.as_ptr().add(first), k - first));
             for (row, t) in self.range.clone().enumerate() {
-                let place = conv.tiles.place(t, conv.y.ptr(), k, first, conv.stream);
+                let place = conv.tiles.place(t, conv.y.ptr(), k, first, conv.stream, conv.relu);
                 F::output::<S>(self.m.as_ptr().add((p * self.per + row) * LANES), self.step_m(), bias, &place);
             }
         }
@@ -317,7 +360,7 @@ impl<F: Form> Op for Block<'_, F> {
         let shared = Shared::new(&mut v);
         Inputs { conv, range: self.range.clone(), per, step, v: shared, first: self.range.start }.run::<S>();
         let mut m = Scratch::new(F::POINTS * (PANELS * per * LANES + LANES));
-        let size = WEIGHTS * depth * LANES;
+        let size = F::WEIGHTS * depth * LANES;
         let all = conv.sizes[3].div_ceil(LANES);
         for panel in (0..all).step_by(PANELS) {
             let panels = PANELS.min(all - panel);

@@ -1,12 +1,12 @@
-//! Filters of 3 by 3 on their way into panels of sixteen outputs, as they are or turned for the gradient to the input.
+//! Filters of nine or three elements on their way into panels of sixteen outputs, as they are or turned for the gradient to the input.
 //!
 //! # Safety
 //! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
 //! reach, and the processor has the instructions of `S`, which `dispatch` sees to.
 use super::simd::{LANES, Op, Simd};
-use super::winograd::{Form, WEIGHTS};
+use super::winograd::Form;
 
-/// Weights `[3][3][c][k]`; turned ones convolve k channels to c.
+/// Weights `[taps][c][k]`; turned ones convolve k channels to c.
 pub struct Filter<'a> {
     pub w: &'a [f32],
     pub c: usize,
@@ -14,7 +14,7 @@ pub struct Filter<'a> {
     pub turned: bool,
 }
 
-/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][36][depth][16]`.
+/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][weights][depth][16]`.
 pub struct Panel<'a, F> {
     pub form: F,
     pub f: &'a Filter<'a>,
@@ -32,7 +32,7 @@ impl<F: Form> Op for Panel<'_, F> {
         let (c, outputs) = if f.turned { (f.k, f.c) } else { (f.c, f.k) };
         let (start, depth) = (self.depth.start, self.depth.len());
         let end = self.depth.end.min(c);
-        let size = WEIGHTS * depth * LANES;
+        let size = F::WEIGHTS * depth * LANES;
         let mut g = [0.0f32; 9 * LANES * LANES];
         for d in (start..end).step_by(LANES) {
             let n = (end - d).min(LANES);
@@ -41,8 +41,8 @@ impl<F: Form> Op for Panel<'_, F> {
                 let lanes = (outputs - first).min(LANES);
                 let to = self.out.as_mut_ptr().add(i * size + (d - start) * LANES);
                 let (from, step_d, step_g) = if f.turned {
-                    turn::<S>(f, first, lanes, d, n, &mut g);
-                    (g.as_ptr(), 9 * LANES, LANES)
+                    turn::<S>(f, F::TAPS, first, lanes, d, n, &mut g);
+                    (g.as_ptr(), F::TAPS * LANES, LANES)
                 } else {
                     (f.w.as_ptr().add(d * f.k + first), f.k, f.c * f.k)
                 };
@@ -50,7 +50,7 @@ impl<F: Form> Op for Panel<'_, F> {
                     let from = from.add(l * step_d);
                     if !f.turned {
                         // Rows of the weights lie apart, so the processor does not guess the next ones.
-                        for tap in 0..9 {
+                        for tap in 0..F::TAPS {
                             S::prefetch(from.wrapping_add(tap * step_g + LANES * step_d));
                         }
                     }
@@ -64,18 +64,18 @@ impl<F: Form> Op for Panel<'_, F> {
     }
 }
 
-/// Sixteen input channels of sixteen filters, turned by 180 degrees and transposed: `[16][9][16]`.
+/// Sixteen input channels of sixteen filters, turned by 180 degrees and transposed: `[16][taps][16]`.
 #[inline(always)]
-unsafe fn turn<S: Simd>(f: &Filter, first: usize, lanes: usize, d: usize, n: usize, g: &mut [f32]) {
-    for tap in 0..9 {
-        let at = ((8 - tap) * f.c + first) * f.k + d;
+unsafe fn turn<S: Simd>(f: &Filter, taps: usize, first: usize, lanes: usize, d: usize, n: usize, g: &mut [f32]) {
+    for tap in 0..taps {
+        let at = ((taps - 1 - tap) * f.c + first) * f.k + d;
         if n == LANES && lanes == LANES {
-            S::transpose(f.w.as_ptr().add(at), f.k, g.as_mut_ptr().add(tap * LANES), 9 * LANES);
+            S::transpose(f.w.as_ptr().add(at), f.k, g.as_mut_ptr().add(tap * LANES), taps * LANES);
             continue;
         }
         for l in 0..lanes {
             for (i, v) in f.w[at + l * f.k..][..n].iter().enumerate() {
-                g[(i * 9 + tap) * LANES + l] = *v;
+                g[(i * taps + tap) * LANES + l] = *v;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Gradient to the weights by F(4x4, 3x3), of stride 1 and 2: dU[point] = Σ over tiles of Vᵀ Z with V = Bᵀ x B and Z = A dy Aᵀ, then dg = Gᵀ dU G.
+//! Gradient to the weights by F(4x4, 3x3), of stride 1 and 2, and by F(4, 3) along one axis: dU[point] = Σ over tiles of Vᵀ Z with V = Bᵀ x B and Z = A dy Aᵀ, then dg = Gᵀ dU G.
 //!
 //! Few channels: tiles are cut into a fixed number of chunks, each with its own dU, added in order. Many channels: V and Z of up to [`PHASE`] tiles
 //! are made first, then each task sums all tiles for its own block of channels. Both cuts depend on the shape alone.
@@ -6,7 +6,10 @@ use super::Isa;
 use super::shape::ConvShape;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Outer;
-use super::winograd::{Halving, Same, Tiles, Trained, WEIGHTS};
+use super::winograd::{Halving, MOST_WEIGHTS, Same, Trained};
+use super::winograd_conv::Way;
+use super::winograd_line::{Across, Down};
+use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, cut, parallel};
 
 /// Tiles whose transforms are held at once when there are many channels.
@@ -14,9 +17,14 @@ const PHASE: usize = 384;
 /// Blocks of sixteen channels, in and out, in a task when there are many channels.
 const TASK: [usize; 2] = [2, 4];
 
-/// Gradient to the weights; `suits` of the forward side holds.
-pub fn grad_weight(isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    if s.stride == [1, 1] { run(Same, isa, s, x, dy, dw) } else { run(Halving, isa, s, x, dy, dw) }
+/// Gradient to the weights by `way`, which is that of the forward side.
+pub fn grad_weight(isa: Isa, way: Way, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    match way {
+        Way::Same => run(Same, isa, s, x, dy, dw),
+        Way::Halving => run(Halving, isa, s, x, dy, dw),
+        Way::Down => run(Down, isa, s, x, dy, dw),
+        Way::Across => run(Across, isa, s, x, dy, dw),
+    }
 }
 
 fn run<F: Trained>(form: F, isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
@@ -50,7 +58,7 @@ impl<F: Trained> Job<'_, F> {
             (true, _) => 24,
         };
         let pairs = self.cb * self.kb;
-        let size = WEIGHTS * pairs * LANES * LANES;
+        let size = F::WEIGHTS * pairs * LANES * LANES;
         let chunks = (32 / pairs).clamp(4, 16).min(count.div_ceil(per));
         let mut sums = Scratch::new(chunks * size);
         let shared = Shared::new(&mut sums);
@@ -124,7 +132,7 @@ impl<F: Trained> Op for Transforms<'_, F> {
         for (i, t) in self.tiles.enumerate() {
             let row = (self.row + i) * LANES;
             j.tiles.prefetch::<S>(t + self.per, j.x.as_ptr(), s.h, s.w, s.c, F::STEP);
-            j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k, 4);
+            j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k, [4; 2]);
             for b in 0..j.cb {
                 let patch = j.tiles.window(t, j.x.as_ptr(), s.h, s.w, s.c, s.pad, b * LANES);
                 F::input::<S>(&patch, self.v.ptr().add(b * self.per * LANES + row), self.steps[0]);
@@ -208,7 +216,7 @@ impl<F: Trained> Op for Blocks<'_, F> {
     unsafe fn run<S: Simd>(self) {
         let (j, per, [c0, c1, k0, k1]) = (self.job, self.per, self.blocks);
         let step = (c1 - c0) * (k1 - k0) * LANES * LANES;
-        let mut du = Scratch::new(WEIGHTS * step);
+        let mut du = Scratch::new(F::WEIGHTS * step);
         for point in 0..F::POINTS {
             let mut out = du.as_mut_ptr().add(F::weights(point) * step);
             let fresh = first_of::<F>(point);
@@ -259,7 +267,7 @@ impl<F: Trained> Op for Finish<'_, F> {
         let s = self.job.s;
         let first = self.kb * LANES;
         let lanes = (s.k - first).min(LANES);
-        let mut sum = [0.0f32; WEIGHTS * LANES];
+        let mut sum = [0.0f32; MOST_WEIGHTS * LANES];
         for i in 0..LANES.min(s.c - self.cb * LANES) {
             let out = self.dw.ptr().add((self.cb * LANES + i) * s.k + first);
             let du = self.du.as_ptr().add(i * LANES);
@@ -267,7 +275,7 @@ impl<F: Trained> Op for Finish<'_, F> {
                 F::grad_weight::<S>(du, self.step, lanes, out, s.c * s.k, self.add);
                 continue;
             }
-            for point in 0..WEIGHTS {
+            for point in 0..F::WEIGHTS {
                 let at = du.add(point * self.step);
                 let mut v = S::load(at);
                 for chunk in 1..self.chunks {

@@ -7,7 +7,7 @@ use crate::{
     tape::Sink,
 };
 
-/// Stride, zero padding, dilation (each `[rows, columns]`) and groups of a convolution.
+/// Stride, zero padding, dilation (each `[rows, columns]`), groups of a convolution, and whether a ReLU follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
     /// Step between outputs.
@@ -18,11 +18,13 @@ pub struct ConvOptions {
     pub dilation: [usize; 2],
     /// Groups of channels that do not see each other.
     pub groups: usize,
+    /// Whether a ReLU follows, in the same pass.
+    pub relu: bool,
 }
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        Self { stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1 }
+        Self { stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1, relu: false }
     }
 }
 
@@ -35,7 +37,7 @@ impl ConvOptions {
 
 impl Tape {
     /// Convolution of `x` `[n, h, w, c]` with `<name>.weight` (`[kh, kw, c / groups, k]` in memory)
-    /// and, where it exists, `<name>.bias` `[k]`; gives `[n, h', w', k]`.
+    /// and, where it exists, `<name>.bias` `[k]`, then ReLU if asked for; gives `[n, h', w', k]`.
     pub fn conv2d(&mut self, params: &Params, name: &str, x: &Var, options: ConvOptions) -> Result<Var, NnError> {
         let [n, h, w, c] = nhwc(name, x)?;
         let weight = params.value(&format!("{name}.weight"))?.clone();
@@ -44,7 +46,7 @@ impl Tape {
         let &[kh, kw, per_group, k] = weight.shape() else {
             return Err(NnError::shape(name, "[kh, kw, c / groups, k]", weight.shape()));
         };
-        let ConvOptions { stride, pad, dilation, groups } = options;
+        let ConvOptions { stride, pad, dilation, groups, relu } = options;
         if per_group * groups != c {
             return Err(NnError::shape(name, format!("{} channels", per_group * groups), x.shape()));
         }
@@ -52,11 +54,21 @@ impl Tape {
         shape.check()?;
         let mut y = Array::unspecified(&[n, shape.out_h(), shape.out_w(), k]);
         let bias_values = bias.as_ref().map(Array::as_slice);
-        kernels::conv2d(&shape, x.value.as_slice(), weight.as_slice(), bias_values, y.make_mut());
+        let (x_values, w_values) = (x.value.as_slice(), weight.as_slice());
+        if relu {
+            kernels::conv2d_relu(&shape, x_values, w_values, bias_values, y.make_mut());
+        } else {
+            kernels::conv2d(&shape, x_values, w_values, bias_values, y.make_mut());
+        }
 
         let (x, node) = (x.value.clone(), x.node);
         let weight_name = format!("{name}.weight");
-        Ok(self.push(y, move |dy, sink| {
+        // The ReLU's mask is its output, which the next operator keeps anyway.
+        let output = relu.then(|| y.clone());
+        Ok(self.push(y, move |mut dy, sink| {
+            if let Some(output) = output {
+                kernels::relu_backward_in_place(output.as_slice(), dy.make_mut());
+            }
             let mut dw = Array::unspecified(weight.shape());
             kernels::conv2d_grad_weight(&shape, x.as_slice(), dy.as_slice(), dw.make_mut());
             sink.add_param(weight_name, dw);

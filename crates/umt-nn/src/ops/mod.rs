@@ -1,9 +1,10 @@
 //! Operators on the tape, one file each, as methods of [`crate::Tape`].
 
 mod conv;
+mod gate;
+mod maps;
 mod norm;
 mod pool;
-mod scale;
 
 pub use conv::ConvOptions;
 pub use norm::BatchNormOptions;

@@ -47,9 +47,7 @@ impl Tape {
         kernels::mean_rows(n, rows, c, x.value.as_slice(), y.make_mut());
         let (node, input_shape) = (x.node, x.shape().to_vec());
         Ok(self.push(y, move |dy, sink| {
-            let mut dx = Array::unspecified(&input_shape);
-            kernels::mean_rows_backward(n, rows, c, dy.as_slice(), dx.make_mut());
-            sink.add_to(node, dx);
+            sink.add_mean(node, &input_shape, &dy);
             Ok(())
         }))
     }

@@ -1,4 +1,4 @@
-"""Writes kernels.json: sampled values of PyTorch's convolution, batch-norm + ReLU and max-pooling, forward and backward.
+"""Writes kernels.json: sampled values of PyTorch's convolution, batch-norm + ReLU, pooling, resizing and cross-entropy, forward and backward.
 
 Inputs follow a formula that the test repeats, so the file holds expected values only. Run: python make_kernels_golden.py
 """
@@ -46,4 +46,34 @@ x = values((2, 9, 8, 5), 8).requires_grad_()
 y = nhwc(F.max_pool2d(nchw(x), 3, 2, 1))
 y.backward(values(tuple(y.shape), 9))
 out["max_pool"] = {"y": sample(y), "dx": sample(x.grad)}
+out["resize"] = []
+for how, h, w, oh, ow in [
+    ("nearest", 5, 7, 10, 13),
+    ("nearest", 9, 8, 4, 3),
+    ("bilinear", 5, 7, 12, 13),
+    ("bilinear", 9, 8, 4, 3),
+    ("average", 9, 8, 5, 5),
+    ("average", 3, 2, 5, 1),
+]:
+    x = values((2, h, w, 6), 10).requires_grad_()
+    if how == "average":
+        y = F.adaptive_avg_pool2d(nchw(x), (oh, ow))
+    else:
+        y = F.interpolate(nchw(x), size=(oh, ow), mode=how)
+    y = nhwc(y)
+    y.backward(values(tuple(y.shape), 11))
+    case = dict(how=how, h=h, w=w, oh=oh, ow=ow)
+    out["resize"].append(case | {"y": sample(y), "dx": sample(x.grad)})
+
+x = values((2, 9, 8, 5), 12).requires_grad_()
+y = nhwc(F.avg_pool2d(nchw(x), 3, 2, 1))
+y.backward(values(tuple(y.shape), 13))
+out["average_pool"] = {"y": sample(y), "dx": sample(x.grad)}
+
+z = values((60, 7), 14).requires_grad_()
+labels = torch.tensor([255 if i % 5 == 2 else i * 3 % 7 for i in range(60)])
+weight = values((7,), 15) + 1.5
+loss = F.cross_entropy(4 * z, labels, weight, ignore_index=255, label_smoothing=0.15)
+loss.backward()
+out["cross_entropy"] = {"loss": loss.item(), "grad": sample(z.grad / 4)}
 pathlib.Path(__file__).with_name("kernels.json").write_text(json.dumps(out, indent=1) + "\n")

@@ -11,8 +11,8 @@ use umt_nn::{Array, Grads, Param, Params};
 use umt_random::{Permutation, stream};
 use umt_store::Store;
 use umt_train::{
-    BatchSource, Batches, Env, EpochReport, Observer, Outcome, StepContext, StepOutput, StepReport, Task, TrainConfig,
-    TrainError, train,
+    BatchSource, Batches, Env, EpochReport, Evaluation, Observer, Outcome, StepContext, StepOutput, StepReport, Task,
+    TrainConfig, TrainError, train,
 };
 
 pub const CLASSES: usize = 3;
@@ -204,10 +204,10 @@ impl Task for Softmax {
         Ok(StepOutput { loss: if bad_loss || bad_weight { f32::NAN } else { loss }, log, grads })
     }
 
-    fn evaluate(&self, batch: &Batch) -> Result<Array, TrainError> {
+    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
         let mean = self.params.value("norm.running_mean")?.as_slice();
         let logits = self.logits(&batch.inputs[&Modality::Audio].data, mean);
-        Ok(Array::from_slice(&[batch.len(), self.classes], &logits)?)
+        Ok(Evaluation::Logits(Array::from_slice(&[batch.len(), self.classes], &logits)?))
     }
 }
 

@@ -74,7 +74,10 @@ fn y_len(s: &ConvShape) -> usize {
 
 fn forward(isa: Isa, s: &ConvShape, c: &Case) -> Vec<f32> {
     let mut y = vec![f32::NAN; s.y_len()];
-    conv::forward(isa, s, &c.x, &c.w, Some(&c.b), &mut y);
+    conv::forward(isa, s, &c.x, &c.w, Some(&c.b), false, &mut y);
+    let mut positive = vec![f32::NAN; s.y_len()];
+    conv::forward(isa, s, &c.x, &c.w, Some(&c.b), true, &mut positive);
+    assert!(y.iter().zip(&positive).all(|(y, p)| y.max(0.0) == *p), "the ReLU of {s:?}");
     y
 }
 
@@ -196,7 +199,7 @@ fn a_sample_does_not_depend_on_its_batch() {
             let one = ConvShape { n: 1, ..s };
             for i in 0..s.n {
                 let mut y = vec![0.0; ys];
-                conv::forward(isa, &one, &c.x[i * xs..][..xs], &c.w, Some(&c.b), &mut y);
+                conv::forward(isa, &one, &c.x[i * xs..][..xs], &c.w, Some(&c.b), false, &mut y);
                 assert_eq!(y, all[i * ys..][..ys], "sample {i} of {s:?} on {isa:?}");
             }
         }
@@ -211,7 +214,7 @@ fn unaligned_slices_are_fine() {
     let (x, w, dy) = (shifted(&c.x), shifted(&c.w), shifted(&c.dy));
     for isa in isas() {
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len() + 1], vec![0.0; s.x_len() + 1], vec![0.0; s.w_len() + 1]);
-        conv::forward(isa, &s, &x[1..], &w[1..], Some(&c.b), &mut y[1..]);
+        conv::forward(isa, &s, &x[1..], &w[1..], Some(&c.b), false, &mut y[1..]);
         conv::grad_input(isa, &s, &dy[1..], &w[1..], &mut dx[1..]);
         conv::grad_weight(isa, &s, &x[1..], &dy[1..], &mut dw[1..]);
         assert_eq!(y[1..], forward(isa, &s, &c));

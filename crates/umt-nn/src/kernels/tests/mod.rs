@@ -1,8 +1,8 @@
 //! Every kernel on every instruction set against plain loops in f64, and on pools of 1, 2 and 4 threads against itself.
 mod conv;
+mod maps;
 mod norm;
 mod rest;
-mod scale;
 
 use super::Isa;
 

@@ -1,0 +1,106 @@
+//! Everything that decides a segmentation network's shape.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use umt_encoders::{Encoder, EncoderConfig, ResNetConfig, Stem};
+use umt_media::Modality;
+use umt_nn::NnError;
+
+/// Settings of a [`super::Segmenter`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmenterConfig {
+    /// A ResNet for `rgb`, for `depth`, or one for each, with maps of the same widths.
+    pub encoders: BTreeMap<Modality, EncoderConfig>,
+    /// What stands behind the encoders.
+    #[serde(default)]
+    pub decoder: DecoderConfig,
+    /// Number of classes, at most 255.
+    pub classes: usize,
+}
+
+/// Where the sum of both modalities goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fused {
+    /// On through the RGB encoder, and to the decoder, as published: from the first fusion on the RGB encoder's maps hold depth.
+    #[default]
+    Rgb,
+    /// To the decoder alone: both encoders stay uni-modal.
+    Decoder,
+}
+
+/// Fusion, context and decoder. The defaults are ESANet's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DecoderConfig {
+    /// Where the fused maps go.
+    pub fused: Fused,
+    /// Channels of the three decoder modules, the coarsest first.
+    pub widths: [usize; 3],
+    /// Non-bottleneck-1D blocks in each module.
+    pub blocks: usize,
+    /// Sides of the maps that the context module pools to; none leaves the pooling out.
+    pub bins: Vec<usize>,
+    /// Squeeze-and-excitation at the five fusion points of a network with one modality; with two it is always there.
+    pub squeeze_excite: bool,
+}
+
+impl Default for DecoderConfig {
+    fn default() -> Self {
+        Self { fused: Fused::Rgb, widths: [512, 256, 128], blocks: 3, bins: vec![1, 5], squeeze_excite: false }
+    }
+}
+
+impl SegmenterConfig {
+    /// ESANet's sizes for encoders of another width: the decoder shrinks with them.
+    pub fn scaled(encoders: BTreeMap<Modality, EncoderConfig>, classes: usize) -> Self {
+        let width = encoders.values().filter_map(resnet).map(|config| config.width).max().unwrap_or(64);
+        let decoder = DecoderConfig { widths: [8 * width, 4 * width, 2 * width], ..DecoderConfig::default() };
+        Self { encoders, decoder, classes }
+    }
+
+    /// Refuses what cannot be built, and says what would do; gives the built encoders.
+    pub(crate) fn build(&self) -> Result<BTreeMap<Modality, Box<dyn Encoder>>, NnError> {
+        let refuse = |reason: String| Err(NnError::Setting(format!("segmentation network: {reason}")));
+        let DecoderConfig { widths, bins, .. } = &self.decoder;
+        if self.classes == 0 || self.classes > 255 {
+            return refuse(format!("{} classes; 1 to 255 are possible", self.classes));
+        }
+        if widths.contains(&0) || bins.contains(&0) {
+            return refuse("`widths` and `bins` must be above 0".into());
+        }
+        let mut encoders = BTreeMap::new();
+        for (&modality, config) in &self.encoders {
+            if !matches!(modality, Modality::Rgb | Modality::Depth) {
+                return refuse(format!("no encoder for {modality}; rgb and depth are possible"));
+            }
+            if resnet(config).is_none_or(|config| config.stem != Stem::Large) {
+                return refuse(format!(
+                    "the encoder for {modality} must be a resnet18, resnet34 or resnet50 with stem \"7x7\""
+                ));
+            }
+            encoders.insert(modality, config.build()?);
+        }
+        let mut stages = encoders.values().map(|encoder| encoder.stages());
+        match stages.next() {
+            None => return refuse("it needs an encoder for rgb, depth or both".into()),
+            Some(first) => {
+                if let Some(other) = stages.find(|stages| *stages != first) {
+                    return refuse(format!("maps of both encoders must be as wide, not {first:?} and {other:?}"));
+                }
+            }
+        }
+        Ok(encoders)
+    }
+}
+
+/// The settings of an encoder with a stem and four stages.
+fn resnet(config: &EncoderConfig) -> Option<&ResNetConfig> {
+    match config {
+        EncoderConfig::Resnet18(config) | EncoderConfig::Resnet34(config) | EncoderConfig::Resnet50(config) => {
+            Some(config)
+        }
+        EncoderConfig::Resnet20(_) | EncoderConfig::R2plus1d18(_) => None,
+    }
+}

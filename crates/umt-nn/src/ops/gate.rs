@@ -1,0 +1,84 @@
+//! Operators value by value, and channels multiplied by gates.
+
+use crate::{Array, NnError, Tape, Var, kernels, tape::Sink};
+
+impl Tape {
+    /// `Σ x · gate` over streams of maps `[n, ..., c]`, each with a gate `[n, ..., c]` of one value per image and channel. One stream is
+    /// a squeeze-and-excitation (Hu et al., 2018), two are ESANet's SE-add.
+    pub fn gated_sum(&mut self, streams: &[(&Var, &Var)]) -> Result<Var, NnError> {
+        let Some(&(first, _)) = streams.first() else {
+            return Err(NnError::Setting("a gated sum needs a stream".into()));
+        };
+        let (n, c) = match *first.shape() {
+            [n, .., c] if c > 0 => (n, c),
+            ref other => return Err(NnError::shape("gated sum", "[n, ..., c]", other)),
+        };
+        for (x, gate) in streams {
+            if x.shape() != first.shape() {
+                return Err(NnError::shape("gated sum", format!("{:?}", first.shape()), x.shape()));
+            }
+            if gate.value.len() != n * c || gate.shape().last() != Some(&c) {
+                return Err(NnError::shape("gate", format!("[{n}, {c}]"), gate.shape()));
+            }
+        }
+        let rows = first.value.len() / (n * c).max(1);
+        let mut y = Array::unspecified(first.shape());
+        let values: Vec<_> = streams.iter().map(|(x, gate)| (x.value.as_slice(), gate.value.as_slice())).collect();
+        kernels::gated_sum(rows, c, &values, y.make_mut());
+        let streams: Vec<(Var, Var)> = streams.iter().map(|&(x, gate)| (x.clone(), gate.clone())).collect();
+        Ok(self.push(y, move |dy, sink| {
+            for (x, gate) in streams {
+                let mut dx = Sink::wants(&x.node).then(|| Array::unspecified(x.shape()));
+                let mut dgate = Array::unspecified(gate.shape());
+                let (xs, gates) = (x.value.as_slice(), gate.value.as_slice());
+                let dx_values = dx.as_mut().map(Array::make_mut);
+                kernels::gated_sum_backward(rows, c, xs, gates, dy.as_slice(), dx_values, dgate.make_mut());
+                if let Some(dx) = dx {
+                    sink.add(&x, dx);
+                }
+                sink.add(&gate, dgate);
+            }
+            Ok(())
+        }))
+    }
+
+    /// `1 / (1 + e^-x)`
+    pub fn sigmoid(&mut self, x: &Var) -> Result<Var, NnError> {
+        let mut y = Array::unspecified(x.shape());
+        kernels::sigmoid(x.value.as_slice(), y.make_mut());
+        let (node, output) = (x.node, y.clone());
+        Ok(self.push(y, move |dy, sink| {
+            let mut dx = Array::unspecified(output.shape());
+            kernels::sigmoid_backward(output.as_slice(), dy.as_slice(), dx.make_mut());
+            sink.add_to(node, dx);
+            Ok(())
+        }))
+    }
+
+    /// `max(x, 0)`; a convolution or a batch-norm has one of its own, in the same pass.
+    pub fn relu(&mut self, x: &Var) -> Result<Var, NnError> {
+        let mut y = Array::unspecified(x.shape());
+        kernels::relu(x.value.as_slice(), y.make_mut());
+        let (node, output) = (x.node, y.clone());
+        Ok(self.push(y, move |mut dy, sink| {
+            kernels::relu_backward_in_place(output.as_slice(), dy.make_mut());
+            sink.add_to(node, dy);
+            Ok(())
+        }))
+    }
+
+    /// `a + b`, of the same shape.
+    pub fn add(&mut self, a: &Var, b: &Var) -> Result<Var, NnError> {
+        if a.shape() != b.shape() {
+            return Err(NnError::shape("add", format!("{:?}", a.shape()), b.shape()));
+        }
+        let mut y = a.value.clone();
+        kernels::add_assign(y.make_mut(), b.value.as_slice());
+        let nodes = [a.node, b.node];
+        Ok(self.push(y, move |dy, sink| {
+            sink.add_to(nodes[0], dy.clone());
+            sink.add_to(nodes[1], dy);
+            Ok(())
+        }))
+    }
+}
