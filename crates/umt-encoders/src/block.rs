@@ -135,7 +135,7 @@ impl Residual {
         let mut y = x;
         for (index, Layer { name: conv, kernel: [kh, kw], stride, then, .. }) in layers.into_iter().enumerate() {
             let relu = then == Then::Relu;
-            let options = ConvOptions { stride, pad: [kh / 2, kw / 2], relu, ..ConvOptions::default() };
+            let options = ConvOptions { stride, pad: [kh / 2, kw / 2], relu, norm: !relu, ..ConvOptions::default() };
             y = tape.conv2d(params, &name(conv), &y, options)?;
             if let Then::Norm(norm) | Then::BiasedNorm(norm) = then {
                 y = tape.batch_norm(params, &name(norm), y, (index == last).then_some(&skip), norm_options)?;

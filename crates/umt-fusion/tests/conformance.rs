@@ -102,7 +102,9 @@ fn shapes_names_seeds_and_files() {
         }
         for modality in config.encoders.keys() {
             for (parameter, grad) in &result.grads {
-                let reached = grad.as_slice().iter().any(|x| *x != 0.0);
+                // The batch-norm behind it takes a bias away again.
+                let no_effect = parameter.contains("conv1x3") && parameter.ends_with("bias");
+                let reached = no_effect || grad.as_slice().iter().any(|x| *x != 0.0);
                 assert!(reached || !parameter.starts_with(&format!("encoder.{modality}.")), "{name}: {parameter}");
             }
         }

@@ -1,6 +1,6 @@
 //! Operators of the tape against central differences.
 
-use umt_nn::{Array, Tape};
+use umt_nn::{Array, ConvOptions, Grads, NnError, Param, Params, PoolOptions, Tape, Var, kernels::Resize};
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| (((i * 37 + seed * 11) % 101) as f64 / 50.0 - 1.0) as f32).collect()
@@ -51,4 +51,108 @@ fn a_gate_of_another_shape_is_refused() {
     let gate = tape.leaf(Array::zeros(&[2, 3]));
     let message = tape.gated_sum(&[(&x, &gate)]).unwrap_err().to_string();
     assert!(message.contains("[2, 4]") && message.contains("[2, 3]"), "{message}");
+}
+
+type Operator = fn(&mut Tape, &Params, &Var) -> Result<Var, NnError>;
+
+fn params() -> Params {
+    let mut params = Params::default();
+    let mut insert = |name: &str, shape: &[usize], seed| {
+        let count = shape.iter().product();
+        params.insert(name, Param::conv(Array::from_slice(shape, &values(count, seed)).unwrap()));
+    };
+    insert("up.weight", &[3, 3, 1, 3], 4);
+    insert("up.bias", &[3], 5);
+    insert("conv.weight", &[1, 3, 3, 4], 6);
+    insert("conv.bias", &[4], 7);
+    params
+}
+
+/// `sum(dy * operator(x))`, its gradient to `x` and to the parameters.
+fn pass(operator: Operator, params: &Params, x: &Array) -> (f64, Array, Grads) {
+    let mut tape = Tape::train();
+    let x = tape.leaf(x.clone());
+    let y = operator(&mut tape, params, &x).unwrap();
+    let dy = values(y.value().len(), 8);
+    let loss = y.value().as_slice().iter().zip(&dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
+    let seed = Array::from_slice(y.shape(), &dy).unwrap();
+    let back = tape.backward(vec![(y, seed)]).unwrap();
+    let grad = back.leaf(&x).unwrap().clone();
+    (loss, grad, back.params)
+}
+
+#[test]
+fn operators_on_maps_agree_with_central_differences() {
+    let cases: [(&str, Operator); 12] = [
+        ("nearest", |t, _, x| t.resize(x, [3, 9], Resize::Nearest)),
+        ("bilinear", |t, _, x| t.resize(x, [7, 4], Resize::Bilinear)),
+        ("average to a size", |t, _, x| t.resize(x, [3, 2], Resize::Average)),
+        ("average", |t, _, x| t.average_pool(x, PoolOptions { kernel: 3, stride: 2, pad: 1 })),
+        ("upsample", |t, p, x| t.upsample(p, "up", x, [7, 10], None)),
+        ("upsample a sum", |t, p, x| {
+            let twice = t.upsample(p, "up", x, [7, 10], None)?;
+            t.upsample(p, "up", x, [7, 10], Some(&twice))
+        }),
+        ("concat", |t, _, x| {
+            let small = t.relu(x)?;
+            t.concat(&[x, &small, x])
+        }),
+        ("sigmoid", |t, _, x| t.sigmoid(x)),
+        ("relu", |t, _, x| t.relu(x)),
+        ("add", |t, _, x| {
+            let other = t.sigmoid(x)?;
+            t.add(x, &other)
+        }),
+        ("mean beside the map", |t, _, x| {
+            let gate = t.mean_inner(x)?;
+            t.gated_sum(&[(x, &gate), (x, &gate)])
+        }),
+        ("convolution and relu", |t, p, x| {
+            t.conv2d(p, "conv", x, ConvOptions { pad: [0, 1], relu: true, ..ConvOptions::default() })
+        }),
+    ];
+    let (params, x) = (params(), Array::from_slice(&[2, 4, 5, 3], &values(120, 9)).unwrap());
+    for (name, operator) in cases {
+        let (_, dx, grads) = pass(operator, &params, &x);
+        // Values are hundredths: a smaller step crosses no kink that they do not lie on.
+        let h = 4e-3f32;
+        let slope = |losses: [f64; 2]| (losses[0] - losses[1]) / f64::from(2.0 * h);
+        let largest = dx.as_slice().iter().fold(1f32, |m, v| m.max(v.abs()));
+        for i in 0..x.len() {
+            let at = |by: f32| {
+                let mut x = x.clone();
+                x.make_mut()[i] += by;
+                pass(operator, &params, &x).0
+            };
+            let (got, want) = (f64::from(dx.as_slice()[i]), slope([at(h), at(-h)]));
+            let kink = name.contains("relu") || name == "concat";
+            let near_kink = kink && x.as_slice()[i].abs() < h;
+            assert!(near_kink || (got - want).abs() < 1e-2 * f64::from(largest), "{name}, x {i}: {got} for {want}");
+        }
+        for (parameter, grad) in &grads {
+            for i in 0..grad.len() {
+                let at = |by: f32| {
+                    let mut params = params.clone();
+                    params.get_mut(parameter).unwrap().value.make_mut()[i] += by;
+                    pass(operator, &params, &x).0
+                };
+                let (got, want) = (f64::from(grad.as_slice()[i]), slope([at(h), at(-h)]));
+                assert!((got - want).abs() < 2e-2 * got.abs().max(1.0), "{name}, {parameter} {i}: {got} for {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn maps_that_do_not_fit_are_refused_by_name() {
+    let (params, mut tape) = (params(), Tape::train());
+    let x = tape.leaf(Array::zeros(&[1, 4, 5, 3]));
+    let other = tape.leaf(Array::zeros(&[1, 4, 4, 3]));
+    let refusal = |result: Result<Var, NnError>| result.map(|_| ()).unwrap_err().to_string();
+    assert!(refusal(tape.upsample(&params, "up", &x, [9, 10], None)).contains("a map of half of [9, 10]"));
+    assert!(refusal(tape.upsample(&params, "up", &x, [8, 10], Some(&other))).contains("to add"));
+    assert!(refusal(tape.concat(&[&x, &other])).contains("[1, 4, 5, c]"));
+    assert!(refusal(tape.add(&x, &other)).contains("[1, 4, 5, 3]"));
+    assert!(refusal(tape.resize(&x, [0, 3], Resize::Nearest)).contains("[0, 3]"));
+    assert!(refusal(tape.gated_sum(&[])).contains("needs a stream"));
 }

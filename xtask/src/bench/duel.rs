@@ -52,8 +52,6 @@ struct Written {
     cases: Vec<Row>,
 }
 
-const SCRIPT: &str = include_str!("../../../tests/peers/networks.py");
-
 pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.case {
         super::networks::case(work, name)?;
@@ -171,7 +169,7 @@ fn ours(args: &Args, case: &Case, isa: &str) -> anyhow::Result<Command> {
 
 fn theirs(args: &Args, python: &PathBuf, case: &Case, isa: &str, layout: &str) -> Command {
     let mut command = Command::new(python);
-    command.args(["-c", SCRIPT, case.name, layout]);
+    command.args(["-c", case.script, case.name, layout]);
     command.arg(args.threads.unwrap_or(0).to_string());
     if isa == "avx2" {
         command.envs([

@@ -4,6 +4,7 @@ mod duel;
 mod kernels;
 mod load;
 mod networks;
+mod rgbd;
 mod worker;
 
 use clap::Subcommand;

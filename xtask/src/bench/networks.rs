@@ -1,5 +1,6 @@
 //! The networks that are timed.
 
+use super::rgbd;
 use anyhow::Context;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
@@ -25,26 +26,64 @@ pub struct Case {
     /// Name in tables, results and the peer's script.
     pub name: &'static str,
     pub work: Work,
-    encoder: fn() -> EncoderConfig,
-    classes: usize,
-    batch: usize,
-    side: usize,
+    /// The peer's script, under `tests/peers`.
+    pub script: &'static str,
+    prepare: fn(&Case) -> anyhow::Result<Prepared>,
+    pub classes: usize,
+    pub batch: usize,
+    /// Height and width.
+    pub size: [usize; 2],
 }
 
-fn resnet18() -> EncoderConfig {
-    EncoderConfig::Resnet18(ResNetConfig::default())
+/// What is trained, and on which batch.
+pub type Prepared = (Box<dyn Task>, Batch);
+
+const NETWORKS: &str = include_str!("../../../tests/peers/networks.py");
+const ESANET: &str = include_str!("../../../tests/peers/esanet_step.py");
+
+fn resnet18(case: &Case) -> anyhow::Result<Prepared> {
+    classifier(case, EncoderConfig::Resnet18(ResNetConfig::default()))
 }
 
-fn resnet20() -> EncoderConfig {
-    EncoderConfig::Resnet20(ResNetConfig { width: 16, stem: Stem::Same, ..ResNetConfig::default() })
+fn resnet20(case: &Case) -> anyhow::Result<Prepared> {
+    classifier(case, EncoderConfig::Resnet20(ResNetConfig { width: 16, stem: Stem::Same, ..ResNetConfig::default() }))
 }
+
+const RESNET18: Case = Case {
+    name: "resnet18-224-b8",
+    work: Work::Train,
+    script: NETWORKS,
+    prepare: resnet18,
+    classes: 1000,
+    batch: 8,
+    size: [224, 224],
+};
+
+const ESANET34: Case = Case {
+    name: "esanet34-480x640-b2",
+    work: Work::Train,
+    script: ESANET,
+    prepare: rgbd::esanet34,
+    classes: 40,
+    batch: 2,
+    size: [480, 640],
+};
 
 /// All of them.
-pub const CASES: [Case; 4] = [
-    Case { name: "resnet18-224-b8", work: Work::Train, encoder: resnet18, classes: 1000, batch: 8, side: 224 },
-    Case { name: "resnet20-w16-64-b64", work: Work::Train, encoder: resnet20, classes: 10, batch: 64, side: 64 },
-    Case { name: "resnet18-224-b1", work: Work::Infer, encoder: resnet18, classes: 1000, batch: 1, side: 224 },
-    Case { name: "resnet18-224-b8", work: Work::Infer, encoder: resnet18, classes: 1000, batch: 8, side: 224 },
+pub const CASES: [Case; 6] = [
+    RESNET18,
+    Case { name: "resnet20-w16-64-b64", prepare: resnet20, classes: 10, batch: 64, size: [64, 64], ..RESNET18 },
+    Case { name: "resnet18-224-b1", work: Work::Infer, batch: 1, ..RESNET18 },
+    Case { work: Work::Infer, ..RESNET18 },
+    Case {
+        name: "esanet18-w32-240x320-b4",
+        prepare: rgbd::esanet18,
+        classes: 13,
+        batch: 4,
+        size: [240, 320],
+        ..ESANET34
+    },
+    ESANET34,
 ];
 
 /// The case of a name.
@@ -56,27 +95,29 @@ pub fn case(work: Work, name: &str) -> anyhow::Result<&'static Case> {
         .with_context(|| format!("unknown case `{name}`; known: {}", known.join(", ")))
 }
 
+/// A classifier of pictures, and a batch for it.
+fn classifier(case: &Case, encoder: EncoderConfig) -> anyhow::Result<Prepared> {
+    let encoders = BTreeMap::from([(Modality::Rgb, encoder)]);
+    let config = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: case.classes };
+    let network = Network::new(&config, 1)?;
+    let shape = vec![case.batch, case.size[0], case.size[1], 3];
+    let pixels = shape.iter().product();
+    let mut random = umt_random::stream(1, "bench.input", 0, 0);
+    let data = (0..pixels).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    let batch = Batch {
+        ids: (0..case.batch).map(|i| i.to_string()).collect(),
+        indices: (0..case.batch).collect(),
+        labels: (0..case.batch).map(|i| (i * 7 % case.classes) as u32).collect(),
+        inputs: BTreeMap::from([(Modality::Rgb, Array::new(shape, data)?)]),
+        maps: None,
+    };
+    Ok((Box::new(NetworkTask::new(network, ObjectiveConfig::Task.build(), BTreeMap::new())?), batch))
+}
+
 impl Case {
     /// Something that does the work once each time it is called.
     pub fn prepare(&self) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<()>>> {
-        let config = NetworkConfig {
-            encoders: BTreeMap::from([(Modality::Rgb, (self.encoder)())]),
-            fusion: FusionConfig::Concat,
-            classes: self.classes,
-        };
-        let network = Network::new(&config, 1)?;
-        let shape = vec![self.batch, self.side, self.side, 3];
-        let pixels = shape.iter().product();
-        let mut random = umt_random::stream(1, "bench.input", 0, 0);
-        let data = (0..pixels).map(|_| random.uniform() * 2.0 - 1.0).collect();
-        let batch = Batch {
-            ids: (0..self.batch).map(|i| i.to_string()).collect(),
-            indices: (0..self.batch).collect(),
-            labels: (0..self.batch).map(|i| (i * 7 % self.classes) as u32).collect(),
-            inputs: BTreeMap::from([(Modality::Rgb, Array::new(shape, data)?)]),
-            maps: None,
-        };
-        let mut task = NetworkTask::new(network, ObjectiveConfig::Task.build(), BTreeMap::new())?;
+        let (mut task, batch) = (self.prepare)(self)?;
         if self.work == Work::Infer {
             return Ok(Box::new(move || {
                 std::hint::black_box(task.evaluate(&batch)?);

@@ -1,7 +1,7 @@
 //! The public kernels on feature maps beside convolution, batch-norm and max-pooling; lengths are checked here.
 use super::sample::{Sample, Taps, Weights};
 use super::tables::{self, DOUBLED, Factors};
-use super::{ConvShape, PoolShape, checked, conv, cross_entropy as entropy, elementwise, gate, isa, len, sample};
+use super::{ConvShape, PoolShape, checked, conv, cross_entropy as entropy, elementwise, gate, isa, len, norm, sample};
 
 /// How a map changes its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,6 +198,14 @@ pub fn conv2d_relu(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y:
         len("bias", b, s.k);
     }
     conv::forward(isa(), s, x, w, bias, true, y);
+}
+
+/// The gradient `d` of a ReLU of `[rows, c]` with output `y` becomes that of its input; `db` receives the gradient to a bias before the ReLU.
+pub fn relu_bias_backward_in_place(rows: usize, c: usize, y: &[f32], d: &mut [f32], db: &mut [f32]) {
+    len("y", y, rows * c);
+    len("d", d, rows * c);
+    len("db", db, c);
+    norm::masked_row_sums(isa(), rows, c, y, d, db);
 }
 
 /// `d = 0` where the output `y` is not above 0.

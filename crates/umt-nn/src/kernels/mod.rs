@@ -45,8 +45,8 @@ mod tests;
 pub use machine::{copy_bandwidth, fma_peak};
 pub use maps::{
     CrossEntropy, Resize, add_rows, average_pool, average_pool_backward, conv2d_relu, cross_entropy, gated_sum,
-    gated_sum_backward, relu_backward_in_place, resize, resize_backward, sigmoid, sigmoid_backward, squared_distance,
-    upsample, upsample_backward,
+    gated_sum_backward, relu_backward_in_place, relu_bias_backward_in_place, resize, resize_backward, sigmoid,
+    sigmoid_backward, squared_distance, upsample, upsample_backward,
 };
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;

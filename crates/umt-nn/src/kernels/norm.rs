@@ -238,6 +238,58 @@ impl Op for Affine<'_> {
     }
 }
 
+/// `d = 0` where not `y > 0`, in place, and the sum over rows of each channel of what is left.
+pub fn masked_row_sums(isa: Isa, rows: usize, c: usize, y: &[f32], d: &mut [f32], out: &mut [f32]) {
+    let ch = Channels::new(rows, c);
+    let mut sums = Scratch::new(ch.blocks() * 2 * ch.wide);
+    let (shared, all) = (Shared::new(&mut sums), Shared::new(d));
+    parallel(ch.blocks(), rows * c > 1 << 15, |b| {
+        let (from, n) = ch.rows(b);
+        let at = from * ch.wide;
+        // SAFETY: each task has its own block of rows and of sums.
+        let (d, sums) = unsafe { (all.part(at, n * ch.wide), shared.part(b * 2 * ch.wide, 2 * ch.wide)) };
+        dispatch(isa, Masked { y: &y[at..], d, n, wide: ch.wide, sums });
+    });
+    for i in ch.covered * c..rows * c {
+        // Not `<= 0`: a NaN does not pass either.
+        let passes = y[i] > 0.0;
+        d[i] = if passes { d[i] } else { 0.0 };
+    }
+    let total = fold(&ch, rows, &sums, |row, i| (d[row * c + i], 0.0));
+    out.iter_mut().zip(&total).for_each(|(o, t)| *o = *t as f32);
+}
+
+struct Masked<'a> {
+    y: &'a [f32],
+    d: &'a mut [f32],
+    n: usize,
+    wide: usize,
+    sums: &'a mut [f32],
+}
+
+impl Op for Masked<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        self.sums[self.wide..].fill(0.0);
+        for g in (0..self.wide).step_by(GROUP) {
+            let mut s = [S::splat(0.0); 2];
+            for r in 0..self.n {
+                for j in 0..2 {
+                    let at = r * self.wide + g + j * LANES;
+                    let p = self.d.as_mut_ptr().add(at);
+                    let v = S::where_positive(S::load(self.y.as_ptr().add(at)), S::load(p));
+                    S::store(p, v);
+                    s[j] = S::add(s[j], v);
+                }
+            }
+            for j in 0..2 {
+                S::store(self.sums.as_mut_ptr().add(g + j * LANES), s[j]);
+            }
+        }
+    }
+}
+
 /// Sum over rows of each channel.
 pub fn row_sums(isa: Isa, rows: usize, c: usize, x: &[f32], out: &mut [f32]) {
     let ch = Channels::new(rows, c);

@@ -7,7 +7,7 @@ use crate::{
     tape::Sink,
 };
 
-/// Stride, zero padding, dilation (each `[rows, columns]`), groups of a convolution, and whether a ReLU follows.
+/// Stride, zero padding, dilation (each `[rows, columns]`), groups of a convolution, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
     /// Step between outputs.
@@ -20,11 +20,13 @@ pub struct ConvOptions {
     pub groups: usize,
     /// Whether a ReLU follows, in the same pass.
     pub relu: bool,
+    /// Whether a batch-norm follows: it takes every constant away again, so a bias has the gradient 0 in training, which is then not summed.
+    pub norm: bool,
 }
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        Self { stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1, relu: false }
+        Self { stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1, relu: false, norm: false }
     }
 }
 
@@ -46,7 +48,7 @@ impl Tape {
         let &[kh, kw, per_group, k] = weight.shape() else {
             return Err(NnError::shape(name, "[kh, kw, c / groups, k]", weight.shape()));
         };
-        let ConvOptions { stride, pad, dilation, groups, relu } = options;
+        let ConvOptions { stride, pad, dilation, groups, relu, norm } = options;
         if per_group * groups != c {
             return Err(NnError::shape(name, format!("{} channels", per_group * groups), x.shape()));
         }
@@ -66,15 +68,20 @@ impl Tape {
         // The ReLU's mask is its output, which the next operator keeps anyway.
         let output = relu.then(|| y.clone());
         Ok(self.push(y, move |mut dy, sink| {
-            if let Some(output) = output {
-                kernels::relu_backward_in_place(output.as_slice(), dy.make_mut());
+            let rows = dy.len() / k.max(1);
+            let mut db = bias.map(|bias| Array::zeros(bias.shape()));
+            match (&output, &mut db) {
+                (Some(output), Some(db)) => {
+                    kernels::relu_bias_backward_in_place(rows, k, output.as_slice(), dy.make_mut(), db.make_mut());
+                }
+                (Some(output), None) => kernels::relu_backward_in_place(output.as_slice(), dy.make_mut()),
+                (None, Some(db)) if !norm => kernels::bias_grad(rows, k, dy.as_slice(), db.make_mut()),
+                (None, _) => {}
             }
             let mut dw = Array::unspecified(weight.shape());
             kernels::conv2d_grad_weight(&shape, x.as_slice(), dy.as_slice(), dw.make_mut());
             sink.add_param(weight_name, dw);
-            if bias.is_some() {
-                let mut db = Array::unspecified(&[k]);
-                kernels::bias_grad(dy.len() / k.max(1), k, dy.as_slice(), db.make_mut());
+            if let Some(db) = db {
                 sink.add_param(bias_name, db);
             }
             if Sink::wants(&node) {

@@ -216,7 +216,7 @@ fn cross_entropy_agrees_with_its_formula() {
                 let mut got = vec![f32::NAN; rows * c];
                 let value = cross_entropy::run(isa, c, &logits, &targets, 1.0, Some(&mut got));
                 assert!((value - loss).abs() <= 2e-6 * loss.abs().max(1.0), "{rows}x{c}: {value} for {loss}");
-                close(&format!("gradient {rows}x{c} {isa:?}"), &got, &grad, 1e-5);
+                close(&format!("gradient {rows}x{c} {isa:?}"), &got, &grad, 3e-5);
                 assert_eq!(cross_entropy::run(isa, c, &logits, &targets, 1.0, None), value);
             }
         }

@@ -31,6 +31,21 @@ fn expected_stats(rows: usize, c: usize, z: &[f32]) -> (Vec<f64>, Vec<f64>) {
 }
 
 #[test]
+fn masked_sums_agree_with_plain_loops() {
+    for (rows, c) in [(1, 1), (7, 5), (100, 16), (3000, 40), (0, 4)] {
+        let (y, d) = (values(rows * c, 40), values(rows * c, 41));
+        let want: Vec<f64> = y.iter().zip(&d).map(|(y, d)| if *y > 0.0 { f64::from(*d) } else { 0.0 }).collect();
+        let sums: Vec<f64> = (0..c).map(|i| want.iter().skip(i).step_by(c).sum()).collect();
+        for isa in isas() {
+            let (mut got, mut db) = (d.clone(), vec![f32::NAN; c]);
+            norm::masked_row_sums(isa, rows, c, &y, &mut got, &mut db);
+            close("masked", &got, &want, 0.0);
+            close("sums", &db, &sums, 2e-6);
+        }
+    }
+}
+
+#[test]
 fn statistics_agree_with_plain_loops() {
     for (rows, c) in SIZES {
         for offset in [0.0, 100.0] {
