@@ -8,10 +8,11 @@ use umt_store::{sha256_hex, tensors};
 use crate::tiny::Outcome;
 
 /// First digits of the SHA-256 of all parameters, by encoder.
-const PINNED: [(&str, &str); 5] = [
+const PINNED: [(&str, &str); 6] = [
     ("resnet20", "32697ab0ecdb"),
     ("resnet18", "d18505998dcd"),
     ("resnet34", "bfcc687498a2"),
+    ("resnet18-1d", "728ee7d023f1"),
     ("resnet50", "230bb1ff5270"),
     ("r2plus1d18", "c7dcff1456aa"),
 ];
