@@ -2,7 +2,8 @@
 //!
 //! The one decision: an objective is a function of a forward pass ([`umt_fusion::Outputs`]) and its
 //! [`Targets`] to one scalar in candle's graph. It never sees parameters, optimisers or files, so a
-//! method is a few lines, and [`NetworkTask`] makes any of them trainable by the one loop.
+//! method is a few lines, and [`NetworkTask`] makes any of them trainable by the one loop. Segmentation
+//! has tasks of its own ([`DenseTask`]), whose terms bring their gradients along: maps are large.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};

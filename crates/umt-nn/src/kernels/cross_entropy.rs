@@ -101,11 +101,12 @@ impl Op for Block<'_> {
             }
             let peak = largest(row);
             let sum = exponentials(row, peak, to);
-            let log_sum = peak + sum.ln();
+            // Differences from the largest first, which large logits do not swallow.
+            let log_sum = sum.ln();
             let weight = self.t.weight(label) * (1.0 - self.t.smoothing);
-            loss += f64::from(weight * (log_sum - row[label]));
+            loss += f64::from(weight * (log_sum + (peak - row[label])));
             if self.t.smoothing > 0.0 {
-                let spread = row.iter().zip(self.spread).map(|(z, w)| f64::from(w * (log_sum - z)));
+                let spread = row.iter().zip(self.spread).map(|(z, w)| f64::from(w * (log_sum + (peak - z))));
                 loss += spread.sum::<f64>();
             }
             if self.grad.is_none() {

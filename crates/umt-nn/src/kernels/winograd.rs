@@ -36,6 +36,8 @@ pub trait Form: Copy + Send + Sync + 'static {
 
 /// A form whose gradient to the weights is taken.
 pub trait Trained: Form {
+    /// Tiles whose transforms are held at once when there are many channels.
+    const PHASE: usize;
     /// Transforms a 4 by 4 window of the gradient of the output.
     unsafe fn grad_output<S: Simd>(p: &Patch, out: *mut f32, step: usize);
     /// Transforms the gradient of the transformed weights back; point i is read at `u + i * step`, element i is written (or added) at
@@ -92,6 +94,7 @@ form!(Doubling, 9, 5, 4, 8, nine, DoublingInput, DoublingOutput, HalvingWeight);
 macro_rules! trained {
     ($form:ident, $points:literal, $output:ident, $weight:ident) => {
         impl Trained for $form {
+            const PHASE: usize = 384;
             #[inline(always)]
             unsafe fn grad_output<S: Simd>(p: &Patch, out: *mut f32, step: usize) {
                 spread::<S, $output, 4, $points>(p, out, step)

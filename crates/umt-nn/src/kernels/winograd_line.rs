@@ -62,6 +62,8 @@ macro_rules! form {
         }
 
         impl Trained for $form {
+            // Fewer products for each transform than in two dimensions: it must stay in the caches.
+            const PHASE: usize = 96;
             #[inline(always)]
             unsafe fn grad_output<S: Simd>($x: &Patch, out: *mut f32, step: usize) {
                 spread::<S, GradOutput, 4>(&$turn, out, step)

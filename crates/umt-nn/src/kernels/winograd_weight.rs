@@ -1,6 +1,6 @@
 //! Gradient to the weights by F(4x4, 3x3), of stride 1 and 2, and by F(4, 3) along one axis: dU[point] = Σ over tiles of Vᵀ Z with V = Bᵀ x B and Z = A dy Aᵀ, then dg = Gᵀ dU G.
 //!
-//! Few channels: tiles are cut into a fixed number of chunks, each with its own dU, added in order. Many channels: V and Z of up to [`PHASE`] tiles
+//! Few channels: tiles are cut into a fixed number of chunks, each with its own dU, added in order. Many channels: V and Z of up to [`Trained::PHASE`] tiles
 //! are made first, then each task sums all tiles for its own block of channels. Both cuts depend on the shape alone.
 use super::Isa;
 use super::shape::ConvShape;
@@ -12,8 +12,6 @@ use super::winograd_line::{Across, Down};
 use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, cut, parallel};
 
-/// Tiles whose transforms are held at once when there are many channels.
-const PHASE: usize = 384;
 /// Blocks of sixteen channels, in and out, in a task when there are many channels.
 const TASK: [usize; 2] = [2, 4];
 
@@ -91,7 +89,7 @@ impl<F: Trained> Job<'_, F> {
     fn by_channels(&self, isa: Isa, dw: &mut [f32]) {
         let count = self.tiles.count();
         let out = Shared::new(dw);
-        let phases = count.div_ceil(PHASE);
+        let phases = count.div_ceil(F::PHASE);
         for phase in 0..phases {
             let range = cut(count, phases, 1, phase);
             let per = range.len();
