@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
+use umt_store::hub::HubSettings;
 use umt_recipe::{Loaded, Now, Options, Overrides, Recipe, RecipeError, Report, Watch, reproduce};
 
 /// 11 rows, 7 updates per network.
@@ -87,6 +88,7 @@ pub fn options(out: &Path, only: &[&str]) -> Options {
         dataset: None,
         seeds: None,
         only: only.iter().map(|row| row.to_string()).collect(),
+        hub: HubSettings { offline: true, ..HubSettings::new(&out.join("hub")) },
         device: "cpu".to_string(),
         threads: 1,
     }

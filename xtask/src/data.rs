@@ -1,5 +1,6 @@
-//! `data check`: what is there, missing, broken.
+//! `data check`: what is there, missing, broken. `data fetch-weights` is in a file of its own.
 
+use crate::fetch;
 use crate::recipes::Place;
 use anyhow::bail;
 use clap::Subcommand;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use umt_data::{CheckOptions, check_with};
 use umt_recipe::RecipeError;
 
-/// Look at data without changing anything.
+/// Look at a data set, or fetch pretrained weights.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ pub struct Args {
 enum Verb {
     /// What is there, missing, broken; class counts. Exit code 6 when something cannot be used.
     Check(Check),
+    FetchWeights(fetch::Args),
 }
 
 #[derive(clap::Args)]
@@ -42,7 +44,10 @@ struct Check {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Check(args) = args.verb;
+    let args = match args.verb {
+        Verb::Check(args) => args,
+        Verb::FetchWeights(args) => return fetch::run(args),
+    };
     let Some(dataset) = args.place.dataset else {
         let known: Vec<&str> = umt_data::KINDS.iter().map(|k| k.name()).collect();
         bail!(RecipeError::Usage(format!("--dataset NAME is needed: one of {}", known.join(", "))));

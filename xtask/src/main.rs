@@ -13,6 +13,8 @@ mod check;
 mod recipes;
 mod progress;
 mod session;
+mod hub;
+mod fetch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -39,7 +41,7 @@ enum Verb {
     Eval(evaluate::Args),
     /// What is wrong with the networks of a finished run.
     Diagnose(diagnose::Args),
-    /// Look at a data set without changing anything.
+    /// Look at a data set, or fetch pretrained weights ahead of time.
     Data(data::Args),
     /// Measure how fast something is.
     Bench(bench::Args),

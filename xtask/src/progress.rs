@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use umt_recipe::{Now, Record, Watch};
+use umt_store::hub::Transfer;
 use umt_train::{EpochReport, StepReport};
 
 /// Between two plain lines of one stage.
@@ -79,6 +80,29 @@ impl Watch for Progress {
         self.bar.set_position(done as u64);
         if !self.terminal && (done == total || self.due()) {
             self.line(&format!("decoded {done} of {total} samples"));
+        }
+    }
+
+    fn on_download(&mut self, repository: &str, transfer: Transfer) {
+        // What has arrived is kept.
+        let signal = self.stop.load(Ordering::Relaxed);
+        if signal != 0 {
+            self.bar.finish_and_clear();
+            eprintln!("stopped by signal {signal} while {repository} was fetched; the same command goes on there");
+            std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
+        }
+        if self.bar.length() != Some(transfer.total) {
+            self.shape(transfer.total, "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left");
+            self.bar.set_message(repository.to_owned());
+            // What was there before says nothing about the speed.
+            self.bar.set_position(transfer.done);
+            self.bar.reset_eta();
+            self.told = Instant::now();
+        }
+        self.bar.set_position(transfer.done);
+        if !self.terminal && (transfer.done == transfer.total || self.due()) {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            self.line(&format!("{repository}: {:.1} of {:.1} MiB", mib(transfer.done), mib(transfer.total)));
         }
     }
 

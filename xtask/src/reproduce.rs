@@ -1,5 +1,6 @@
 //! `reproduce`: every stage of a recipe, the table, the report.
 
+use crate::hub;
 use crate::progress::Progress;
 use crate::recipes::{self, Change, Place};
 use crate::session::{Compute, stop_flag};
@@ -52,6 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         dataset: args.place.dataset,
         seeds: (!args.seeds.is_empty()).then_some(args.seeds),
         only: args.only,
+        hub: hub::settings()?,
         device: args.compute.device,
         threads,
     };

@@ -1,5 +1,6 @@
 //! `search`: combinations of settings on validation.
 
+use crate::hub;
 use crate::progress::Progress;
 use crate::recipes::{self, Change, Place};
 use crate::session::{Compute, stop_flag};
@@ -54,6 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         dataset: args.place.dataset,
         seeds: args.seed.map(|s| vec![s]),
         only: args.only,
+        hub: hub::settings()?,
         device: args.compute.device,
         threads,
     };

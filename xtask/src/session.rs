@@ -5,6 +5,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use umt_recipe::RecipeError;
+use umt_store::hub::HubError;
 
 /// Options of every command that computes.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,7 +60,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let recipe = error.downcast_ref::<RecipeError>().map(RecipeError::exit_code);
     let data = || error.downcast_ref::<umt_data::DataError>().map(umt_data::DataError::exit_code);
+    let hub = || error.downcast_ref::<HubError>().map(HubError::exit_code);
     let store = || error.downcast_ref::<umt_store::StoreError>().map(umt_store::StoreError::exit_code);
     let io = || error.downcast_ref::<std::io::Error>().map(|_| 5);
-    recipe.or_else(data).or_else(store).or_else(io)
+    recipe.or_else(data).or_else(hub).or_else(store).or_else(io)
 }

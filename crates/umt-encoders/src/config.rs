@@ -51,6 +51,16 @@ impl EncoderConfig {
         })
     }
 
+    /// Its name in a recipe.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Resnet18(_) => "resnet18",
+            Self::Resnet34(_) => "resnet34",
+            Self::Resnet50(_) => "resnet50",
+            Self::R2plus1d18(_) => "r2plus1d18",
+        }
+    }
+
     /// Channels of the input.
     pub fn channels(&self) -> usize {
         match self {

@@ -21,6 +21,7 @@
 
 mod block;
 mod config;
+pub mod pretrained;
 mod r2plus1d;
 mod resnet;
 

@@ -28,6 +28,7 @@ mod attention;
 mod encode;
 mod fusion;
 mod kinds;
+mod load;
 mod network;
 pub mod segmenter;
 mod weights;

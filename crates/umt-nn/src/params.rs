@@ -143,11 +143,19 @@ impl Params {
 
     /// Takes every tensor from a file's; on any mismatch nothing changes and all names are listed.
     pub fn load_tensors(&mut self, tensors: &Tensors) -> Result<(), NnError> {
-        let missing: Vec<String> = self.entries.keys().filter(|name| !tensors.contains_key(*name)).cloned().collect();
+        self.load_under("", tensors)
+    }
+
+    /// [`Params::load_tensors`] for the parameters whose names begin with `prefix`, which the file's names lack.
+    pub fn load_under(&mut self, prefix: &str, tensors: &Tensors) -> Result<(), NnError> {
+        let own: BTreeMap<&str, &Param> =
+            self.entries.iter().filter_map(|(name, param)| Some((name.strip_prefix(prefix)?, param))).collect();
+        let missing: Vec<String> =
+            own.keys().filter(|name| !tensors.contains_key(**name)).map(|name| name.to_string()).collect();
         let unexpected: Vec<String> =
-            tensors.keys().filter(|name| !self.entries.contains_key(*name)).cloned().collect();
+            tensors.keys().filter(|name| !own.contains_key(name.as_str())).cloned().collect();
         let mut ill_shaped = Vec::new();
-        for (name, param) in &self.entries {
+        for (name, param) in own {
             if let Some((shape, _)) = tensors.get(name)
                 && *shape != param.disk_shape()
             {
@@ -158,7 +166,7 @@ impl Params {
             return Err(NnError::Mismatch { missing, unexpected, ill_shaped });
         }
         for (name, param) in &mut self.entries {
-            if let Some((_, data)) = tensors.get(name) {
+            if let Some((_, data)) = name.strip_prefix(prefix).and_then(|name| tensors.get(name)) {
                 let order = param.disk_order();
                 let values = param.value.make_mut();
                 order.zip(data).for_each(|(index, &value)| values[index] = value);

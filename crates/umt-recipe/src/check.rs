@@ -81,6 +81,7 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
     seeds(recipe)?;
     ids(recipe)?;
     settings(recipe)?;
+    weights(recipe)?;
     for (index, _) in recipe.stage.iter().enumerate() {
         references(recipe, index)?;
     }
@@ -133,7 +134,7 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
         let path: Vec<&str> = ["data"].into_iter().chain(key.split('.')).collect();
         return Err(Problem::new(&path, None, error.to_string()));
     }
-    for stage in recipe.stage.iter().filter(|s| matches!(s.task, Task::Single { .. } | Task::Fusion { .. })) {
+    for stage in recipe.stage.iter().filter(|s| s.task.is_network()) {
         if let Err(error) = stage.train.check() {
             let key = match &error {
                 TrainError::Config { key, .. } => key.clone(),
@@ -150,7 +151,7 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
 fn networks(recipe: &Recipe) -> Result<(), Problem> {
     for unit in recipe.units().iter().filter(|unit| unit.probed.is_none()) {
         let stage = &recipe.stage[unit.stage];
-        if !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) {
+        if !stage.task.is_network() {
             continue;
         }
         // The data alone knows the classes; settings do not depend on their number.
@@ -158,6 +159,29 @@ fn networks(recipe: &Recipe) -> Result<(), Problem> {
             let path = ["stage", &stage.id, "task"];
             return Err(Problem::new(&path, None, format!("stage `{}`: {error}", stage.id)));
         }
+    }
+    Ok(())
+}
+
+/// What is given instead of drawn or trained.
+fn weights(recipe: &Recipe) -> Result<(), Problem> {
+    for (modality, weights) in &recipe.pretrained {
+        let encoder = recipe.encoder.get(modality);
+        weights.check(encoder).map_err(|message| {
+            Problem::new(&["encoder", modality.name(), "pretrained"], None, format!("encoder of {modality}: {message}"))
+        })?;
+    }
+    for stage in &recipe.stage {
+        let Some(weights) = &stage.weights else { continue };
+        let at = ["stage", &stage.id, "weights"];
+        let fail = |message: String| Problem::new(&at, None, format!("stage `{}`: {message}", stage.id));
+        if !stage.task.is_network() {
+            return Err(fail("it has no network that could have `weights`".into()));
+        }
+        if stage.distill.is_some() {
+            return Err(fail("with `weights` it is not trained, so nothing can be distilled into it".into()));
+        }
+        weights.check(None).map_err(fail)?;
     }
     Ok(())
 }
@@ -170,7 +194,7 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         }
         _ => (["stage", &stage.id, "distill", "from"], &stage.from),
     };
-    if !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) && stage.distill.is_some() {
+    if !stage.task.is_network() && stage.distill.is_some() {
         let message = format!("`{}` trains no network, so nothing can be distilled into it", stage.id);
         return Err(Problem::new(&["stage", &stage.id, "distill"], None, message));
     }
@@ -188,7 +212,6 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         }
         let probe = matches!(stage.task, Task::LinearProbe { .. });
         for other in found.into_iter().map(|i| &recipe.stage[i]) {
-            let network = matches!(other.task, Task::Single { .. } | Task::Fusion { .. });
             if matches!(stage.task, Task::Auto { .. }) {
                 if matches!(other.task, Task::LinearProbe { .. }) {
                     let message = format!("stage `{}` makes no predictions that `{}` could choose", other.id, stage.id);
@@ -196,6 +219,7 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
                 }
                 continue;
             }
+            let network = other.task.is_network();
             if !network || (!probe && !matches!(other.task, Task::Single { .. }) && stage.distill.is_some()) {
                 let what = if probe { "an encoder to probe" } else { "a single modality" };
                 let message = format!("stage `{}` does not have {what}, which `{}` needs", other.id, stage.id);
@@ -254,7 +278,7 @@ fn modalities(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 /// With an objective that has teachers, each modality of the student has exactly one.
 fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
-    if stage.from.is_empty() || !matches!(stage.task, Task::Single { .. } | Task::Fusion { .. }) {
+    if stage.from.is_empty() || !stage.task.is_network() {
         return Ok(());
     }
     let path = ["stage", &stage.id, "distill", "from"];

@@ -74,6 +74,17 @@ pub enum RecipeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] umt_store::StoreError),
+    /// A repository of the Hub.
+    #[error(transparent)]
+    Hub(#[from] umt_store::hub::HubError),
+    /// A file with weights that cannot be used.
+    #[error("weights of {from}: {reason}")]
+    Weights {
+        /// The file, or the repository.
+        from: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// The training of a stage.
     #[error("stage {stage}, seed {seed}: {source}")]
     Train {
@@ -121,6 +132,8 @@ impl RecipeError {
             Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
             Self::Data(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),
+            Self::Hub(error) => error.exit_code(),
+            Self::Weights { .. } => 6,
             Self::Train { source, .. } => source.exit_code(),
             Self::Network { source: NnError::Setting(_), .. } => 2,
             Self::Eval { source: EvalError::NonFinite { .. }, .. } => 3,

@@ -36,7 +36,7 @@ pub(crate) fn load_network(
     let mut network = Network::new(config, seed).map_err(Err)?;
     let bytes = read(&dir.join(MODEL)).map_err(Ok)?;
     let tensors = tensors::read(&bytes).map_err(|e| Ok(e.into()))?;
-    network.params_mut().load_tensors(&tensors).map_err(Err)?;
+    network.load(tensors).map_err(Err)?;
     Ok(network)
 }
 

@@ -52,6 +52,7 @@ mod report;
 mod compare;
 pub mod pictures;
 mod watch;
+mod weights;
 mod error;
 
 pub use claim::{Claim, Figure, Relation, Side};
@@ -67,3 +68,5 @@ pub use run::{Options, reproduce};
 pub use search::{Axis, Search, Text, Trial, search};
 pub use source::distance;
 pub use watch::{Now, Unwatched, Watch};
+pub use umt_encoders::pretrained::known::{Repository, repositories as known_weights};
+pub use weights::{Weights, fetch_weights};

@@ -9,6 +9,7 @@ use crate::error::RecipeError;
 use crate::graph::{Unit, glob};
 use crate::recipe::{EnsembleWeights, Recipe, Task};
 use crate::source::list;
+use crate::weights::Weights;
 use serde_json::{Value, json};
 use umt_data::DataConfig;
 use umt_media::Modality;
@@ -42,11 +43,18 @@ pub struct Plan {
 
 impl Plan {
     /// `digest` identifies the data set after validation was cut; `only` names rows (`*` allowed; `probe` stands for
-    /// `probe.*`) and brings their parents along.
+    /// `probe.*`) and brings their parents along. `digest_of` finds the SHA-256 of given weights and is asked for
+    /// those that a wanted row has.
     ///
     /// # Errors
-    /// A name in `only` that fits no row.
-    pub fn new(recipe: &Recipe, digest: &str, seeds: &[u64], only: &[String]) -> Result<Plan, RecipeError> {
+    /// A name in `only` that fits no row, and what `digest_of` gives.
+    pub fn new(
+        recipe: &Recipe,
+        digest: &str,
+        seeds: &[u64],
+        only: &[String],
+        digest_of: &mut dyn FnMut(&Weights) -> Result<String, RecipeError>,
+    ) -> Result<Plan, RecipeError> {
         let units = recipe.units();
         let wanted = select(recipe, &units, only)?;
         let order = order(recipe, &units);
@@ -63,7 +71,7 @@ impl Plan {
                     .map(|i| i + first)
                     .collect();
                 let keys: Vec<&str> = parents.iter().map(|&p| nodes[p].key.as_str()).collect();
-                let settings = settings(recipe, unit, digest, seed, &keys);
+                let settings = settings(recipe, unit, digest, seed, &keys, digest_of)?;
                 let key = umt_store::sha256_hex(canonical(&settings).as_bytes())[..24].to_owned();
                 nodes.push(Node { unit: unit.clone(), seed, key, parents, settings });
             }
@@ -132,7 +140,14 @@ fn order(recipe: &Recipe, units: &[Unit]) -> Vec<usize> {
 }
 
 /// Everything that decides a unit's result.
-fn settings(recipe: &Recipe, unit: &Unit, digest: &str, seed: u64, parents: &[&str]) -> Value {
+fn settings(
+    recipe: &Recipe,
+    unit: &Unit,
+    digest: &str,
+    seed: u64,
+    parents: &[&str],
+    digest_of: &mut dyn FnMut(&Weights) -> Result<String, RecipeError>,
+) -> Result<Value, RecipeError> {
     let stage = &recipe.stage[unit.stage];
     let own = match &stage.task {
         Task::Ensemble { weights: EnsembleWeights::Equal, .. } => json!({ "kind": "ensemble" }),
@@ -157,24 +172,46 @@ fn settings(recipe: &Recipe, unit: &Unit, digest: &str, seed: u64, parents: &[&s
                     train.remove(key);
                 }
             }
-            json!({
+            let mut own = json!({
                 "kind": "network",
                 "encoders": encoders,
                 "fusion": fusion,
                 "objective": stage.distill,
                 "train": train,
                 "data": data(&recipe.data.config, &unit.modalities),
-            })
+            });
+            // Of given weights their bytes decide, not where they come from.
+            match &stage.weights {
+                Some(weights) => {
+                    own["weights"] = json!(digest_of(weights)?);
+                    // Of training it matters only which samples give the statistics of the sound.
+                    own["train"] = json!({ "refit": stage.train.refit });
+                }
+                None => {
+                    let mut begin = serde_json::Map::new();
+                    for modality in &unit.modalities {
+                        if let Some(weights) = recipe.pretrained.get(modality) {
+                            let how = weights.first_conv.unwrap_or_default();
+                            let entry = json!({ "sha256": digest_of(weights)?, "first-conv": how });
+                            begin.insert(modality.name().to_owned(), entry);
+                        }
+                    }
+                    if !begin.is_empty() {
+                        own["pretrained"] = begin.into();
+                    }
+                }
+            }
+            own
         }
     };
-    json!({
+    Ok(json!({
         "format": FORMAT,
         "task": own,
         "modalities": unit.modalities,
         "data-digest": digest,
         "seed": seed,
         "parents": parents,
-    })
+    }))
 }
 
 /// The data settings that reach these modalities. What decides which samples there are is in the digest.

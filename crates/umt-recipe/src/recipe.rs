@@ -5,6 +5,7 @@
 use crate::claim::Claim;
 use crate::error::RecipeError;
 use crate::source::{Source, Tree, id, merge};
+use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -31,6 +32,9 @@ pub struct Recipe {
     pub data: Data,
     /// One encoder per modality, shared in shape by teachers and students.
     pub encoder: BTreeMap<Modality, EncoderConfig>,
+    /// The weights that encoders begin with (`encoder.<modality>.pretrained`).
+    #[serde(default)]
+    pub pretrained: BTreeMap<Modality, Weights>,
     /// Training of every network stage, unless the stage says otherwise.
     pub train: TrainConfig,
     /// The stages in the order of the table.
@@ -67,6 +71,9 @@ pub struct Stage {
     /// The stages whose encoders teach (`distill.from`).
     #[serde(default)]
     pub from: Vec<String>,
+    /// A file whose weights the network has; it is not trained then.
+    #[serde(default)]
+    pub weights: Option<Weights>,
     /// `[train]` with the stage's own keys over it.
     pub train: TrainConfig,
 }
@@ -121,6 +128,13 @@ pub enum EnsembleWeights {
     Equal,
     /// The mixture weights under which validation is most likely.
     Validation,
+}
+
+impl Task {
+    /// Whether it has a network, trained or given.
+    pub fn is_network(&self) -> bool {
+        matches!(self, Self::Single { .. } | Self::Fusion { .. })
+    }
 }
 
 /// `[expect]`: reported beside the result; enforced with `--strict` alone.
@@ -214,6 +228,7 @@ fn effective(tree: &Tree<'_>) -> String {
 fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
     let original = tree.clone();
     lift_data(source, &mut tree)?;
+    lift_pretrained(&mut tree);
     let train = tree.get("train").and_then(|t| t.get_ref().as_table()).cloned();
     if let Some(DeValue::Array(stages)) = tree.get_mut("stage").map(Spanned::get_mut) {
         for stage in stages.iter_mut() {
@@ -225,7 +240,7 @@ fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
             }
         }
     }
-    let recipe: Recipe = source.read(tree).map_err(name_own_data_keys)?;
+    let recipe: Recipe = source.read(tree).map_err(name_own_keys)?;
     crate::check::check(&recipe).map_err(|problem| {
         let place = problem.place(&original);
         source.invalid(place, problem.message)
@@ -248,14 +263,36 @@ fn lift_data(source: &Source, tree: &mut Tree<'_>) -> Result<(), RecipeError> {
     Ok(())
 }
 
-/// The keys of `[data]` that are not the data room's own belong into its list of valid names.
-fn name_own_data_keys(error: RecipeError) -> RecipeError {
+/// Keys that are taken out before a room's own type is read belong into its list of valid names.
+fn name_own_keys(error: RecipeError) -> RecipeError {
+    const OWN: [(&str, &str); 2] =
+        [("expected one of `audio`, `video`, `augment`", "`set`, `root`"), ("expected one of `channels`", "`pretrained`")];
     match error {
-        RecipeError::Invalid { place, message } if message.contains("expected one of `audio`, `video`, `augment`") => {
-            let message = message.replacen("expected one of ", "expected one of `set`, `root`, ", 1);
+        RecipeError::Invalid { place, message } => {
+            let own = OWN.iter().find(|(list, _)| message.contains(list)).map(|(_, own)| own);
+            let message = match own {
+                Some(own) => message.replacen("expected one of ", &format!("expected one of {own}, "), 1),
+                None => message,
+            };
             RecipeError::Invalid { place, message }
         }
         other => other,
+    }
+}
+
+/// Moves `encoder.<modality>.pretrained` beside the encoders, which know shapes and nothing of files.
+fn lift_pretrained(tree: &mut Tree<'_>) {
+    let Some(DeValue::Table(encoders)) = tree.get_mut("encoder").map(Spanned::get_mut) else { return };
+    let mut lifted = Tree::new();
+    for (modality, encoder) in encoders.iter_mut() {
+        if let DeValue::Table(encoder) = encoder.get_mut()
+            && let Some(pretrained) = encoder.remove("pretrained")
+        {
+            lifted.insert(modality.clone(), pretrained);
+        }
+    }
+    if !lifted.is_empty() {
+        tree.insert(Spanned::new(0..0, Cow::Borrowed("pretrained")), Spanned::new(0..0, DeValue::Table(lifted)));
     }
 }
 

@@ -8,9 +8,11 @@ use crate::recipe::Loaded;
 use crate::record::{Found, Record, look};
 use crate::report::{self, Report};
 use crate::watch::{Now, Watch};
+use crate::weights::{GivenFiles, Weights};
 use crate::work::{Parent, Work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use umt_store::hub::HubSettings;
 use umt_store::{RunLock, Store};
 
 /// The recipe as run, in the run's folder.
@@ -29,6 +31,8 @@ pub struct Options {
     pub seeds: Option<Vec<u64>>,
     /// Rows to run with what they need; all when empty.
     pub only: Vec<String>,
+    /// Where pretrained weights come from.
+    pub hub: HubSettings,
     /// Where it runs.
     pub device: String,
     /// Threads of the kernels, for the record.
@@ -74,7 +78,7 @@ pub fn reproduce(
     stop: &AtomicUsize,
 ) -> Result<Report, RecipeError> {
     // Whatever the data or the plan may refuse is refused before a folder is made.
-    let prepared = prepare(loaded, options)?;
+    let prepared = prepare(loaded, options, watch)?;
     let folder = options.out.join(&loaded.name);
     let store = Store::open(&folder)?;
     let _lock = RunLock::acquire(&folder)?;
@@ -88,10 +92,11 @@ pub(crate) struct Prepared {
     material: Material,
     digest: String,
     plan: Plan,
+    given: GivenFiles,
 }
 
-/// Opens the data's list and lays the plan; writes nothing.
-pub(crate) fn prepare(loaded: &Loaded, options: &Options) -> Result<Prepared, RecipeError> {
+/// Opens the data's list, finds or fetches given weights and lays the plan; writes nothing but the Hub's cache.
+pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch) -> Result<Prepared, RecipeError> {
     let recipe = &loaded.recipe;
     if let Some(seeds) = &options.seeds
         && (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i]))
@@ -104,8 +109,10 @@ pub(crate) fn prepare(loaded: &Loaded, options: &Options) -> Result<Prepared, Re
     let material = Material::open(set, root, &recipe.data.config)?;
     let digest = material.digest();
     let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
-    let plan = Plan::new(recipe, &digest, seeds, &options.only)?;
-    Ok(Prepared { material, digest, plan })
+    let mut given = GivenFiles::new(&options.hub, &options.out.join(&loaded.name))?;
+    let mut digest_of = |weights: &Weights| Ok(given.find(weights, watch)?.sha256.clone());
+    let plan = Plan::new(recipe, &digest, seeds, &options.only, &mut digest_of)?;
+    Ok(Prepared { material, digest, plan, given })
 }
 
 /// Runs the stages of a plan in a store that the caller has locked.
@@ -118,7 +125,8 @@ pub(crate) fn execute(
     stop: &AtomicUsize,
 ) -> Result<Finished, RecipeError> {
     let recipe = &loaded.recipe;
-    let Prepared { mut material, digest, plan } = prepared;
+    let Prepared { mut material, digest, plan, given } = prepared;
+    given.remember(store)?;
     let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
     let mut ran = 0;
     for (i, node) in plan.nodes.iter().enumerate() {
@@ -143,6 +151,7 @@ pub(crate) fn execute(
             recipe,
             store,
             material: &mut material,
+            given: &given,
             watch: &mut *watch,
             stop,
             now,

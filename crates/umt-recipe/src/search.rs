@@ -1,7 +1,7 @@
 //! Tries combinations of settings on validation, one seed: the table from which a recipe's values are taken.
 
 use crate::error::RecipeError;
-use crate::recipe::{Loaded, Overrides, Recipe, Task};
+use crate::recipe::{Loaded, Overrides, Recipe, Stage, Task};
 use crate::run::{Options, execute, prepare};
 use crate::watch::Watch;
 use serde::Serialize;
@@ -101,7 +101,7 @@ pub fn search(
         over.sets.extend(stages.iter().map(|s| format!("stage.{s}.train.refit=false")));
         over.sets.extend(settings.iter().flat_map(|s| aimed(s, &stages, &base.recipe)));
         let loaded = Recipe::parse(text.name, text.file, text.text, &over)?;
-        let prepared = prepare(&loaded, &options)?;
+        let prepared = prepare(&loaded, &options, watch)?;
         grid.push((settings, loaded, prepared));
     }
     let folder = options.out.join(text.name);
@@ -140,17 +140,18 @@ pub fn search(
 /// The stages to search: those named, or all that fuse.
 fn searched(base: &Loaded, only: &[String]) -> Result<Vec<String>, RecipeError> {
     let recipe = &base.recipe;
-    let network = |t: &Task| matches!(t, Task::Single { .. } | Task::Fusion { .. });
-    let fuses = |t: &Task| matches!(t, Task::Fusion { .. });
+    // What is given by a file has nothing to search.
+    let network = |s: &Stage| s.task.is_network() && s.weights.is_none();
+    let fuses = |s: &Stage| network(s) && matches!(s.task, Task::Fusion { .. });
     if only.is_empty() {
-        return Ok(recipe.stage.iter().filter(|s| fuses(&s.task)).map(|s| s.id.clone()).collect());
+        return Ok(recipe.stage.iter().filter(|s| fuses(s)).map(|s| s.id.clone()).collect());
     }
     let mut stages = Vec::new();
     for pattern in only {
         let found: Vec<usize> =
-            recipe.matching(pattern).into_iter().filter(|&i| network(&recipe.stage[i].task)).collect();
+            recipe.matching(pattern).into_iter().filter(|&i| network(&recipe.stage[i])).collect();
         if found.is_empty() {
-            let known = recipe.stage.iter().filter(|s| network(&s.task)).map(|s| &s.id);
+            let known = recipe.stage.iter().filter(|s| network(s)).map(|s| &s.id);
             let message = format!("--only {pattern}: no such network stage; stages: {}", crate::source::list(known));
             return Err(RecipeError::Usage(message));
         }

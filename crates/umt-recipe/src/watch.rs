@@ -1,6 +1,7 @@
 //! Who watches a run: progress bars, plain lines, tests.
 
 use crate::record::Record;
+use umt_store::hub::Transfer;
 use umt_train::{EpochReport, StepReport};
 
 /// A stage as it is shown.
@@ -20,6 +21,9 @@ pub struct Now<'a> {
 pub trait Watch {
     /// Samples decoded so far, while the cache is made.
     fn on_decode(&mut self, _done: usize, _total: usize) {}
+
+    /// Bytes of a file of the Hub, while it is fetched.
+    fn on_download(&mut self, _repository: &str, _transfer: Transfer) {}
 
     /// A stage begins, or goes on where it was interrupted.
     fn on_begin(&mut self, _now: Now<'_>) {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use umt_recipe::{Overrides, Plan, Recipe, RecipeError};
+use umt_recipe::{Overrides, Plan, Recipe, RecipeError, Weights};
 
 const TEXT: &str = r#"
 about = "for tests"
@@ -52,6 +52,11 @@ distill = { weight = 1.0 }
 
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// No weights are given.
+fn none(weights: &Weights) -> Result<String, RecipeError> {
+    Err(RecipeError::Usage(format!("asked for {}", weights.from)))
+}
+
 fn recipe(sets: &[&str], quick: bool) -> Result<Recipe, RecipeError> {
     let over = Overrides { quick, sets: sets.iter().map(|s| (*s).to_owned()).collect() };
     Ok(Recipe::parse("t", "t.toml", TEXT, &over)?.recipe)
@@ -60,7 +65,7 @@ fn recipe(sets: &[&str], quick: bool) -> Result<Recipe, RecipeError> {
 /// Keys of seed 1 by row.
 fn keys(sets: &[&str], digest: &str) -> Result<BTreeMap<String, String>, RecipeError> {
     let recipe = recipe(sets, false)?;
-    let plan = Plan::new(&recipe, digest, &recipe.seeds, &[])?;
+    let plan = Plan::new(&recipe, digest, &recipe.seeds, &[], &mut none)?;
     Ok(plan.nodes.into_iter().filter(|n| n.seed == 1).map(|n| (n.unit.id, n.key)).collect())
 }
 
@@ -73,7 +78,7 @@ fn changed(sets: &[&str]) -> Result<Vec<String>, RecipeError> {
 #[test]
 fn parents_come_first_and_rows_keep_the_order_of_the_recipe() -> Outcome {
     let recipe = recipe(&[], false)?;
-    let plan = Plan::new(&recipe, "d", &recipe.seeds, &[])?;
+    let plan = Plan::new(&recipe, "d", &recipe.seeds, &[], &mut none)?;
     let rows = [
         "umt",
         "joint",
@@ -150,7 +155,7 @@ fn only_brings_what_is_needed() -> Outcome {
     let recipe = recipe(&[], false)?;
     let rows = |only: &[&str]| -> Result<Vec<String>, RecipeError> {
         let only: Vec<String> = only.iter().map(|s| (*s).to_owned()).collect();
-        Ok(Plan::new(&recipe, "d", &[1], &only)?.rows)
+        Ok(Plan::new(&recipe, "d", &[1], &only, &mut none)?.rows)
     };
     assert_eq!(rows(&["joint"])?, ["joint"]);
     assert_eq!(rows(&["umt"])?, ["umt", "teacher.audio", "teacher.video"]);
@@ -167,7 +172,7 @@ fn the_effective_recipe_is_the_same_recipe() -> Outcome {
     let loaded = Recipe::parse("t", "t.toml", TEXT, &over)?;
     let again = Recipe::parse("t", "again.toml", &loaded.effective, &Overrides::default())?;
     let plan =
-        |r: &Recipe| Plan::new(r, "d", &r.seeds, &[]).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>());
+        |r: &Recipe| Plan::new(r, "d", &r.seeds, &[], &mut none).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>());
     assert_eq!(plan(&loaded.recipe)?, plan(&again.recipe)?);
     Ok(())
 }

@@ -149,6 +149,22 @@ impl Store {
         })
     }
 
+    /// Makes `path` a symbolic link to `target`, which is seen from the link's own folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn link(&self, target: &Path, path: &Path) -> Result<(), StoreError> {
+        let dir = self.inside(path)?;
+        self.ensure_dir(&dir)?;
+        if fs::read_link(path).is_ok_and(|there| there == target) {
+            return Ok(());
+        }
+        self.remove_inside(path)?;
+        // One call: the link is there or not.
+        retry(|| self.files.symlink(target, path)).map_err(StoreError::io("link", path))?;
+        self.sync_dir(&dir)
+    }
+
     /// Removes a file or a folder with all it holds; nothing happens if it is absent. A
     /// checkpoint's manifest goes first, so that a half-removed one never looks usable.
     ///
@@ -309,7 +325,7 @@ fn temporary_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -149,6 +149,13 @@ impl Files for FaultyFiles {
         Ok(())
     }
 
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        self.next(true)?;
+        RealFiles.symlink(target, path)?;
+        self.lock().created.insert(path.to_path_buf());
+        Ok(())
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.next(false)?;
         let mut state = self.lock();

@@ -15,6 +15,8 @@ pub trait Files: Debug + Send + Sync {
     fn append(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
     /// Gives a file another name, replacing what had it, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Creates a symbolic link; an error if the name is taken.
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()>;
     /// Makes the names inside a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Creates one folder.
@@ -53,6 +55,10 @@ impl Files for RealFiles {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

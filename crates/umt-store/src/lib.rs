@@ -1,4 +1,4 @@
-//! The only code that writes: atomic commits, digests, checkpoints, the run lock.
+//! The only code that writes: atomic commits, digests, checkpoints, downloads, the run lock.
 //!
 //! The one decision that shaped it: a file appears under its final name complete or not at all.
 //! Everything is written to a temporary sibling, hashed on the way, flushed to the disk, renamed,
@@ -37,6 +37,7 @@ mod files;
 
 pub mod checkpoint;
 pub mod faults;
+pub mod hub;
 mod lock;
 mod log;
 pub mod memory;

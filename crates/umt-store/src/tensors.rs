@@ -16,13 +16,34 @@ pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// # Errors
 /// [`StoreError::Tensors`] if a shape does not fit its values.
 pub fn write(tensors: &Tensors) -> Result<Vec<u8>, StoreError> {
+    let views = tensors.iter().map(|(name, (shape, values))| (name.clone(), Values::F32 { shape, values }));
+    serialize(tensors, views.collect())
+}
+
+/// [`write`], with the counter that PyTorch keeps beside the statistics of each batch-norm layer
+/// (`num_batches_tracked`, an I64 scalar), so that the file has every name of a module's state dict.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_module(tensors: &Tensors, batches: u64) -> Result<Vec<u8>, StoreError> {
+    let counted = i64::try_from(batches).unwrap_or(i64::MAX);
+    let mut views: Vec<(String, Values<'_>)> =
+        tensors.iter().map(|(name, (shape, values))| (name.clone(), Values::F32 { shape, values })).collect();
+    for name in tensors.keys() {
+        if let Some(layer) = name.strip_suffix("running_mean") {
+            views.push((format!("{layer}num_batches_tracked"), Values::I64(counted)));
+        }
+    }
+    serialize(tensors, views)
+}
+
+fn serialize(tensors: &Tensors, views: Vec<(String, Values<'_>)>) -> Result<Vec<u8>, StoreError> {
     for (name, (shape, values)) in tensors {
         if count(shape) != Some(values.len()) {
             let reason = format!("\"{name}\" has shape {shape:?} and {} values", values.len());
             return Err(StoreError::Tensors { reason });
         }
     }
-    let views = tensors.iter().map(|(name, (shape, values))| (name, F32 { shape, values }));
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize(views, Some(metadata)).map_err(unreadable)
 }
@@ -58,25 +79,37 @@ fn count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
 }
 
-struct F32<'a> {
-    shape: &'a [usize],
-    values: &'a [f32],
+enum Values<'a> {
+    F32 { shape: &'a [usize], values: &'a [f32] },
+    I64(i64),
 }
 
-impl View for F32<'_> {
+impl View for Values<'_> {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self {
+            Self::F32 { .. } => Dtype::F32,
+            Self::I64(_) => Dtype::I64,
+        }
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        match self {
+            Self::F32 { shape, .. } => shape,
+            Self::I64(_) => &[],
+        }
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        match self {
+            Self::F32 { values, .. } => Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Self::I64(value) => Cow::Owned(value.to_le_bytes().to_vec()),
+        }
     }
 
     fn data_len(&self) -> usize {
-        size_of_val(self.values)
+        match self {
+            Self::F32 { values, .. } => size_of_val(*values),
+            Self::I64(_) => 8,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::plan::{FORMAT, Node};
 use crate::recipe::{Recipe, Task};
 use crate::record::{Figure, Record};
 use crate::watch::{Now, Watch};
+use crate::weights::GivenFiles;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,6 +37,7 @@ pub(crate) struct Work<'a> {
     pub recipe: &'a Recipe,
     pub store: &'a Store,
     pub material: &'a mut Material,
+    pub given: &'a GivenFiles,
     pub watch: &'a mut dyn Watch,
     pub stop: &'a AtomicUsize,
     pub now: Now<'a>,

@@ -1,8 +1,9 @@
-//! A stage that trains a network.
+//! A stage with a network: trained, or with given weights.
 
 use super::{Work, network_config};
 use crate::error::RecipeError;
 use crate::folder::{MODEL, features_file};
+use crate::recipe::Stage;
 use crate::record::Record;
 use crate::watch::Relay;
 use std::collections::BTreeMap;
@@ -11,13 +12,80 @@ use umt_data::Split;
 use umt_distill::{NetworkTask, ObjectiveConfig};
 use umt_fusion::Network;
 use umt_store::tensors;
+use umt_train::Outcome;
 
 impl Work<'_> {
     pub(super) fn network(&mut self) -> Result<Record, RecipeError> {
-        let stage = &self.recipe.stage[self.node.unit.stage];
-        let config =
-            network_config(self.recipe, &self.node.unit.modalities, &stage.task, self.material.classes().len());
-        let network = Network::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
+        let recipe = self.recipe;
+        let stage = &recipe.stage[self.node.unit.stage];
+        let refit = stage.train.refit;
+        let (network, begin) = self.begin(stage)?;
+        let (network, outcome) = match stage.weights {
+            Some(_) => (network, None),
+            None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
+        };
+        let steps = outcome.map_or(0, |o| o.steps);
+
+        let started = Instant::now();
+        let mut files = BTreeMap::new();
+        let bytes = tensors::write_module(&network.params().to_tensors(), steps)?;
+        let output = self.file(&mut files, MODEL, &bytes)?;
+        let mut figures = Vec::new();
+        let probed = self.probed();
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            let wanted = match split {
+                Split::Test => true,
+                Split::Validation => probed || !refit,
+                _ => probed,
+            };
+            // Under refit the network has seen validation: its figures there would say nothing.
+            let reported = split == Split::Test || (split == Split::Validation && !refit);
+            let Some(loader) = self.optional_loader(split, refit)?.filter(|_| wanted) else { continue };
+            let pass = self.pass(&network, &loader)?;
+            if probed {
+                self.file(&mut files, &features_file(split), &pass.features.to_bytes()?)?;
+            }
+            if reported {
+                self.predictions(&mut files, &mut figures, split, &pass.predictions)?;
+            }
+        }
+        for name in ["metrics.jsonl", "timing.jsonl"] {
+            let path = self.dir.join(name);
+            if path.exists() {
+                files.insert(name.to_owned(), umt_store::digest_file(&path)?);
+            }
+        }
+        let samples = self.material.samples(refit, self.store, self.watch)?;
+        let note = match outcome {
+            None => begin,
+            Some(outcome) => {
+                let which = if outcome.kept.best { "best by validation" } else { "last" };
+                let on = if refit { ", trained on train and validation" } else { "" };
+                format!("{which} weights, epoch {}{on}{begin}", outcome.kept.epoch)
+            }
+        };
+        Ok(Record {
+            steps,
+            note,
+            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + started.elapsed().as_secs_f64(),
+            samples_per_second: outcome.map(|o| o.samples_per_second),
+            samples: Some(samples),
+            classes: self.material.classes().to_vec(),
+            audio_stats: self.material.cache(refit, self.store, self.watch)?.audio_stats(),
+            ..self.record(figures, files, output)
+        })
+    }
+
+    /// The stage's network as it begins, and what there is to say about given weights.
+    fn begin(&self, stage: &Stage) -> Result<(Network, String), RecipeError> {
+        let modalities = &self.node.unit.modalities;
+        let config = network_config(self.recipe, modalities, &stage.task, self.material.classes().len());
+        let mut network = Network::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
+        let note = self.given.give(&mut network, stage, &self.recipe.pretrained)?;
+        Ok((network, note))
+    }
+
+    fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RecipeError> {
         let mut teachers = BTreeMap::new();
         for parent in &self.parents {
             for &modality in &parent.node.unit.modalities {
@@ -52,50 +120,7 @@ impl Work<'_> {
             seed: self.node.seed,
             source: Box::new(source),
         })?;
-        let network = task.into_network();
-
-        let started = Instant::now();
-        let mut files = BTreeMap::new();
-        let bytes = tensors::write(&network.params().to_tensors())?;
-        let output = self.file(&mut files, MODEL, &bytes)?;
-        let mut figures = Vec::new();
-        let probed = self.probed();
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            let wanted = match split {
-                Split::Test => true,
-                Split::Validation => probed || !refit,
-                _ => probed,
-            };
-            // Under refit the network has seen validation: its figures there would say nothing.
-            let reported = split == Split::Test || (split == Split::Validation && !refit);
-            let Some(loader) = self.optional_loader(split, refit)?.filter(|_| wanted) else { continue };
-            let pass = self.pass(&network, &loader)?;
-            if probed {
-                self.file(&mut files, &features_file(split), &pass.features.to_bytes()?)?;
-            }
-            if reported {
-                self.predictions(&mut files, &mut figures, split, &pass.predictions)?;
-            }
-        }
-        for name in ["metrics.jsonl", "timing.jsonl"] {
-            let path = self.dir.join(name);
-            if path.exists() {
-                files.insert(name.to_owned(), umt_store::digest_file(&path)?);
-            }
-        }
-        let samples = self.material.samples(refit, self.store, self.watch)?;
-        let which = if outcome.kept.best { "best by validation" } else { "last" };
-        let on = if refit { ", trained on train and validation" } else { "" };
-        Ok(Record {
-            steps: outcome.steps,
-            note: format!("{which} weights, epoch {}{on}", outcome.kept.epoch),
-            wall_seconds: outcome.seconds + started.elapsed().as_secs_f64(),
-            samples_per_second: Some(outcome.samples_per_second),
-            samples: Some(samples),
-            classes: self.material.classes().to_vec(),
-            audio_stats: self.material.cache(refit, self.store, self.watch)?.audio_stats(),
-            ..self.record(figures, files, output)
-        })
+        Ok((task.into_network(), outcome))
     }
 
     /// Whether some probe of the recipe reads this stage's features.

@@ -1,0 +1,62 @@
+//! `data fetch-weights`: pretrained weights ahead of time, for machines that are offline later.
+
+use crate::hub;
+use crate::progress::Progress;
+use crate::session::stop_flag;
+use anyhow::bail;
+use std::process::ExitCode;
+use umt_recipe::{RecipeError, Weights, fetch_weights, known_weights};
+
+/// Fetch a repository's weights into the cache that Hugging Face's libraries share.
+///
+/// Without a name the repositories that are known to fit are listed. Only verified bytes get a name in the cache; an
+/// interrupted call goes on where it was. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask data fetch-weights                               what is known\n  \
+    cargo xtask data fetch-weights timm/resnet18.tv_in1k\n  \
+    cargo xtask data fetch-weights owner/name --revision v2 --file weights.safetensors\n  \
+    HF_HOME=/shared/hf cargo xtask data fetch-weights timm/resnet50.a1_in1k")]
+pub struct Args {
+    /// Repositories of the Hub, owner/name each.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// A commit, tag or branch; the known commit, else main, when left out.
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<String>,
+    /// The file in the repository; model.safetensors when left out.
+    #[arg(long, value_name = "FILE")]
+    file: Option<String>,
+    /// What the file's SHA-256 must be.
+    #[arg(long, value_name = "DIGEST")]
+    sha256: Option<String>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.names.is_empty() {
+        for known in known_weights() {
+            println!("{:<24} {:<9} {:<13} {}", known.id, known.kind, known.licence, known.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.names.len() > 1 && (args.revision.is_some() || args.file.is_some() || args.sha256.is_some()) {
+        bail!(RecipeError::Usage("--revision, --file and --sha256 belong to one repository: name one".into()));
+    }
+    let settings = hub::settings()?;
+    let stop = stop_flag()?;
+    let mut progress = Progress::new(&stop, "test");
+    for from in args.names {
+        let weights = Weights {
+            from,
+            revision: args.revision.clone(),
+            file: args.file.clone(),
+            sha256: args.sha256.clone(),
+            first_conv: None,
+        };
+        let copy = fetch_weights(&weights, &settings, &mut progress)?;
+        progress.end();
+        println!("{}", copy.path.display());
+        eprintln!("{}: commit {}, {} bytes, sha256 {}", weights.from, copy.commit, copy.bytes, copy.sha256);
+    }
+    Ok(ExitCode::SUCCESS)
+}
