@@ -1,6 +1,8 @@
 //! Promises, tested end to end: one binary, a module per promise. `docs/RELIABILITY.md` lists them.
 
 mod command;
+#[path = "../../crates/umt-store/tests/common/server.rs"]
+mod hub_server;
 mod tidy;
 mod tiny;
 
@@ -8,6 +10,7 @@ mod broken_recipes;
 mod interrupts;
 mod method;
 mod own_data;
+mod pretrained;
 mod pinned;
 mod reuse;
 mod threads;

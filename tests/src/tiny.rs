@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use umt_store::hub::HubSettings;
 use umt_recipe::{Loaded, Now, Options, Overrides, Recipe, RecipeError, Report, Watch, reproduce};
+use umt_store::hub::HubSettings;
 
 /// 11 rows, 7 updates per network.
 pub const RECIPE: &str = r#"about = "every kind of stage, as small as it gets"

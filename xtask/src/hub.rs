@@ -36,7 +36,9 @@ fn proxy(endpoint: &str) -> Option<String> {
     let (scheme, rest) = endpoint.split_once("://")?;
     let host = rest.split(['/', ':']).next()?;
     let exempt = either("NO_PROXY").is_some_and(|list| {
-        let fits = |entry: &str| entry == "*" || host == entry || host.ends_with(&format!(".{}", entry.trim_start_matches('.')));
+        let fits = |entry: &str| {
+            entry == "*" || host == entry || host.ends_with(&format!(".{}", entry.trim_start_matches('.')))
+        };
         list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).any(fits)
     });
     if exempt {

@@ -55,6 +55,7 @@ impl EncoderConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Resnet18(_) => "resnet18",
+            Self::Resnet20(_) => "resnet20",
             Self::Resnet34(_) => "resnet34",
             Self::Resnet50(_) => "resnet50",
             Self::R2plus1d18(_) => "r2plus1d18",

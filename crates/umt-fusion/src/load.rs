@@ -52,7 +52,11 @@ impl Network {
 
 /// The encoder's part of a whole network's tensors, or all of them when they are no network's.
 fn encoder_of(tensors: Tensors, own: &str) -> Tensors {
-    let prefixes = || tensors.keys().filter_map(|name| Some(name.split_inclusive('.').nth(1)?).filter(|_| name.starts_with("encoder.")));
+    let prefixes = || {
+        tensors
+            .keys()
+            .filter_map(|name| Some(name.split_inclusive('.').nth(1)?).filter(|_| name.starts_with("encoder.")))
+    };
     let wanted = own.trim_start_matches("encoder.");
     let mut there: Vec<&str> = prefixes().collect();
     there.dedup();

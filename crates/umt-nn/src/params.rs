@@ -152,8 +152,7 @@ impl Params {
             self.entries.iter().filter_map(|(name, param)| Some((name.strip_prefix(prefix)?, param))).collect();
         let missing: Vec<String> =
             own.keys().filter(|name| !tensors.contains_key(**name)).map(|name| name.to_string()).collect();
-        let unexpected: Vec<String> =
-            tensors.keys().filter(|name| !own.contains_key(name.as_str())).cloned().collect();
+        let unexpected: Vec<String> = tensors.keys().filter(|name| !own.contains_key(name.as_str())).cloned().collect();
         let mut ill_shaped = Vec::new();
         for (name, param) in own {
             if let Some((shape, _)) = tensors.get(name)

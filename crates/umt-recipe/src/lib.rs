@@ -67,6 +67,6 @@ pub use report::{Report, render, render_results};
 pub use run::{Options, reproduce};
 pub use search::{Axis, Search, Text, Trial, search};
 pub use source::distance;
-pub use watch::{Now, Unwatched, Watch};
 pub use umt_encoders::pretrained::known::{Repository, repositories as known_weights};
+pub use watch::{Now, Unwatched, Watch};
 pub use weights::{Weights, fetch_weights};

@@ -148,8 +148,7 @@ fn searched(base: &Loaded, only: &[String]) -> Result<Vec<String>, RecipeError> 
     }
     let mut stages = Vec::new();
     for pattern in only {
-        let found: Vec<usize> =
-            recipe.matching(pattern).into_iter().filter(|&i| network(&recipe.stage[i])).collect();
+        let found: Vec<usize> = recipe.matching(pattern).into_iter().filter(|&i| network(&recipe.stage[i])).collect();
         if found.is_empty() {
             let known = recipe.stage.iter().filter(|s| network(s)).map(|s| &s.id);
             let message = format!("--only {pattern}: no such network stage; stages: {}", crate::source::list(known));

@@ -106,9 +106,9 @@ impl Weights {
                 false => Ok(()),
             };
         }
-        self.hub_file().check().map_err(|error| {
-            format!("{error}; a file of your own ends in .safetensors, .pth, .pt or .bin")
-        })?;
+        self.hub_file()
+            .check()
+            .map_err(|error| format!("{error}; a file of your own ends in .safetensors, .pth, .pt or .bin"))?;
         match (known::repository(&self.from), encoder.map(EncoderConfig::kind)) {
             (Some(known), Some(kind)) if known.kind != kind => {
                 Err(format!("{} is a {}, the encoder is a {kind}", self.from, known.kind))

@@ -171,8 +171,9 @@ fn the_effective_recipe_is_the_same_recipe() -> Outcome {
     let over = Overrides { quick: true, sets: vec!["train.lr=0.3".into()] };
     let loaded = Recipe::parse("t", "t.toml", TEXT, &over)?;
     let again = Recipe::parse("t", "again.toml", &loaded.effective, &Overrides::default())?;
-    let plan =
-        |r: &Recipe| Plan::new(r, "d", &r.seeds, &[], &mut none).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>());
+    let plan = |r: &Recipe| {
+        Plan::new(r, "d", &r.seeds, &[], &mut none).map(|p| p.nodes.into_iter().map(|n| n.key).collect::<Vec<_>>())
+    };
     assert_eq!(plan(&loaded.recipe)?, plan(&again.recipe)?);
     Ok(())
 }

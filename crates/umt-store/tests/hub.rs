@@ -290,8 +290,7 @@ fn a_server_in_trouble_is_asked_again_and_then_named() -> Outcome {
 #[test]
 fn a_slow_or_silent_server_is_given_up() -> Outcome {
     let (server, cache) = (server(), tempfile::tempdir()?);
-    let settings =
-        HubSettings { retries: 1, patience: Duration::from_millis(150), ..settings(&server, cache.path()) };
+    let settings = HubSettings { retries: 1, patience: Duration::from_millis(150), ..settings(&server, cache.path()) };
     let drip = Trick::Drip(Duration::from_millis(10));
     for (trick, said) in [(drip, "bytes in"), (Trick::Silence(Duration::from_secs(3)), "timeout")] {
         server.tricks(&[trick.clone(), trick]);

@@ -69,7 +69,8 @@ mod tests {
         ] {
             assert_eq!(transformers(theirs).as_deref(), Some(ours));
         }
-        for other in ["conv1.weight", "layer1.0.bn1.weight", "resnet.pooler.weight", "resnet.encoder.stages.x.layers.0"] {
+        for other in ["conv1.weight", "layer1.0.bn1.weight", "resnet.pooler.weight", "resnet.encoder.stages.x.layers.0"]
+        {
             assert_eq!(transformers(other), None);
         }
     }

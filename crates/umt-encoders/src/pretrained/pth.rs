@@ -113,7 +113,10 @@ impl<'b> Archive<'b> {
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| PthError::Archive(e.to_string()))?;
         let names = zip.file_names().filter_map(Result::ok);
         let folder = names.filter_map(|name| Some(name.strip_suffix(".pkl")?.to_owned()));
-        let folder = folder.filter(|name| name.ends_with("/data")).min().ok_or_else(|| PthError::Archive("no data.pkl in the archive".into()))?;
+        let folder = folder
+            .filter(|name| name.ends_with("/data"))
+            .min()
+            .ok_or_else(|| PthError::Archive("no data.pkl in the archive".into()))?;
         Ok(Self { zip, folder, storages: BTreeMap::new(), room: bytes.len() as u64 })
     }
 
@@ -167,7 +170,10 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, PthError> {
         let Some(top) = stack.stack().last() else { continue };
         // What may have become deeper, or was copied.
         let grown = match (operation, top) {
-            (b't' | 0x85 | 0x86 | 0x87 | b'R' | b'b' | 0x81 | b'Q' | b'd' | b'h' | b'j' | b'q' | b'r' | b'u' | b'e', _) => Some(top),
+            (
+                b't' | 0x85 | 0x86 | 0x87 | b'R' | b'b' | 0x81 | b'Q' | b'd' | b'h' | b'j' | b'q' | b'r' | b'u' | b'e',
+                _,
+            ) => Some(top),
             (b's', Object::Dict(pairs)) => pairs.last().map(|(_, value)| value),
             (b'a', Object::List(items)) => items.last(),
             _ => None,

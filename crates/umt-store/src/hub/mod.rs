@@ -133,11 +133,7 @@ pub struct Transfer {
 ///
 /// # Errors
 /// [`HubError`]. Whatever has arrived is kept and gone on with in the next call; nothing unverified gets a name.
-pub fn fetch(
-    settings: &HubSettings,
-    wanted: &HubFile,
-    tell: &mut dyn FnMut(Transfer),
-) -> Result<HubCopy, HubError> {
+pub fn fetch(settings: &HubSettings, wanted: &HubFile, tell: &mut dyn FnMut(Transfer)) -> Result<HubCopy, HubError> {
     let layout = Layout::new(&settings.cache, wanted)?;
     if (settings.offline || is_commit(&wanted.revision))
         && let Some(commit) = layout.commit()

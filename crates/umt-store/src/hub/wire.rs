@@ -123,7 +123,12 @@ impl<'a> Wire<'a> {
 
     /// Asks, and goes where redirects lead until `enough` or an answer that is none. The token goes to the endpoint
     /// alone, and never from an encrypted connection to an open one.
-    fn follow(&self, head: bool, start: u64, enough: &dyn Fn(&Response<Body>) -> bool) -> Result<Response<Body>, Failure> {
+    fn follow(
+        &self,
+        head: bool,
+        start: u64,
+        enough: &dyn Fn(&Response<Body>) -> bool,
+    ) -> Result<Response<Body>, Failure> {
         let mut url: Uri = self.address.parse().map_err(|_| self.protocol("the address is not one"))?;
         let home = origin(&url);
         for _ in 0..HOPS {
