@@ -110,7 +110,8 @@ fn a_teacher_may_be_given_by_a_file() -> Outcome {
     run(&recipe(&[])?, &options(first.path(), &["umt"]), &mut Watcher::default())?;
     let trained = outputs(&first.path().join("tiny"))?;
     let folders = std::fs::read_dir(first.path().join("tiny/stages"))?.flatten().map(|entry| entry.path());
-    let teacher = folders.into_iter().find(|path| path.display().to_string().contains("teacher.audio")).ok_or("none")?;
+    let teacher =
+        folders.into_iter().find(|path| path.display().to_string().contains("teacher.audio")).ok_or("none")?;
     let file = second.path().join("my-teacher.safetensors");
     std::fs::copy(teacher.join("model.safetensors"), &file)?;
 
@@ -213,7 +214,16 @@ fn the_command_fetches_ahead_of_time_as_the_environment_says() -> Outcome {
     server.protect(REPO, "hf_test");
     let call = |variables: &[(&str, &str)], arguments: &[&str]| -> Result<(i32, String, String), Box<dyn Error>> {
         let mut command = xtask()?;
-        for name in ["HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN_PATH", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        for name in [
+            "HF_TOKEN",
+            "HF_HUB_OFFLINE",
+            "HF_HUB_CACHE",
+            "HF_TOKEN_PATH",
+            "HTTP_PROXY",
+            "http_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
             command.env_remove(name);
         }
         command.env("HF_ENDPOINT", &server.address).env("HF_HOME", home.path()).envs(variables.iter().copied());

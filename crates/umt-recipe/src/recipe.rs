@@ -265,10 +265,8 @@ fn lift_data(source: &Source, tree: &mut Tree<'_>) -> Result<(), RecipeError> {
 
 /// Keys that are taken out before a room's own type is read belong into its list of valid names.
 fn name_own_keys(error: RecipeError) -> RecipeError {
-    const OWN: [(&str, &str); 2] = [
-        ("expected one of `audio`, `video`, `augment`", "`set`, `root`"),
-        ("expected one of `channels`", "`pretrained`"),
-    ];
+    const OWN: [(&str, &str); 2] =
+        [("expected one of `audio`, `video`", "`set`, `root`"), ("expected one of `channels`", "`pretrained`")];
     match error {
         RecipeError::Invalid { place, message } => {
             let own = OWN.iter().find(|(list, _)| message.contains(list)).map(|(_, own)| own);

@@ -129,7 +129,8 @@ impl<'b> Archive<'b> {
         let size = file.size();
         self.room = self.room.checked_sub(size).ok_or_else(|| fail("larger than the file it is in".into()))?;
         let mut bytes = Vec::new();
-        file.take(size).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;
+        // A byte beyond the end, so that the end is reached and the checksum compared.
+        file.take(size + 1).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;
         match bytes.len() as u64 == size {
             true => Ok(bytes),
             false => Err(fail(format!("{} bytes instead of {size}", bytes.len()))),
