@@ -28,7 +28,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// 401 or 403.
         status: u16,
     },
@@ -38,7 +38,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// Which part of it is unknown, as far as the Hub says.
         missing: &'static str,
     },
@@ -48,7 +48,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// What the last attempt ended with.
         reason: String,
         /// How often it was tried.
@@ -60,7 +60,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// What does not fit.
         reason: String,
     },
@@ -70,7 +70,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// The digest asked for.
         expected: String,
         /// The digest of what came, or what the Hub announces.
@@ -80,7 +80,7 @@ pub enum HubError {
     #[error("the Hub does not say the SHA-256 of {wanted}; give it as `sha256` so that it can be verified")]
     Unverifiable {
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
     },
     /// The network may not be used and the file is not in the cache.
     #[error(
@@ -89,7 +89,7 @@ pub enum HubError {
     )]
     Offline {
         /// What was asked for.
-        wanted: HubFile,
+        wanted: Box<HubFile>,
         /// The cache's folder.
         cache: PathBuf,
     },

@@ -142,7 +142,7 @@ pub fn fetch(settings: &HubSettings, wanted: &HubFile, tell: &mut dyn FnMut(Tran
         return Ok(copy);
     }
     if settings.offline {
-        return Err(HubError::Offline { wanted: wanted.clone(), cache: settings.cache.clone() });
+        return Err(HubError::Offline { wanted: Box::new(wanted.clone()), cache: settings.cache.clone() });
     }
     let wire = Wire::new(settings, wanted)?;
     let meta = insist(settings, wanted, &mut |_| wire.metadata())?;
@@ -152,7 +152,7 @@ pub fn fetch(settings: &HubSettings, wanted: &HubFile, tell: &mut dyn FnMut(Tran
         }
         (Some(expected), _) => expected.clone(),
         (None, true) => meta.etag.clone(),
-        (None, false) => return Err(HubError::Unverifiable { wanted: wanted.clone() }),
+        (None, false) => return Err(HubError::Unverifiable { wanted: Box::new(wanted.clone()) }),
     };
     if let Some(copy) = cached(settings, &layout, wanted, meta.commit.clone(), Some(&expected))? {
         remember(&layout, wanted, &meta)?;
@@ -195,7 +195,7 @@ fn cached(
         Some(expected) => {
             return Err(HubError::Damaged { path, expected: expected.into(), found: digest.sha256 });
         }
-        None => return Err(HubError::Unverifiable { wanted: wanted.clone() }),
+        None => return Err(HubError::Unverifiable { wanted: Box::new(wanted.clone()) }),
     }
     Ok(Some(HubCopy { path, commit, sha256: digest.sha256, bytes: digest.bytes }))
 }
@@ -251,7 +251,7 @@ fn insist<T>(
         };
         failed = if gained >= 1 << 20 { 1 } else { failed + 1 };
         if failed > settings.retries {
-            let (endpoint, wanted) = (settings.endpoint.clone(), wanted.clone());
+            let (endpoint, wanted) = (settings.endpoint.clone(), Box::new(wanted.clone()));
             return Err(HubError::Failed { endpoint, wanted, reason, attempts });
         }
         std::thread::sleep((settings.wait * 2_u32.pow(failed.min(7) - 1)).min(Duration::from_secs(60)));
@@ -281,5 +281,5 @@ fn lock(folder: &Path) -> Result<RunLock, StoreError> {
 
 fn wrong(settings: &HubSettings, wanted: &HubFile, expected: &str, found: String) -> HubError {
     let endpoint = settings.endpoint.clone();
-    HubError::WrongBytes { endpoint, wanted: wanted.clone(), expected: expected.into(), found }
+    HubError::WrongBytes { endpoint, wanted: Box::new(wanted.clone()), expected: expected.into(), found }
 }

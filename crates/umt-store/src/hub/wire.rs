@@ -55,7 +55,7 @@ impl<'a> Wire<'a> {
             None => None,
             Some(text) => Some(Proxy::new(text).map_err(|error| HubError::Protocol {
                 endpoint: settings.endpoint.clone(),
-                wanted: wanted.clone(),
+                wanted: Box::new(wanted.clone()),
                 reason: format!("the proxy {text}: {error}"),
             })?),
         };
@@ -159,7 +159,7 @@ impl<'a> Wire<'a> {
     /// Whether an answer is one; what else it means.
     fn good(&self, answer: &Response<Body>) -> Result<(), Failure> {
         let status = answer.status().as_u16();
-        let (endpoint, wanted) = (self.settings.endpoint.clone(), self.wanted.clone());
+        let (endpoint, wanted) = (self.settings.endpoint.clone(), Box::new(self.wanted.clone()));
         match status {
             200..=399 => Ok(()),
             401 | 403 => Err(HubError::Denied { endpoint, wanted, status }.into()),
@@ -180,7 +180,7 @@ impl<'a> Wire<'a> {
     fn protocol(&self, reason: &str) -> HubError {
         HubError::Protocol {
             endpoint: self.settings.endpoint.clone(),
-            wanted: self.wanted.clone(),
+            wanted: Box::new(self.wanted.clone()),
             reason: reason.to_owned(),
         }
     }
