@@ -34,24 +34,19 @@ pub fn conv(params: &mut Params, name: &str, shape: [usize; 4], init: ConvInit, 
 
 /// A convolution's bias `[output]`, uniform in `±1 / sqrt(fan_in)`, as PyTorch's; `fan_in` is input / groups * kh * kw.
 pub fn conv_bias(params: &mut Params, name: &str, fan_in: usize, output: usize, rng: &mut Rng) {
-    let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
-    let bias = draw(&[output], rng, |r| r.range(-bound, bound));
-    params.insert(format!("{name}.bias"), Param::weight(bias));
+    uniform(params, &format!("{name}.bias"), &[output], 1.0 / (fan_in.max(1) as f32).sqrt(), rng);
 }
 
 /// A linear layer `[output, input]` with bias, both uniform in `±1 / sqrt(input)`, as PyTorch's.
 pub fn linear(params: &mut Params, name: &str, input: usize, output: usize, rng: &mut Rng) {
-    matrix(params, name, input, output, rng);
     let bound = 1.0 / (input.max(1) as f32).sqrt();
-    let bias = draw(&[output], rng, |r| r.range(-bound, bound));
-    params.insert(format!("{name}.bias"), Param::weight(bias));
+    uniform(params, &format!("{name}.weight"), &[output, input], bound, rng);
+    uniform(params, &format!("{name}.bias"), &[output], bound, rng);
 }
 
-/// Linear weights `[output, input]` without bias, uniform in `±1 / sqrt(input)`.
-pub fn matrix(params: &mut Params, name: &str, input: usize, output: usize, rng: &mut Rng) {
-    let bound = 1.0 / (input.max(1) as f32).sqrt();
-    let weight = draw(&[output, input], rng, |r| r.range(-bound, bound));
-    params.insert(format!("{name}.weight"), Param::weight(weight));
+/// A tensor of values uniform in `±bound`; their variance is `bound^2 / 3`.
+pub fn uniform(params: &mut Params, name: &str, shape: &[usize], bound: f32, rng: &mut Rng) {
+    params.insert(name, Param::weight(draw(shape, rng, |r| r.range(-bound, bound))));
 }
 
 /// A tensor of normal values with mean 0.

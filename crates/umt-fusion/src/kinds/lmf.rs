@@ -34,7 +34,12 @@ impl Fusion for Lmf {
             return Err(NnError::Setting("lmf needs rank and width above 0".into()));
         }
         for (modality, width) in shapes.widths() {
-            init::linear(params, &format!("factor.{modality}"), width, self.rank * self.width, rng);
+            // Of variance 1 for features of variance 1, the constant's part like the feature's: smaller factors would
+            // make a product that lets hardly a gradient through.
+            let (name, length) = (format!("factor.{modality}"), self.rank * self.width);
+            let bound = (3.0 / width.max(1) as f32).sqrt();
+            init::uniform(params, &format!("{name}.weight"), &[length, width], bound, rng);
+            init::uniform(params, &format!("{name}.bias"), &[length], 3f32.sqrt(), rng);
         }
         init::linear(params, "head", self.width, shapes.classes, rng);
         Ok(())

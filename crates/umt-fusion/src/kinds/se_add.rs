@@ -56,7 +56,8 @@ impl Fusion for SeAdd {
                 init::linear(params, &format!("{name}.down"), channels, inner, rng);
                 init::linear(params, &format!("{name}.up"), inner, channels, rng);
                 if channels != widest {
-                    init::matrix(params, &format!("{name}.project"), channels, widest, rng);
+                    let bound = 1.0 / (channels.max(1) as f32).sqrt();
+                    init::uniform(params, &format!("{name}.project.weight"), &[widest, channels], bound, rng);
                 }
             }
             fused += widest;

@@ -41,7 +41,10 @@ impl Fusion for TensorFusion {
             )));
         };
         for (modality, width) in shapes.widths() {
-            init::linear(params, &format!("project.{modality}"), width, self.width, rng);
+            // As is usual in front of a ReLU (He et al. 2015): the products keep their size.
+            let (name, bound) = (format!("project.{modality}"), (6.0 / width.max(1) as f32).sqrt());
+            init::uniform(params, &format!("{name}.weight"), &[self.width, width], bound, rng);
+            init::uniform(params, &format!("{name}.bias"), &[self.width], 1.0 / (width.max(1) as f32).sqrt(), rng);
         }
         init::linear(params, "head", size, shapes.classes, rng);
         Ok(())
