@@ -10,6 +10,7 @@ mod tiny;
 mod broken_recipes;
 mod interrupts;
 mod method;
+mod objectives;
 mod own_data;
 mod pretrained;
 mod pinned;

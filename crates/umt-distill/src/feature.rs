@@ -1,45 +1,193 @@
 //! Uni-Modal Teacher (Du et al., arXiv 2106.11059): each encoder keeps near its teacher.
 
-use crate::{Objective, Targets, TaskOnly};
-use umt_fusion::{Loss, Outputs};
+use crate::objective::within;
+use crate::scores::number;
+use crate::{Needs, Objective, Pass};
+use candle_core::{D, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use umt_fusion::Loss;
 use umt_nn::NnError;
+use umt_train::StepContext;
 
-/// `L_task + weight * sum_m mean((phi_m - phi_m^T)^2)`, the mean over batch and feature.
+/// `L_task + lambda * sum_m D(phi_m, phi_m^T)` over the encoders' pooled features, or over their maps behind some
+/// stages, added up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Feature {
-    /// lambda.
+    /// lambda, or with `scale = "share"` the teachers' share of the loss.
     pub weight: f64,
+    /// D.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub distance: Distance,
+    /// What `weight` is a weight of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scale: Scale,
+    /// Lets the weight grow over the first steps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ramp: Option<Ramp>,
+    /// Encoder stages, 0 for the stem, whose maps are compared instead of the pooled features.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stages: BTreeSet<usize>,
+}
+
+/// How far a student's features are from its teacher's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distance {
+    /// Mean of the squared differences over batch, places and channels.
+    #[default]
+    Mse,
+    /// Mean of the absolute differences over batch, places and channels.
+    L1,
+    /// One minus the cosine of the angle between channels, mean over batch and places.
+    Cosine,
+}
+
+/// What the weight multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// The distances as they are, as in the paper.
+    #[default]
+    Absolute,
+    /// `(1 - w) L_task + w * mean_m D(phi_m, phi_m^T) / D(0, phi_m^T)`: each distance in units of the teacher's own
+    /// size (1 for the cosine), so that the weight means the same whatever the features' scale.
+    Share,
+}
+
+/// A weight that grows linearly.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ramp {
+    /// The weight of the first step.
+    #[serde(default)]
+    pub from: f64,
+    /// The share of all steps after which the full weight is reached, above 0 and at most 1.
+    pub over: f64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Feature {
+    /// The paper's: squared differences, a fixed lambda.
+    pub fn new(weight: f64) -> Self {
+        Self { weight, distance: Distance::default(), scale: Scale::default(), ramp: None, stages: BTreeSet::new() }
+    }
+
+    /// The weight of a step.
+    pub fn weight_at(&self, context: &StepContext) -> f64 {
+        let Some(ramp) = self.ramp else { return self.weight };
+        let done = context.step as f64 / (ramp.over * context.total as f64).max(1.0);
+        ramp.from + (self.weight - ramp.from) * done.min(1.0)
+    }
+}
+
+impl Feature {
+    /// What is compared: a name, what the student says, what its teacher says.
+    fn pairs<'p>(&self, pass: &'p Pass<'_>) -> Result<Vec<(String, &'p Tensor, &'p Tensor)>, NnError> {
+        let mut pairs = Vec::new();
+        let lacks =
+            |what: &dyn std::fmt::Display| NnError::Setting(format!("a teacher for {what}, which the student lacks"));
+        for (modality, teacher) in &pass.targets.teachers {
+            let student = pass.outputs.features().get(modality).ok_or_else(|| lacks(modality))?;
+            if self.stages.is_empty() {
+                pairs.push((modality.to_string(), student, teacher));
+                continue;
+            }
+            let maps =
+                |all: &'p BTreeMap<_, BTreeMap<usize, Tensor>>, stage| all.get(modality).and_then(|own| own.get(stage));
+            for stage in &self.stages {
+                let name = format!("{modality}.{stage}");
+                let teacher = maps(&pass.targets.maps, stage);
+                let student = maps(&pass.outputs.encoded.maps, stage);
+                let (Some(student), Some(teacher)) = (student, teacher) else {
+                    return Err(lacks(&format!("stage {name}")));
+                };
+                pairs.push((name, student, teacher));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+impl Distance {
+    /// The distance, a scalar.
+    pub fn between(self, student: &Tensor, teacher: &Tensor) -> Result<Tensor, NnError> {
+        Ok(match self {
+            Self::Mse => (student - teacher)?.sqr()?.mean_all()?,
+            Self::L1 => (student - teacher)?.abs()?.mean_all()?,
+            Self::Cosine => {
+                let product = (student * teacher)?.sum(D::Minus1)?;
+                // The small number keeps the derivative of the root finite where all features are zero.
+                let length = |x: &Tensor| (x.sqr()?.sum(D::Minus1)? + 1e-12)?.sqrt();
+                let cosine = (product / (length(student)? * length(teacher)?)?)?;
+                (1.0 - cosine.mean_all()?)?
+            }
+        })
+    }
+
+    /// The teacher's own size in this distance.
+    fn size(self, teacher: &Tensor) -> Result<f64, NnError> {
+        match self {
+            Self::Cosine => Ok(1.0),
+            _ => Ok(f64::from(number(&self.between(&teacher.zeros_like()?, teacher)?)?).max(1e-12)),
+        }
+    }
 }
 
 impl Objective for Feature {
-    fn loss(&self, outputs: &Outputs, targets: &Targets) -> Result<Loss, NnError> {
-        let Loss { value: task, mut log } = TaskOnly.loss(outputs, targets)?;
-        let mut value = task.clone();
+    fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
+        let weight = self.weight_at(&pass.context);
+        let share = self.scale == Scale::Share;
+        let mut value = match share && weight != 0.0 {
+            true => (&loss.value * (1.0 - weight))?,
+            false => loss.value.clone(),
+        };
+        let pairs = self.pairs(pass)?;
         let mut total = 0.0;
-        for (modality, teacher) in &targets.teachers {
-            let Some(student) = outputs.features.get(modality) else {
-                return Err(NnError::Setting(format!("a teacher for {modality}, which the student lacks")));
-            };
+        for (name, student, teacher) in &pairs {
             if student.dims() != teacher.dims() {
-                let expected = format!("{:?} as the student's {modality}", student.dims());
+                let expected = format!("{:?} as the student's {name}", student.dims());
                 return Err(NnError::shape("teacher features", expected, teacher.dims()));
             }
-            let distance = (student - teacher)?.sqr()?.mean_all()?;
-            let measured = distance.to_scalar::<f32>()?;
-            log.insert(format!("distance.{modality}"), measured);
+            let mut distance = self.distance.between(student, teacher)?;
+            if share {
+                distance = (distance / (self.distance.size(teacher)? * pairs.len() as f64))?;
+            }
+            let measured = number(&distance)?;
+            loss.log.insert(format!("distance.{name}"), measured);
             total += measured;
             // With lambda 0 the term is left out, not added as zero: the graph is then the
             // baseline's own, and so is every bit of the gradient.
-            if self.weight != 0.0 {
-                value = (value + (distance * self.weight)?)?;
+            if weight != 0.0 {
+                value = (value + (distance * weight)?)?;
             }
         }
-        let task = task.to_scalar::<f32>()?;
-        log.insert("task".into(), task);
-        log.insert("distill-share".into(), self.weight as f32 * total / task.max(f32::MIN_POSITIVE));
-        Ok(Loss { value, log })
+        let task = number(&pass.task)?;
+        loss.log.insert("task".into(), task);
+        loss.log.insert("distill-share".into(), weight as f32 * total / task.max(f32::MIN_POSITIVE));
+        loss.value = value;
+        Ok(())
     }
 
-    fn needs_teachers(&self) -> bool {
-        true
+    fn check(&self) -> Result<(), NnError> {
+        let most = if self.scale == Scale::Share { 1.0 } else { f64::MAX };
+        let range = |w: f64| (0.0..=most).contains(&w);
+        let allowed = if most == 1.0 { "between 0 and 1, as a share is" } else { "0 or more" };
+        within("weight", self.weight, range(self.weight), allowed)?;
+        let Some(ramp) = self.ramp else { return Ok(()) };
+        within("ramp.from", ramp.from, range(ramp.from), allowed)?;
+        within("ramp.over", ramp.over, ramp.over > 0.0 && ramp.over <= 1.0, "above 0 and at most 1")
+    }
+
+    fn maps(&self) -> BTreeSet<usize> {
+        self.stages.clone()
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { features: true, logits: false }
     }
 }

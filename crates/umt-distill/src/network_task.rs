@@ -1,41 +1,77 @@
 //! A network, an objective and frozen teachers, as the training loop wants them.
 
-use crate::{Objective, Targets};
+use crate::Objective;
+use crate::objective::{PREFIX, Shape, Targets, loss};
 use candle_core::{Device, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Batch;
 use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::{Array, NnError, Params};
-use umt_train::{Evaluation, StepContext, StepOutput, Task, TrainError};
+use umt_train::{EpochContext, Evaluation, StepContext, StepOutput, Task, TrainError};
 
-/// Trains `network` under `objective`, with one frozen teacher per distilled modality.
+/// Trains `network` under `objective`, with frozen teachers where the objective has them.
 ///
 /// Teachers are borrowed immutably and run in evaluation mode: nothing of them can change. They
 /// see the very tensor the student sees, augmentation included.
 pub struct NetworkTask<'a> {
     network: Network,
     objective: Box<dyn Objective>,
-    teachers: BTreeMap<Modality, &'a Network>,
+    teachers: Vec<&'a Network>,
 }
 
 impl<'a> NetworkTask<'a> {
-    /// Refuses teachers the objective would ignore, and an objective without its teachers.
+    /// Adds what the objective learns and remembers to the network, drawn from `seed`. The network must have been built
+    /// with the fusion that [`Objective::fusion`] names.
+    ///
+    /// # Errors
+    /// Settings outside their range; a network that the objective has no meaning for; teachers that it would ignore, an
+    /// objective without its teachers, two teachers for the features of one modality.
     pub fn new(
-        network: Network,
+        mut network: Network,
         objective: Box<dyn Objective>,
-        teachers: BTreeMap<Modality, &'a Network>,
+        teachers: Vec<&'a Network>,
+        seed: u64,
     ) -> Result<Self, NnError> {
-        if objective.needs_teachers() == teachers.is_empty() {
+        objective.check()?;
+        let needs = objective.needs();
+        if needs.any() == teachers.is_empty() {
             let reason = if teachers.is_empty() { "needs teachers" } else { "takes no teachers" };
             return Err(NnError::Setting(format!("this objective {reason}")));
         }
+        let mut taught = BTreeSet::new();
+        let mut modalities = teachers.iter().flat_map(|teacher| teacher.modalities());
+        if let Some(modality) = modalities.find(|modality| !taught.insert(*modality)).filter(|_| needs.features) {
+            return Err(NnError::Setting(format!("two teachers for the features of {modality}")));
+        }
+        let shape = Shape { widths: network.shapes().widths(), classes: network.shapes().classes };
+        let mut rng = umt_random::stream(seed, "init.objective", 0, 0);
+        objective.init(network.params_mut(), &shape, &mut rng)?;
         Ok(Self { network, objective, teachers })
     }
 
-    /// The trained network.
-    pub fn into_network(self) -> Network {
+    /// The trained network, without what belongs to the objective.
+    pub fn into_network(mut self) -> Network {
+        self.network.params_mut().retain(|name| !name.starts_with(PREFIX));
         self.network
+    }
+
+    /// Labels, and what the teachers say of the same inputs.
+    fn targets(&self, batch: &Batch, inputs: &BTreeMap<Modality, Array>) -> Result<Targets, NnError> {
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
+        let mut targets = Targets::of(labels);
+        let needs = self.objective.needs();
+        for teacher in &self.teachers {
+            let mut encoded = teacher.encode_with(&self.objective.maps(), inputs)?;
+            if needs.logits {
+                targets.logits.push(teacher.classify(&encoded)?.to_tensor()?);
+            }
+            if needs.features {
+                targets.teachers.append(&mut encoded.features);
+                targets.maps.append(&mut encoded.maps);
+            }
+        }
+        Ok(targets)
     }
 }
 
@@ -54,24 +90,24 @@ impl Task for NetworkTask<'_> {
         self.network.params_mut()
     }
 
-    fn step(&mut self, batch: &Batch, _context: &StepContext) -> Result<StepOutput, TrainError> {
+    fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError> {
         let inputs = inputs(batch)?;
-        let mut teachers = BTreeMap::new();
-        for (&modality, teacher) in &self.teachers {
-            for (own, features) in teacher.features(&inputs)? {
-                if own == modality {
-                    teachers.insert(modality, features.to_tensor()?);
-                }
-            }
-        }
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu).map_err(NnError::from)?;
-        let targets = Targets { labels, teachers };
-        let objective = &self.objective;
-        let result = self.network.train_step(&inputs, &mut |outputs| objective.loss(outputs, &targets))?;
+        let targets = self.targets(batch, &inputs)?;
+        let all: Vec<Modality> = self.network.modalities().collect();
+        let objective = self.objective.as_ref();
+        let encoders = objective.encoders(&all, context);
+        let running = |modality| encoders.contains(&modality);
+        let result = self.network.train_step_of(&running, &objective.maps(), &inputs, &mut |outputs| {
+            loss(objective, outputs.clone(), &targets, *context)
+        })?;
         Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
     fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
         Ok(Evaluation::Logits(self.network.logits(&inputs(batch)?)?))
+    }
+
+    fn end_of_epoch(&self, context: &EpochContext<'_>) -> Result<Option<Vec<(String, Array)>>, TrainError> {
+        self.objective.end_of_epoch(&self.network, context)
     }
 }

@@ -56,7 +56,7 @@ fn arrays(batch: &Batch) -> BTreeMap<Modality, Array> {
 }
 
 fn step(task: &mut DenseTask<'_>, batch: &Batch) -> StepOutput {
-    task.step(batch, &StepContext { step: 0, epoch: 0, seed: 1 }).unwrap()
+    task.step(batch, &StepContext { step: 0, total: 1, epoch: 0, seed: 1 }).unwrap()
 }
 
 fn plain(config: &SegmenterConfig) -> DenseTask<'static> {

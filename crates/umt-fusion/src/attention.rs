@@ -108,7 +108,7 @@ fn attention(weights: &Weights, name: &str, x: &Tensor, context: &Tensor, heads:
     weights.linear(&format!("{name}.out"), &mixed.transpose(1, 2)?.reshape((n, count, width))?)
 }
 
-fn softmax(x: &Tensor) -> Result<Tensor, NnError> {
+pub(crate) fn softmax(x: &Tensor) -> Result<Tensor, NnError> {
     // The largest is subtracted so that nothing overflows; the result does not depend on it.
     let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
     Ok(shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?)

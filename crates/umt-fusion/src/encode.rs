@@ -14,7 +14,8 @@ use umt_nn::{Array, Grads, NnError, Params, Tape, Var};
 
 /// One encoder's part of a segment.
 struct Stream {
-    tape: Tape,
+    /// None once the last loss went back.
+    tape: Option<Tape>,
     /// The map and the gate that came in, where a gate did.
     entry: Option<[Var; 2]>,
     /// The map handed on, in the last segment the feature.
@@ -96,7 +97,7 @@ impl Model<'_> {
                 } else {
                     handed.insert(modality, x.value().clone());
                 }
-                streams.insert(modality, Stream { tape, entry, end: x, shown });
+                streams.insert(modality, Stream { tape: Some(tape), entry, end: x, shown });
             }
             if training {
                 pass.segments.push(Segment { streams, gates: std::mem::take(&mut gates) });
@@ -123,28 +124,38 @@ impl Model<'_> {
 
 impl Pass {
     /// Adds every encoder's gradients, and what gates add to the fusion's, to `grads`. `store` is what
-    /// candle's way back from the loss left at the variables shown.
-    pub fn backward(self, store: GradStore, weights: &Weights, grads: &mut Grads) -> Result<(), NnError> {
+    /// candle's way back from the loss left at the variables shown. The way back from the last loss frees what the tapes
+    /// keep as it goes, and gives parameters that the loss does not depend on a gradient of zero; from others, none.
+    pub fn backward(
+        &mut self,
+        store: GradStore,
+        weights: &Weights,
+        grads: &mut Grads,
+        last: bool,
+    ) -> Result<(), NnError> {
         let mut stores = vec![store];
         let mut handed: BTreeMap<Modality, Array> = BTreeMap::new();
-        for Segment { streams, gates } in self.segments.into_iter().rev() {
+        for Segment { streams, gates } in self.segments.iter_mut().rev() {
             let mut through_gates: Option<Tensor> = None;
             let mut next = BTreeMap::new();
-            for (modality, Stream { tape, entry, end, shown }) in streams {
+            for (&modality, Stream { tape, entry, end, shown }) in streams {
                 let mut seeds = Vec::new();
                 for (var, variable) in shown {
-                    for grad in stores.iter().filter_map(|store| store.get(&variable)) {
+                    for grad in stores.iter().filter_map(|store| store.get(variable)) {
                         seeds.push((var.clone(), Array::from_tensor(grad)?));
                     }
                 }
                 match handed.remove(&modality) {
-                    Some(grad) => seeds.push((end, grad)),
-                    // Parameters that the loss does not depend on have a gradient too: zero.
-                    None if seeds.is_empty() => seeds.push((end.clone(), Array::zeros(end.shape()))),
+                    Some(grad) => seeds.push((end.clone(), grad)),
+                    None if seeds.is_empty() && last => seeds.push((end.clone(), Array::zeros(end.shape()))),
+                    None if seeds.is_empty() => continue,
                     None => {}
                 }
-                let back = tape.backward(seeds)?;
-                if let Some([map, gate]) = &entry
+                let back = match (last, tape.as_ref()) {
+                    (false, Some(tape)) => tape.backward_again(seeds)?,
+                    _ => tape.take().unwrap_or_else(Tape::train).backward(seeds)?,
+                };
+                if let Some([map, gate]) = entry
                     && let (Some(dmap), Some(dgate), Some(value)) =
                         (back.leaf(map), back.leaf(gate), gates.get(&modality))
                 {

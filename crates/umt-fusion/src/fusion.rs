@@ -19,6 +19,14 @@ pub trait Fusion: Send + Sync {
     /// Logits `[n, classes]`.
     fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError>;
 
+    /// The part of the logits that one modality has by itself, `[n, classes]`: by default the logits where all that the
+    /// other encoders say is zero. A fusion that adds up one part per modality gives that part. What gates exchanged
+    /// between the stages before stays.
+    fn alone(&self, weights: &Weights, encoded: &Encoded, modality: Modality) -> Result<Tensor, NnError> {
+        let zero = |m: Modality, x: &Tensor| Ok(if m == modality { x.clone() } else { x.zeros_like()? });
+        self.forward(weights, &encoded.map(zero)?)
+    }
+
     /// The encoder stages behind which [`Fusion::gates`] is asked.
     fn stages(&self) -> BTreeSet<usize> {
         BTreeSet::new()
@@ -88,6 +96,38 @@ pub struct Encoded {
 }
 
 impl Encoded {
+    /// Features alone, as a late fusion sees them.
+    pub fn of(features: BTreeMap<Modality, Tensor>) -> Self {
+        Self { outputs: features.clone(), features, ..Self::default() }
+    }
+
+    /// Every tensor, `[n, ...]`, with what `change` makes of it: zeroed, masked or replaced in the same shape.
+    pub fn map(&self, change: impl Fn(Modality, &Tensor) -> Result<Tensor, NnError>) -> Result<Self, NnError> {
+        let each = |all: &BTreeMap<Modality, Tensor>| -> Result<BTreeMap<Modality, Tensor>, NnError> {
+            all.iter().map(|(m, x)| Ok((*m, change(*m, x)?))).collect()
+        };
+        let maps = self.maps.iter().map(|(m, stages)| {
+            let own: Result<_, NnError> = stages.iter().map(|(stage, x)| Ok((*stage, change(*m, x)?))).collect();
+            Ok((*m, own?))
+        });
+        Ok(Self {
+            features: each(&self.features)?,
+            maps: maps.collect::<Result<_, NnError>>()?,
+            gated: self.gated.iter().map(|(stage, all)| Ok((*stage, each(all)?))).collect::<Result<_, NnError>>()?,
+            outputs: each(&self.outputs)?,
+        })
+    }
+
+    /// What one encoder says, without the others: for fusions that take any subset.
+    pub(crate) fn only(&self, modality: Modality) -> Self {
+        let mut only = self.clone();
+        only.features.retain(|m, _| *m == modality);
+        only.maps.retain(|m, _| *m == modality);
+        only.gated.values_mut().for_each(|means| means.retain(|m, _| *m == modality));
+        only.outputs.retain(|m, _| *m == modality);
+        only
+    }
+
     /// The map of an encoder's last stage.
     pub fn last_map(&self, modality: Modality) -> Result<&Tensor, NnError> {
         let last = self.maps.get(&modality).and_then(|maps| maps.last_key_value());

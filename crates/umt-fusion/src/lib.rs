@@ -31,10 +31,12 @@ mod kinds;
 mod load;
 mod network;
 pub mod segmenter;
+mod step;
 mod weights;
 
 pub use fusion::{Encoded, Fusion, Shapes};
 pub use kinds::*;
-pub use network::{Loss, Network, NetworkConfig, Outputs, StepResult};
+pub use network::{Network, NetworkConfig};
 pub use segmenter::{DecoderConfig, DenseLoss, DenseOutputs, Fused, Segmenter, SegmenterConfig};
+pub use step::{Finish, Loss, Outputs, StepResult};
 pub use weights::Weights;

@@ -1,13 +1,12 @@
 //! The network, and the seam between the encoders' tape and candle's.
 
 use crate::encode::{Model, Pass, prefix};
-use crate::{Encoded, Fusion, FusionConfig, Shapes, Weights};
-use candle_core::Tensor;
+use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, StepResult, Weights};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{Encoder, EncoderConfig};
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params};
+use umt_nn::{Array, NnError, Params};
 
 /// Everything that decides a network's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,38 +31,13 @@ impl NetworkConfig {
     }
 }
 
-/// What an objective sees of a forward pass, inside candle's graph.
-pub struct Outputs {
-    /// Each encoder's output before fusion, `[n, width]`.
-    pub features: BTreeMap<Modality, Tensor>,
-    /// `[n, classes]`.
-    pub logits: Tensor,
-}
-
-/// A loss in candle's graph, and what is worth logging beside it.
-pub struct Loss {
-    /// The scalar to go back from.
-    pub value: Tensor,
-    /// Named figures of this step.
-    pub log: BTreeMap<String, f32>,
-}
-
-/// A forward and backward pass.
-pub struct StepResult {
-    /// The loss.
-    pub loss: f32,
-    /// Named figures of this step.
-    pub log: BTreeMap<String, f32>,
-    /// Gradients of every learnt parameter.
-    pub grads: Grads,
-}
-
 /// Encoders by modality, a fusion and all their parameters.
 ///
 /// Parameters are named `encoder.<modality>.<torchvision name>`, `head.*` and the fusion's own.
 pub struct Network {
     encoders: BTreeMap<Modality, Box<dyn Encoder>>,
     fusion: Box<dyn Fusion>,
+    shapes: Shapes,
     params: Params,
 }
 
@@ -90,7 +64,7 @@ impl Network {
         let fusion = config.fusion.build();
         let mut rng = umt_random::stream(seed, "init.fusion", 0, 0);
         fusion.init(&shapes, &mut params, &mut rng)?;
-        Ok(Self { encoders, fusion, params })
+        Ok(Self { encoders, fusion, shapes, params })
     }
 
     /// All parameters and buffers.
@@ -108,10 +82,20 @@ impl Network {
         self.encoders.keys().copied()
     }
 
+    /// Lengths of the features, channels of the maps, and the number of classes.
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+
     /// What the encoders say in evaluation mode; inputs it has no encoder for are left alone.
     pub fn encode(&self, inputs: &BTreeMap<Modality, Array>) -> Result<Encoded, NnError> {
+        self.encode_with(&BTreeSet::new(), inputs)
+    }
+
+    /// As [`Network::encode`], with the maps behind these stages too.
+    pub fn encode_with(&self, maps: &BTreeSet<usize>, inputs: &BTreeMap<Modality, Array>) -> Result<Encoded, NnError> {
         let weights = Weights::of(&self.params)?;
-        Ok(self.pass(inputs, &weights, &BTreeSet::new(), false)?.encoded)
+        Ok(self.pass(&|_| true, inputs, &weights, maps, false)?.encoded)
     }
 
     /// Features in evaluation mode, `[n, width]` by modality.
@@ -132,12 +116,14 @@ impl Network {
 
     fn pass(
         &self,
+        running: &dyn Fn(Modality) -> bool,
         inputs: &BTreeMap<Modality, Array>,
         weights: &Weights,
         maps: &BTreeSet<usize>,
         training: bool,
     ) -> Result<Pass, NnError> {
-        let encoders = self.encoders.iter().map(|(m, encoder)| (*m, encoder.as_ref())).collect();
+        let encoders =
+            self.encoders.iter().filter(|(m, _)| running(**m)).map(|(m, encoder)| (*m, encoder.as_ref())).collect();
         let model = Model { encoders, fusion: self.fusion.as_ref(), params: &self.params, weights };
         model.encode(inputs, maps, training)
     }
@@ -147,20 +133,45 @@ impl Network {
     pub fn train_step(
         &mut self,
         inputs: &BTreeMap<Modality, Array>,
-        objective: &mut dyn FnMut(&Outputs) -> Result<Loss, NnError>,
+        objective: &mut dyn FnMut(&Outputs<'_>) -> Result<Loss, NnError>,
+    ) -> Result<StepResult, NnError> {
+        self.train_step_of(&|_| true, &BTreeSet::new(), inputs, objective)
+    }
+
+    /// As [`Network::train_step`] with the encoders of some modalities alone: the others do not run, their statistics
+    /// stay, and there are no gradients for them, so that an optimiser leaves them as they are. The objective sees the
+    /// maps behind the stages of `maps`, besides what the fusion asks for.
+    pub fn train_step_of(
+        &mut self,
+        running: &dyn Fn(Modality) -> bool,
+        maps: &BTreeSet<usize>,
+        inputs: &BTreeMap<Modality, Array>,
+        objective: &mut dyn FnMut(&Outputs<'_>) -> Result<Loss, NnError>,
     ) -> Result<StepResult, NnError> {
         let weights = Weights::of(&self.params)?;
-        let mut pass = self.pass(inputs, &weights, &BTreeSet::new(), true)?;
-        let logits = self.fusion.forward(&weights, &pass.encoded)?;
-        let features = pass.encoded.features.clone();
-        let Loss { value, log } = objective(&Outputs { features, logits })?;
+        let mut pass = self.pass(running, inputs, &weights, maps, true)?;
+        let outputs = Outputs::new(self.fusion.as_ref(), &weights, &self.params, pass.encoded.clone())?;
+        let Loss { value, log, apart, buffers, finish } = objective(&outputs)?;
         let loss = value.to_scalar::<f32>()?;
-        let store = value.backward()?;
 
-        let statistics = std::mem::take(&mut pass.statistics);
+        // The losses apart come first, while the tapes are whole.
+        let mut others = BTreeMap::new();
+        for (name, other) in apart {
+            let store = other.backward()?;
+            let mut grads = weights.grads(&store)?;
+            pass.backward(store, &weights, &mut grads, false)?;
+            others.insert(name, grads);
+        }
+        let store = value.backward()?;
         let mut grads = weights.grads(&store)?;
-        pass.backward(store, &weights, &mut grads)?;
-        self.params.update(statistics)?;
-        Ok(StepResult { loss, log, grads })
+        pass.backward(store, &weights, &mut grads, true)?;
+
+        let mut result = StepResult { loss, log, grads };
+        for finish in finish {
+            finish(&mut result, &others)?;
+        }
+        self.params.update(pass.statistics)?;
+        self.params.update(buffers)?;
+        Ok(result)
     }
 }

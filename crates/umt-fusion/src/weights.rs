@@ -9,7 +9,7 @@ pub struct Weights(BTreeMap<String, Var>);
 
 impl Weights {
     /// Every learnt parameter whose name does not start with `encoder.`.
-    pub(crate) fn of(params: &Params) -> Result<Self, NnError> {
+    pub fn of(params: &Params) -> Result<Self, NnError> {
         let mut weights = BTreeMap::new();
         for (name, param) in params.iter() {
             if param.role == Role::Weight && !name.starts_with("encoder.") {
@@ -19,7 +19,7 @@ impl Weights {
         Ok(Self(weights))
     }
 
-    /// A parameter by name.
+    /// A parameter by name, as part of the graph.
     pub fn get(&self, name: &str) -> Result<&Tensor, NnError> {
         match self.0.get(name) {
             Some(var) => Ok(var.as_tensor()),
@@ -41,7 +41,7 @@ impl Weights {
     }
 
     /// Gradients of all of them; zeros for one the loss does not depend on.
-    pub(crate) fn grads(&self, store: &GradStore) -> Result<Grads, NnError> {
+    pub fn grads(&self, store: &GradStore) -> Result<Grads, NnError> {
         let grad = |(name, var): (&String, &Var)| {
             let array = match store.get(var) {
                 Some(grad) => Array::from_tensor(grad)?,

@@ -21,7 +21,7 @@ fn step(network: &mut Network, inputs: &Inputs) -> Result<StepResult, NnError> {
     let labels = Tensor::from_slice(&[0u32, 1, 3], 3, &Device::Cpu)?;
     network.train_step(inputs, &mut |outputs: &Outputs| {
         let value = candle_nn::loss::cross_entropy(&outputs.logits, &labels)?;
-        Ok(Loss { value, log: BTreeMap::new() })
+        Ok(Loss::from(value))
     })
 }
 

@@ -77,7 +77,7 @@ fn check(name: &str, golden: &Value, config: &NetworkConfig, inputs: &BTreeMap<M
     let mut objective = |outputs: &Outputs| {
         logits = outputs.logits.flatten_all()?.to_vec1::<f32>()?;
         let value = candle_nn::loss::cross_entropy(&outputs.logits, &labels)?;
-        Ok(Loss { value, log: BTreeMap::new() })
+        Ok(Loss::from(value))
     };
     let step = network.train_step(inputs, &mut objective).unwrap();
     close(&format!("{name} logits"), &logits, &numbers(&golden["logits"]), 2e-4);

@@ -87,6 +87,11 @@ impl Params {
         self.entries.insert(name.into(), param);
     }
 
+    /// Removes every parameter whose name `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.entries.retain(|name, _| keep(name));
+    }
+
     /// The values of a parameter.
     pub fn value(&self, name: &str) -> Result<&Array, NnError> {
         match self.entries.get(name) {

@@ -1,6 +1,7 @@
 //! The record of a forward pass, and its way back.
 
 use crate::{Array, Grads, NnError, kernels};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 /// A value on the tape. Cloning shares the array.
@@ -23,8 +24,9 @@ impl Var {
     }
 }
 
-/// What an operator does with the gradient of its output: it hands gradients to the [`Sink`].
-pub(crate) type BackwardFn = Box<dyn FnOnce(Array, &mut Sink) -> Result<(), NnError> + Send>;
+/// What an operator does with the gradient of its output: it hands gradients to the [`Sink`]. It can be asked more
+/// than once, for several losses over one forward pass.
+pub(crate) type BackwardFn = Box<dyn Fn(Array, &mut Sink) -> Result<(), NnError> + Send>;
 
 /// A forward pass. In training it records how to come back; in evaluation it records nothing, and
 /// arrays are freed as soon as the last operator that needs them is done.
@@ -77,7 +79,7 @@ impl Tape {
     pub(crate) fn push(
         &mut self,
         value: Array,
-        backward: impl FnOnce(Array, &mut Sink) -> Result<(), NnError> + Send + 'static,
+        backward: impl Fn(Array, &mut Sink) -> Result<(), NnError> + Send + 'static,
     ) -> Var {
         if !self.training {
             return Var { value, node: None };
@@ -86,25 +88,39 @@ impl Tape {
         Var { value, node: Some(self.nodes.len() - 1) }
     }
 
-    /// Goes back from `seeds` (a value and the gradient of the loss with respect to it).
+    /// Goes back from `seeds` (a value and the gradient of the loss with respect to it). What an operator kept is
+    /// freed as soon as it is passed.
     pub fn backward(self, seeds: Vec<(Var, Array)>) -> Result<Backward, NnError> {
-        let mut sink = Sink { nodes: BTreeMap::new(), params: Grads::new() };
-        for (var, grad) in seeds {
-            if var.shape() != grad.shape() {
-                return Err(NnError::shape("gradient", format!("{:?}", var.shape()), grad.shape()));
-            }
-            sink.add(&var, grad);
-        }
-        let mut leaves = BTreeMap::new();
-        for (index, node) in self.nodes.into_iter().enumerate().rev() {
-            let Some(grad) = sink.nodes.remove(&index) else { continue };
-            match node {
-                Some(backward) => backward(grad, &mut sink)?,
-                None => drop(leaves.insert(index, grad)),
-            }
-        }
-        Ok(Backward { params: sink.params, leaves })
+        walk(self.nodes.into_iter().enumerate().rev(), seeds)
     }
+
+    /// As [`Tape::backward`], and the tape stays: for a further loss over the same forward pass.
+    pub fn backward_again(&self, seeds: Vec<(Var, Array)>) -> Result<Backward, NnError> {
+        walk(self.nodes.iter().enumerate().rev(), seeds)
+    }
+}
+
+/// Hands gradients from the last node to the first.
+fn walk<N: Borrow<Option<BackwardFn>>>(
+    nodes: impl Iterator<Item = (usize, N)>,
+    seeds: Vec<(Var, Array)>,
+) -> Result<Backward, NnError> {
+    let mut sink = Sink { nodes: BTreeMap::new(), params: Grads::new() };
+    for (var, grad) in seeds {
+        if var.shape() != grad.shape() {
+            return Err(NnError::shape("gradient", format!("{:?}", var.shape()), grad.shape()));
+        }
+        sink.add(&var, grad);
+    }
+    let mut leaves = BTreeMap::new();
+    for (index, node) in nodes {
+        let Some(grad) = sink.nodes.remove(&index) else { continue };
+        match node.borrow() {
+            Some(backward) => backward(grad, &mut sink)?,
+            None => drop(leaves.insert(index, grad)),
+        }
+    }
+    Ok(Backward { params: sink.params, leaves })
 }
 
 /// Where operators put gradients on the way back.

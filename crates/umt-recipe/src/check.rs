@@ -1,6 +1,7 @@
 //! What types cannot say about a recipe: references, modalities, duplicates, cycles.
 
 use crate::claim::METRICS;
+use crate::objective;
 use crate::recipe::{Recipe, Task, stage_table};
 use crate::source::{Tree, distance, list};
 use crate::work::network_config;
@@ -8,7 +9,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::de::DeValue;
 use umt_data::DataError;
-use umt_media::Modality;
 use umt_train::TrainError;
 
 /// Something wrong, and where it stands.
@@ -23,7 +23,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(path: &[&str], culprit: Option<&str>, message: String) -> Problem {
+    pub fn new(path: &[&str], culprit: Option<&str>, message: String) -> Problem {
         Problem { path: path.iter().map(|p| (*p).into()).collect(), culprit: culprit.map(str::to_owned), message }
     }
 
@@ -88,7 +88,7 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
     order(recipe)?;
     for (index, _) in recipe.stage.iter().enumerate() {
         modalities(recipe, index)?;
-        teachers(recipe, index)?;
+        objective::check(recipe, index)?;
     }
     networks(recipe)?;
     rows(recipe)
@@ -112,9 +112,9 @@ fn ids(recipe: &Recipe) -> Result<(), Problem> {
     let mut seen = BTreeSet::new();
     for stage in &recipe.stage {
         let at = ["stage", &stage.id, "id"];
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
         if stage.id.is_empty() || !stage.id.chars().all(allowed) || stage.id.starts_with(['.', '-']) {
-            let message = format!("stage id `{}`: use letters, digits, `.`, `-` and `_`", stage.id);
+            let message = format!("stage id `{}`: use letters, digits, `.`, `-`, `_` and `+`", stage.id);
             return Err(Problem::new(&at, None, message));
         }
         if !seen.insert(&stage.id) {
@@ -155,7 +155,7 @@ fn networks(recipe: &Recipe) -> Result<(), Problem> {
             continue;
         }
         // The data alone knows the classes; settings do not depend on their number.
-        if let Err(error) = network_config(recipe, &unit.modalities, &stage.task, 1).check() {
+        if let Err(error) = network_config(recipe, &unit.modalities, stage, 1).check() {
             let path = ["stage", &stage.id, "task"];
             return Err(Problem::new(&path, None, format!("stage `{}`: {error}", stage.id)));
         }
@@ -198,9 +198,16 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         let message = format!("`{}` trains no network, so nothing can be distilled into it", stage.id);
         return Err(Problem::new(&["stage", &stage.id, "distill"], None, message));
     }
-    if patterns.is_empty() && (path[3] == "of" || stage.distill.is_some()) {
+    let objective = stage.distill.as_ref();
+    let asks = objective.is_some_and(|o| o.wants_courses() || o.build().needs().any());
+    if patterns.is_empty() && (path[3] == "of" || asks) {
         return Err(Problem::new(&path, None, format!("`{}` names no stage", path[3])));
     }
+    if let Some(objective) = objective.filter(|_| !asks && !patterns.is_empty()) {
+        let message = format!("`{}` has no teachers, so `from` must not name any", objective.kind());
+        return Err(Problem::new(&path, None, message));
+    }
+    let alone = objective.is_some_and(|o| o.build().needs().features);
     let ids: Vec<&String> = recipe.stage.iter().map(|s| &s.id).collect();
     for pattern in patterns {
         let found = recipe.matching(pattern);
@@ -220,7 +227,7 @@ fn references(recipe: &Recipe, index: usize) -> Result<(), Problem> {
                 continue;
             }
             let network = other.task.is_network();
-            if !network || (!probe && !matches!(other.task, Task::Single { .. }) && stage.distill.is_some()) {
+            if !network || (!probe && !matches!(other.task, Task::Single { .. }) && alone) {
                 let what = if probe { "an encoder to probe" } else { "a single modality" };
                 let message = format!("stage `{}` does not have {what}, which `{}` needs", other.id, stage.id);
                 return Err(Problem::new(&path, Some(pattern), message));
@@ -273,39 +280,6 @@ fn modalities(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         return Err(Problem::new(&["stage", &stage.id, "task"], None, message));
     }
     Ok(())
-}
-
-/// With an objective that has teachers, each modality of the student has exactly one.
-fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
-    let stage = &recipe.stage[index];
-    if stage.from.is_empty() || !stage.task.is_network() {
-        return Ok(());
-    }
-    let path = ["stage", &stage.id, "distill", "from"];
-    if stage.distill.is_none() {
-        return Err(Problem::new(&path, None, format!("stage `{}` names teachers but no `distill.kind`", stage.id)));
-    }
-    let students: BTreeSet<Modality> = recipe.modalities(stage).into_iter().collect();
-    let mut taught = BTreeSet::new();
-    for teacher in recipe.needs(index) {
-        let teacher = &recipe.stage[teacher];
-        for modality in recipe.modalities(teacher) {
-            let message = if !students.contains(&modality) {
-                format!("teacher `{}` teaches {modality}, which `{}` does not have", teacher.id, stage.id)
-            } else if !taught.insert(modality) {
-                format!("`{}` has two teachers of {modality}", stage.id)
-            } else {
-                continue;
-            };
-            return Err(Problem::new(&path, Some(&teacher.id), message));
-        }
-    }
-    let missing: Vec<&str> = students.difference(&taught).map(|m| m.name()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let message = format!("`{}` has no teacher of {}; add such a stage to `from`", stage.id, list(missing));
-    Err(Problem::new(&path, None, message))
 }
 
 /// Rows have distinct ids, and claims name rows.

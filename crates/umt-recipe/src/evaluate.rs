@@ -62,8 +62,8 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         for done in opened.stages(&unit.id) {
             let Record { stage, seed, key, .. } = &done.record;
             let fail = |source| RecipeError::Eval { stage: stage.clone(), source };
-            let task = &recipe.stage[unit.stage].task;
-            let predictions = match task {
+            let own = &recipe.stage[unit.stage];
+            let predictions = match &own.task {
                 Task::Ensemble { .. } | Task::Auto { .. } => {
                     let mix = &done.record.mix;
                     let members: Vec<(&Predictions, f64)> =
@@ -72,7 +72,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 }
                 _ => {
                     let record = &done.record;
-                    let config = network_config(recipe, &unit.modalities, task, record.classes.len());
+                    let config = network_config(recipe, &unit.modalities, own, record.classes.len());
                     let network = load_network(&config, *seed, &done.dir).map_err(|e| {
                         e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
                     })?;

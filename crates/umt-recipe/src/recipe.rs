@@ -65,10 +65,10 @@ pub struct Stage {
     pub id: String,
     /// What is trained.
     pub task: Task,
-    /// The objective added to the task's loss.
+    /// What is added to the task's loss or takes its place: `distill` or, by another name, `objective`.
     #[serde(default)]
     pub distill: Option<ObjectiveConfig>,
-    /// The stages whose encoders teach (`distill.from`).
+    /// The stages that teach, or that it is measured on (`distill.from`).
     #[serde(default)]
     pub from: Vec<String>,
     /// A file whose weights the network has; it is not trained then.
@@ -226,6 +226,7 @@ fn effective(tree: &Tree<'_>) -> String {
 
 /// Rearranges the tree into the form of the types, reads it and checks what types cannot say.
 fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
+    one_name(source, &mut tree)?;
     let original = tree.clone();
     lift_data(source, &mut tree)?;
     lift_pretrained(&mut tree);
@@ -294,6 +295,20 @@ fn lift_pretrained(tree: &mut Tree<'_>) {
     if !lifted.is_empty() {
         tree.insert(Spanned::new(0..0, Cow::Borrowed("pretrained")), Spanned::new(0..0, DeValue::Table(lifted)));
     }
+}
+
+/// `objective` is another name of `distill`: the better one where nothing is distilled.
+fn one_name(source: &Source, tree: &mut Tree<'_>) -> Result<(), RecipeError> {
+    let Some(DeValue::Array(stages)) = tree.get_mut("stage").map(Spanned::get_mut) else { return Ok(()) };
+    for stage in stages.iter_mut() {
+        let DeValue::Table(stage) = stage.get_mut() else { continue };
+        let Some((key, objective)) = stage.remove_entry("objective") else { continue };
+        if stage.contains_key("distill") {
+            return Err(source.invalid(key.span(), "`objective` and `distill` are the same: keep one".into()));
+        }
+        stage.insert(Spanned::new(key.span(), Cow::Borrowed("distill")), objective);
+    }
+    Ok(())
 }
 
 /// Moves `distill.from` beside `distill`, which is the objective's own type and knows nothing of stages.

@@ -175,7 +175,7 @@ fn aimed(setting: &str, stages: &[String], recipe: &Recipe) -> Vec<String> {
     if setting.starts_with("train.") {
         return stages.iter().map(|s| format!("stage.{s}.{setting}")).collect();
     }
-    if setting.starts_with("distill.") {
+    if ["distill.", "objective."].iter().any(|key| setting.starts_with(key)) {
         let distilled = |s: &&String| recipe.find(s).is_some_and(|s| s.distill.is_some());
         return stages.iter().filter(distilled).map(|s| format!("stage.{s}.{setting}")).collect();
     }
@@ -185,7 +185,8 @@ fn aimed(setting: &str, stages: &[String], recipe: &Recipe) -> Vec<String> {
 /// The settings that reach a stage: what is distilled does not reach a stage without teachers.
 fn reaching(settings: &[String], stage: &str, recipe: &Recipe) -> Vec<String> {
     let distilled = recipe.find(stage).is_some_and(|s| s.distill.is_some());
-    settings.iter().filter(|s| distilled || !s.starts_with("distill.")).cloned().collect()
+    let own = |s: &str| s.starts_with("distill.") || s.starts_with("objective.");
+    settings.iter().filter(|s| distilled || !own(s)).cloned().collect()
 }
 
 impl Search {

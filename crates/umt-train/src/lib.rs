@@ -43,4 +43,4 @@ pub use outcome::{Env, Kept, Outcome};
 pub use pixels::Confusion;
 pub use run::train;
 pub use source::{BatchSource, Batches};
-pub use task::{Evaluation, StepContext, StepOutput, Task};
+pub use task::{EpochContext, Evaluation, StepContext, StepOutput, Task};

@@ -7,7 +7,9 @@ use umt_nn::optim::clip_grad_norm;
 use crate::evaluate::score_until;
 use crate::pace::Pace;
 use crate::session::Session;
-use crate::{BatchSource, Env, EpochReport, Outcome, StepContext, StepReport, Task, TrainConfig, TrainError};
+use crate::{
+    BatchSource, Env, EpochContext, EpochReport, Outcome, StepContext, StepReport, Task, TrainConfig, TrainError,
+};
 
 /// Trains `task` to the end, going on from the last checkpoint in `env.dir` if there is one.
 ///
@@ -55,7 +57,8 @@ fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Res
 
         let (step, epoch, seed) = (run.at.step, run.at.epoch, run.env.seed);
         run.guard.batch(&batch, step)?;
-        let mut output = run.task.step(&batch, &StepContext { step, epoch, seed })?;
+        let context = StepContext { step, total: run.total, epoch, seed };
+        let mut output = run.task.step(&batch, &context)?;
         run.guard.output(&output, run.task.params(), &batch, step)?;
         if let Some(max) = config.clip {
             clip_grad_norm(&mut output.grads, max);
@@ -97,6 +100,14 @@ fn end_of_an_epoch(
     let (config, epoch, step) = (run.config, run.at.epoch + 1, run.at.step);
     run.guard.weights(run.task.params(), &[], step)?;
     let due = step == run.total || epoch.is_multiple_of(config.eval_every);
+    let stopped = || run.stop_asked();
+    let context =
+        EpochContext { epoch: run.at.epoch, step, total: run.total, seed: run.env.seed, validation, stopped: &stopped };
+    let buffers = run.task.end_of_epoch(&context).map_err(|error| run.guard.placed(error, step))?;
+    let Some(buffers) = buffers else {
+        run.save()?;
+        return run.stop_if_asked();
+    };
     let mut scores = None;
     if let Some(source) = validation.filter(|_| due) {
         let found = score_until(run.task, source, &|| run.stop_asked());
@@ -111,6 +122,8 @@ fn end_of_an_epoch(
     if let Some(scores) = scores.filter(|_| best) {
         run.keep_as_best(epoch, scores)?;
     }
+
+    run.task.params_mut().update(buffers)?;
 
     let (loss, log) = run.at.means();
     let report = EpochReport {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use umt_data::Batch;
 use umt_nn::{Array, Grads, Params};
 
-use crate::{Confusion, TrainError};
+use crate::{BatchSource, Confusion, TrainError};
 
 /// A model with its objective: what the loop needs to know of a method.
 pub trait Task {
@@ -26,6 +26,16 @@ pub trait Task {
     /// # Errors
     /// Whatever the task's parts refuse.
     fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError>;
+
+    /// Buffers as they are from the next epoch on, by name: for a method that looks at its figures once an epoch.
+    /// Changes nothing itself. `None` when `context.stopped` said so: the loop then asks again when it goes on.
+    ///
+    /// # Errors
+    /// Whatever the task's parts refuse.
+    fn end_of_epoch(&self, context: &EpochContext<'_>) -> Result<Option<Vec<(String, Array)>>, TrainError> {
+        let _ = context;
+        Ok(Some(Vec::new()))
+    }
 }
 
 /// What the evaluation of a batch yields; all batches of a task yield the same kind.
@@ -37,11 +47,29 @@ pub enum Evaluation {
     Pixels(Confusion),
 }
 
+/// What a task may look at when the steps of an epoch are done.
+pub struct EpochContext<'a> {
+    /// The epoch that ends, from 0.
+    pub epoch: u64,
+    /// Updates done.
+    pub step: u64,
+    /// Updates of the whole run.
+    pub total: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// The validation split, if there is one.
+    pub validation: Option<&'a dyn BatchSource>,
+    /// Whether a stop was asked for: to be looked at between batches.
+    pub stopped: &'a dyn Fn() -> bool,
+}
+
 /// Where in the run a step is: with its ids, all that a step's random draws may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepContext {
     /// Updates done before this one.
     pub step: u64,
+    /// Updates of the whole run.
+    pub total: u64,
     /// Epoch, from 0.
     pub epoch: u64,
     /// The run's seed.

@@ -111,7 +111,7 @@ fn classifier(case: &Case, encoder: EncoderConfig) -> anyhow::Result<Prepared> {
         inputs: BTreeMap::from([(Modality::Rgb, Array::new(shape, data)?)]),
         maps: None,
     };
-    Ok((Box::new(NetworkTask::new(network, ObjectiveConfig::Task.build(), BTreeMap::new())?), batch))
+    Ok((Box::new(NetworkTask::new(network, ObjectiveConfig::Task.build(), Vec::new(), 1)?), batch))
 }
 
 impl Case {
@@ -128,7 +128,7 @@ impl Case {
         let mut optimizer = sgd.build()?;
         let mut step = 0;
         Ok(Box::new(move || {
-            let output = task.step(&batch, &StepContext { step, epoch: 0, seed: 1 })?;
+            let output = task.step(&batch, &StepContext { step, total: u64::MAX, epoch: 0, seed: 1 })?;
             optimizer.step(task.params_mut(), &output.grads, 1e-3)?;
             step += 1;
             Ok(())

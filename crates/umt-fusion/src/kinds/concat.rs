@@ -1,7 +1,8 @@
 //! Concatenation: the late fusion of the paper.
 
-use crate::{Encoded, Fusion, Shapes, Weights};
+use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
 use candle_core::Tensor;
+use umt_media::Modality;
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
@@ -16,5 +17,16 @@ impl Fusion for Concat {
 
     fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
         weights.linear("head", &encoded.concatenated()?)
+    }
+
+    /// `W_m x_m + b / M`, as Peng et al. (OGM-GE, 2022) split it for two modalities.
+    fn alone(&self, weights: &Weights, encoded: &Encoded, modality: Modality) -> Result<Tensor, NnError> {
+        let features = &encoded.features;
+        let x = features.get(&modality).ok_or_else(no_modality)?;
+        let width = |(_, x): (&Modality, &Tensor)| x.dim(1);
+        let start: usize = features.iter().take_while(|(m, _)| **m != modality).map(width).sum::<Result<_, _>>()?;
+        let own = weights.get("head.weight")?.narrow(1, start, x.dim(1)?)?;
+        let bias = (weights.get("head.bias")? / features.len() as f64)?;
+        Ok(x.matmul(&own.t()?)?.broadcast_add(&bias)?)
     }
 }

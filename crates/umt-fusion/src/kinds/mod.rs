@@ -2,23 +2,27 @@
 
 mod bottleneck;
 mod concat;
+mod cosine;
 mod cross_attention;
 mod film;
 mod gated;
 mod lmf;
 mod mmtm;
 mod se_add;
+mod shared_head;
 mod sum;
 mod tensor;
 
 pub use bottleneck::Bottleneck;
 pub use concat::Concat;
+pub use cosine::Cosine;
 pub use cross_attention::CrossAttention;
 pub use film::Film;
 pub use gated::Gated;
 pub use lmf::Lmf;
 pub use mmtm::Mmtm;
 pub use se_add::SeAdd;
+pub use shared_head::{SharedHead, Weighting};
 pub use sum::Sum;
 pub use tensor::TensorFusion;
 
@@ -53,6 +57,10 @@ pub enum FusionConfig {
     CrossAttention(CrossAttention),
     /// Modalities exchange through few tokens.
     Bottleneck(Bottleneck),
+    /// One classifier per modality that sees directions alone.
+    Cosine(Cosine),
+    /// One linear classifier for all modalities.
+    SharedHead(SharedHead),
 }
 
 /// Refuses settings of a kind that has none; serde by itself would let any pass.
@@ -80,6 +88,8 @@ impl FusionConfig {
                 "bottleneck",
                 Self::Bottleneck(Bottleneck { width: 8, heads: 2, layers: 2, bottlenecks: 2, grid: [2; 3] }),
             ),
+            ("cosine", Self::Cosine(Cosine::default())),
+            ("shared-head", Self::SharedHead(SharedHead::default())),
         ]
     }
 
@@ -96,6 +106,8 @@ impl FusionConfig {
             Self::SeAdd(fusion) => Box::new(fusion),
             Self::CrossAttention(fusion) => Box::new(fusion),
             Self::Bottleneck(fusion) => Box::new(fusion),
+            Self::Cosine(fusion) => Box::new(fusion),
+            Self::SharedHead(fusion) => Box::new(fusion),
         }
     }
 }

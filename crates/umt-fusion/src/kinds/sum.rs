@@ -2,6 +2,7 @@
 
 use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
 use candle_core::Tensor;
+use umt_media::Modality;
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
@@ -27,5 +28,9 @@ impl Fusion for Sum {
             });
         }
         logits.ok_or_else(no_modality)
+    }
+
+    fn alone(&self, weights: &Weights, encoded: &Encoded, modality: Modality) -> Result<Tensor, NnError> {
+        self.forward(weights, &encoded.only(modality))
     }
 }

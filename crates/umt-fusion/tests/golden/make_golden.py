@@ -323,6 +323,27 @@ class Bottleneck(Attending):
         return self.classify(t)
 
 
+class Cosine(Fused):
+    def __init__(self):
+        super().__init__()
+        self.head = per_modality(lambda: nn.Linear(32, 5, bias=False))
+
+    def fuse(self, maps, f):
+        unit = lambda x: nn.functional.normalize(x, dim=1)
+        return 10 * sum(unit(f[m]) @ unit(self.head[m].weight).T for m in f)
+
+
+class SharedHead(Fused):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(32, 5)
+
+    def fuse(self, maps, f):
+        z = torch.stack([self.head(f[m]) for m in ("audio", "video")])
+        certainty = -torch.distributions.Categorical(logits=z).entropy()
+        return (z * torch.softmax(certainty, 0)[:, :, None]).sum(0)
+
+
 FUSIONS = {
     "concat": Concat,
     "sum": Sum,
@@ -334,6 +355,8 @@ FUSIONS = {
     "se-add": SeAdd,
     "cross-attention": CrossAttention,
     "bottleneck": Bottleneck,
+    "cosine": Cosine,
+    "shared-head": SharedHead,
 }
 
 

@@ -69,7 +69,7 @@ impl Tape {
         let output = relu.then(|| y.clone());
         Ok(self.push(y, move |mut dy, sink| {
             let rows = dy.len() / k.max(1);
-            let mut db = bias.map(|bias| Array::zeros(bias.shape()));
+            let mut db = bias.as_ref().map(|bias| Array::zeros(bias.shape()));
             match (&output, &mut db) {
                 (Some(output), Some(db)) => {
                     kernels::relu_bias_backward_in_place(rows, k, output.as_slice(), dy.make_mut(), db.make_mut());
@@ -80,9 +80,9 @@ impl Tape {
             }
             let mut dw = Array::unspecified(weight.shape());
             kernels::conv2d_grad_weight(&shape, x.as_slice(), dy.as_slice(), dw.make_mut());
-            sink.add_param(weight_name, dw);
+            sink.add_param(weight_name.clone(), dw);
             if let Some(db) = db {
-                sink.add_param(bias_name, db);
+                sink.add_param(bias_name.clone(), db);
             }
             if Sink::wants(&node) {
                 let mut dx = Array::unspecified(x.shape());

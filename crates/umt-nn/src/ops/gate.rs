@@ -27,16 +27,16 @@ impl Tape {
         kernels::gated_sum(rows, c, &values, y.make_mut());
         let streams: Vec<(Var, Var)> = streams.iter().map(|&(x, gate)| (x.clone(), gate.clone())).collect();
         Ok(self.push(y, move |dy, sink| {
-            for (x, gate) in streams {
+            for (x, gate) in &streams {
                 let mut dx = Sink::wants(&x.node).then(|| Array::unspecified(x.shape()));
                 let mut dgate = Array::unspecified(gate.shape());
                 let (xs, gates) = (x.value.as_slice(), gate.value.as_slice());
                 let dx_values = dx.as_mut().map(Array::make_mut);
                 kernels::gated_sum_backward(rows, c, xs, gates, dy.as_slice(), dx_values, dgate.make_mut());
                 if let Some(dx) = dx {
-                    sink.add(&x, dx);
+                    sink.add(x, dx);
                 }
-                sink.add(&gate, dgate);
+                sink.add(gate, dgate);
             }
             Ok(())
         }))

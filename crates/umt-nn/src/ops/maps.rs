@@ -118,7 +118,7 @@ impl Tape {
         let nodes: Vec<Option<usize>> = parts.iter().map(|part| part.node).collect();
         Ok(self.push(y, move |dy, sink| {
             let mut at = 0;
-            for (node, c) in nodes.into_iter().zip(widths) {
+            for (&node, &c) in nodes.iter().zip(&widths) {
                 if Sink::wants(&node) {
                     let mut dx = Array::unspecified(&[n, h, w, c]);
                     for (to, from) in dx.make_mut().chunks_exact_mut(c).zip(dy.as_slice().chunks_exact(all)) {

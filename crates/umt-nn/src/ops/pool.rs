@@ -30,8 +30,8 @@ impl Tape {
         let (node, input_shape) = (x.node, x.shape().to_vec());
         Ok(self.push(y, move |dy, sink| {
             let mut dx = Array::unspecified(&input_shape);
-            let argmax = argmax.unwrap_or_default();
-            kernels::max_pool_backward(&shape, &argmax, dy.as_slice(), dx.make_mut());
+            let argmax = argmax.as_deref().unwrap_or_default();
+            kernels::max_pool_backward(&shape, argmax, dy.as_slice(), dx.make_mut());
             sink.add_to(node, dx);
             Ok(())
         }))

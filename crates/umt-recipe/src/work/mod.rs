@@ -10,7 +10,7 @@ use crate::folder::{forget_checkpoints, load_network, predictions_file};
 use crate::material::Material;
 use crate::pass::{self, PassError, Shift};
 use crate::plan::{FORMAT, Node};
-use crate::recipe::{Recipe, Task};
+use crate::recipe::{Recipe, Stage, Task};
 use crate::record::{Figure, Record};
 use crate::watch::{Now, Watch};
 use crate::weights::GivenFiles;
@@ -73,7 +73,7 @@ impl Work<'_> {
     fn teacher(&self, parent: &Parent<'_>) -> Result<Network, RecipeError> {
         let stage = &self.recipe.stage[parent.node.unit.stage];
         let classes = self.material.classes().len();
-        let config = network_config(self.recipe, &parent.node.unit.modalities, &stage.task, classes);
+        let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
         load_network(&config, parent.node.seed, &parent.dir).map_err(|e| e.unwrap_or_else(|source| self.nn(source)))
     }
 
@@ -192,12 +192,15 @@ impl Work<'_> {
 }
 
 /// The network of a stage.
-pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], task: &Task, classes: usize) -> NetworkConfig {
-    let fusion = match task {
+pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], stage: &Stage, classes: usize) -> NetworkConfig {
+    let asked = match &stage.task {
         Task::Fusion { fusion, .. } => fusion.clone(),
         // One modality: its features and a linear classifier.
         _ => FusionConfig::Concat,
     };
+    // An objective may bring its own classifier; the check of the recipe has refused those it cannot replace.
+    let own = stage.distill.as_ref().and_then(|objective| objective.build().fusion(&asked).ok());
+    let fusion = own.unwrap_or(asked);
     let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
     NetworkConfig { encoders, fusion, classes }
 }

@@ -1,6 +1,7 @@
 //! A stage with a network: trained, or with given weights.
 
 use super::{Work, network_config};
+use crate::course::courses;
 use crate::error::RecipeError;
 use crate::folder::{MODEL, features_file};
 use crate::recipe::Stage;
@@ -79,22 +80,21 @@ impl Work<'_> {
     /// The stage's network as it begins, and what there is to say about given weights.
     fn begin(&self, stage: &Stage) -> Result<(Network, String), RecipeError> {
         let modalities = &self.node.unit.modalities;
-        let config = network_config(self.recipe, modalities, &stage.task, self.material.classes().len());
+        let config = network_config(self.recipe, modalities, stage, self.material.classes().len());
         let mut network = Network::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
         let note = self.given.give(&mut network, stage, &self.recipe.pretrained)?;
         Ok((network, note))
     }
 
     fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RecipeError> {
-        let mut teachers = BTreeMap::new();
-        for parent in &self.parents {
-            for &modality in &parent.node.unit.modalities {
-                teachers.insert(modality, self.teacher(parent)?);
-            }
-        }
-        let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task).build();
-        let borrowed = teachers.iter().map(|(m, n)| (*m, n)).collect();
-        let mut task = NetworkTask::new(network, objective, borrowed).map_err(|e| self.nn(e))?;
+        let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task);
+        let (objective, teachers) = match objective.wants_courses() {
+            true => (objective.measured(&courses(&self.parents)?).map_err(|e| self.nn(e))?, Vec::new()),
+            false => (objective, self.parents.iter().map(|p| self.teacher(p)).collect::<Result<_, _>>()?),
+        };
+        let borrowed = teachers.iter().collect();
+        let mut task =
+            NetworkTask::new(network, objective.build(), borrowed, self.node.seed).map_err(|e| self.nn(e))?;
 
         let refit = stage.train.refit;
         let train = self.loader(Split::Train, refit, true)?;

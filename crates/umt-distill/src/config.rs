@@ -1,0 +1,151 @@
+//! The list of objectives.
+
+use crate::{
+    Agm, AuxHeads, Combined, Dropout, Feature, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto, Objective, Ogm, OgmGe,
+    Pmr, Shape, TaskOnly, blend,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use umt_fusion::FusionConfig;
+use umt_media::Modality;
+use umt_nn::{NnError, Params};
+
+/// An objective by name, with its settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ObjectiveConfig {
+    /// Cross-entropy.
+    #[default]
+    Task,
+    /// Cross-entropy and the distance to uni-modal teachers' features (UMT).
+    Feature(Feature),
+    /// Cross-entropy and the divergence from teachers' softened probabilities.
+    LogitKd(LogitKd),
+    /// Cross-entropy of the whole and of each modality alone.
+    AuxHeads(AuxHeads),
+    /// The encoder that is ahead gets smaller gradients.
+    Ogm(Ogm),
+    /// The same, with noise on the gradients.
+    OgmGe(OgmGe),
+    /// Gradients scaled by each modality's share of the logits.
+    Agm(Agm),
+    /// The slow modality is pulled towards its class prototypes.
+    Pmr(Pmr),
+    /// Losses weighed by how they generalise and overfit.
+    GBlend(GBlend),
+    /// Multi-modal and uni-modal gradients of an encoder combined without conflict.
+    #[serde(rename = "mmpareto")]
+    MmPareto(MmPareto),
+    /// A classifier that sees directions alone.
+    #[serde(rename = "mmcosine")]
+    MmCosine(MmCosine),
+    /// Modalities left out by chance.
+    Dropout(Dropout),
+    /// One modality per step, one head for all.
+    Mla(Mla),
+    /// Several of these.
+    Combined(Combined),
+}
+
+impl ObjectiveConfig {
+    /// One of each with its defaults, for tests that go over all objectives.
+    pub fn examples() -> Vec<(&'static str, Self)> {
+        let ogm_ge = OgmGe(Ogm::default());
+        let all = [
+            Self::Task,
+            Self::Feature(Feature::new(10.0)),
+            Self::LogitKd(LogitKd::default()),
+            Self::AuxHeads(AuxHeads::default()),
+            Self::Ogm(Ogm::default()),
+            Self::OgmGe(ogm_ge.clone()),
+            Self::Agm(Agm::default()),
+            Self::Pmr(Pmr::default()),
+            Self::GBlend(GBlend { every: Some(1), ..GBlend::default() }),
+            Self::MmPareto(MmPareto::default()),
+            Self::MmCosine(MmCosine::default()),
+            Self::Dropout(Dropout::default()),
+            Self::Mla(Mla::default()),
+            Self::Combined(Combined { of: vec![Self::Feature(Feature::new(10.0)), Self::OgmGe(ogm_ge)] }),
+        ];
+        all.into_iter().map(|example| (example.kind(), example)).collect()
+    }
+
+    /// Its name in recipes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Feature(_) => "feature",
+            Self::LogitKd(_) => "logit-kd",
+            Self::AuxHeads(_) => "aux-heads",
+            Self::Ogm(_) => "ogm",
+            Self::OgmGe(_) => "ogm-ge",
+            Self::Agm(_) => "agm",
+            Self::Pmr(_) => "pmr",
+            Self::GBlend(_) => "g-blend",
+            Self::MmPareto(_) => "mmpareto",
+            Self::MmCosine(_) => "mmcosine",
+            Self::Dropout(_) => "dropout",
+            Self::Mla(_) => "mla",
+            Self::Combined(_) => "combined",
+        }
+    }
+
+    /// The objective itself.
+    pub fn build(&self) -> Box<dyn Objective> {
+        match self.clone() {
+            Self::Task => Box::new(TaskOnly),
+            Self::Feature(objective) => Box::new(objective),
+            Self::LogitKd(objective) => Box::new(objective),
+            Self::AuxHeads(objective) => Box::new(objective),
+            Self::Ogm(objective) => Box::new(objective),
+            Self::OgmGe(objective) => Box::new(objective),
+            Self::Agm(objective) => Box::new(objective),
+            Self::Pmr(objective) => Box::new(objective),
+            Self::GBlend(objective) => Box::new(objective),
+            Self::MmPareto(objective) => Box::new(objective),
+            Self::MmCosine(objective) => Box::new(objective),
+            Self::Dropout(objective) => Box::new(objective),
+            Self::Mla(objective) => Box::new(objective),
+            Self::Combined(objective) => Box::new(objective),
+        }
+    }
+
+    /// Refuses settings outside their range, and a network that it has no meaning for: one that joins features of these
+    /// lengths by `fusion`, trained with or without a validation split.
+    pub fn fits(&self, fusion: &FusionConfig, widths: BTreeMap<Modality, usize>, refit: bool) -> Result<(), NnError> {
+        let objective = self.build();
+        objective.check()?;
+        objective.fusion(fusion)?;
+        if self.wants_courses() {
+            return Shape { widths, classes: 1 }.several(self.kind());
+        }
+        if refit && matches!(self, Self::GBlend(GBlend { every: Some(_), .. })) {
+            let reason = "every: `g-blend` estimates its weights on validation, and refit = true leaves none";
+            return Err(NnError::Setting(reason.into()));
+        }
+        // A trial run of what training begins with.
+        let mut rng = umt_random::stream(0, "init.objective", 0, 0);
+        objective.init(&mut Params::default(), &Shape { widths, classes: 1 }, &mut rng)
+    }
+
+    /// Whether its weights are to be measured on finished runs first: `g-blend` with neither `weights` nor `every`.
+    pub fn wants_courses(&self) -> bool {
+        matches!(self, Self::GBlend(GBlend { weights: None, every: None }))
+    }
+
+    /// The same with its weights measured, where it wants that: by the losses at the beginning and at the end of a run
+    /// of each modality alone, under its name, and of all together, under [`crate::JOINT`].
+    ///
+    /// # Errors
+    /// No run whose validation loss fell.
+    pub fn measured(&self, courses: &BTreeMap<String, [Losses; 2]>) -> Result<Self, NnError> {
+        if !self.wants_courses() {
+            return Ok(self.clone());
+        }
+        let all: Vec<[Losses; 2]> = courses.values().copied().collect();
+        let weights = blend(&all)
+            .ok_or_else(|| NnError::Setting("`g-blend`: in none of the runs did the validation loss fall".into()))?;
+        let weights = courses.keys().cloned().zip(weights).collect();
+        Ok(Self::GBlend(GBlend { weights: Some(weights), every: None }))
+    }
+}
