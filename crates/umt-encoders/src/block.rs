@@ -124,8 +124,9 @@ impl Residual {
     pub fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError> {
         let name = |part: &str| format!("{prefix}{}.{part}", self.name);
         let skip = if self.has_downsample() {
-            let z = tape.conv2d(params, &name("downsample.0"), &x, ConvOptions::square(self.stride, 0))?;
-            tape.batch_norm(params, &name("downsample.1"), z, None, BatchNormOptions::default())?
+            let options = ConvOptions::square(self.stride, 0);
+            let norm = BatchNormOptions::default();
+            tape.conv_norm(params, [&name("downsample.0"), &name("downsample.1")], &x, None, options, norm)?
         } else {
             x.clone()
         };
@@ -134,12 +135,14 @@ impl Residual {
         let last = layers.len() - 1;
         let mut y = x;
         for (index, Layer { name: conv, kernel: [kh, kw], stride, then, .. }) in layers.into_iter().enumerate() {
-            let relu = then == Then::Relu;
-            let options = ConvOptions { stride, pad: [kh / 2, kw / 2], relu, norm: !relu, ..ConvOptions::default() };
-            y = tape.conv2d(params, &name(conv), &y, options)?;
-            if let Then::Norm(norm) | Then::BiasedNorm(norm) = then {
-                y = tape.batch_norm(params, &name(norm), y, (index == last).then_some(&skip), norm_options)?;
-            }
+            let options = ConvOptions { stride, pad: [kh / 2, kw / 2], ..ConvOptions::default() };
+            y = match then {
+                Then::Relu => tape.conv2d(params, &name(conv), &y, ConvOptions { relu: true, ..options })?,
+                Then::Norm(norm) | Then::BiasedNorm(norm) => {
+                    let skip = (index == last).then_some(&skip);
+                    tape.conv_norm(params, [&name(conv), &name(norm)], &y, skip, options, norm_options)?
+                }
+            };
         }
         Ok(y)
     }

@@ -118,8 +118,9 @@ impl Encoder for ResNet {
         }
         if index == 0 {
             let (_, options) = self.stem();
-            x = tape.conv2d(params, &format!("{prefix}conv1"), &x, options)?;
-            x = tape.batch_norm(params, &format!("{prefix}bn1"), x, None, BatchNormOptions::relu())?;
+            let norm = BatchNormOptions::relu();
+            let name = |part: &str| format!("{prefix}{part}");
+            x = tape.conv_norm(params, [&name("conv1"), &name("bn1")], &x, None, options, norm)?;
         } else if index == 1 && self.config.stem == Stem::Large {
             x = tape.max_pool(&x, PoolOptions { kernel: 3, stride: 2, pad: 1 })?;
         }

@@ -1,6 +1,6 @@
 //! Parameters in one fixed order: sorted by name.
 
-use crate::{Array, NnError};
+use crate::{Array, NnError, ops::Folds};
 use std::collections::BTreeMap;
 
 /// Gradients by parameter name.
@@ -79,11 +79,14 @@ impl Param {
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     entries: BTreeMap<String, Param>,
+    /// What evaluation has made of the entries; every change of them forgets it.
+    folds: Folds,
 }
 
 impl Params {
     /// Adds or replaces a parameter.
     pub fn insert(&mut self, name: impl Into<String>, param: Param) {
+        self.folds.forget();
         self.entries.insert(name.into(), param);
     }
 
@@ -100,6 +103,10 @@ impl Params {
         }
     }
 
+    pub(crate) fn folds(&self) -> &Folds {
+        &self.folds
+    }
+
     /// A parameter, if it exists.
     pub fn get(&self, name: &str) -> Option<&Param> {
         self.entries.get(name)
@@ -107,6 +114,7 @@ impl Params {
 
     /// A parameter for writing, if it exists.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Param> {
+        self.folds.forget();
         self.entries.get_mut(name)
     }
 
@@ -117,6 +125,7 @@ impl Params {
 
     /// All of them for writing, sorted by name.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Param)> {
+        self.folds.forget();
         self.entries.iter_mut()
     }
 
@@ -127,6 +136,7 @@ impl Params {
 
     /// Writes batch-norm statistics that a forward pass produced.
     pub fn update(&mut self, values: Vec<(String, Array)>) -> Result<(), NnError> {
+        self.folds.forget();
         for (name, value) in values {
             match self.entries.get_mut(&name) {
                 Some(param) => param.value = value,
@@ -169,6 +179,7 @@ impl Params {
         if !(missing.is_empty() && unexpected.is_empty() && ill_shaped.is_empty()) {
             return Err(NnError::Mismatch { missing, unexpected, ill_shaped });
         }
+        self.folds.forget();
         for (name, param) in &mut self.entries {
             if let Some((_, data)) = name.strip_prefix(prefix).and_then(|name| tensors.get(name)) {
                 let order = param.disk_order();

@@ -24,8 +24,8 @@ pub(super) fn init_conv_norm(p: &mut Params, name: &str, kernel: usize, input: u
 }
 
 pub(super) fn conv_norm(tape: &mut Tape, p: &Params, name: &str, kernel: usize, x: &Var) -> Result<Var, NnError> {
-    let z = tape.conv2d(p, &format!("{name}.conv"), x, ConvOptions::square(1, kernel / 2))?;
-    tape.batch_norm(p, &format!("{name}.bn"), z, None, BatchNormOptions::relu())
+    let (conv, norm) = (format!("{name}.conv"), format!("{name}.bn"));
+    tape.conv_norm(p, [&conv, &norm], x, None, ConvOptions::square(1, kernel / 2), BatchNormOptions::relu())
 }
 
 /// A convolution with bias.

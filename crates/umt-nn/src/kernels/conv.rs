@@ -67,6 +67,6 @@ pub fn grad_weight(isa: Isa, s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32
 }
 
 /// Whether each channel has a filter of its own.
-fn depthwise(s: &ConvShape) -> bool {
+pub fn depthwise(s: &ConvShape) -> bool {
     s.groups > 1 && s.groups == s.c && s.c == s.k
 }

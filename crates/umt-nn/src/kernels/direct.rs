@@ -7,6 +7,7 @@ use super::shape::ConvShape;
 use super::simd::{LANES, MAX_ROWS, Op, Simd, dispatch};
 use super::tile::{Put, Run, Tile};
 use super::work::{Scratch, Shared, parallel};
+use crate::Array;
 
 /// One axis of a gather: output `i` reads source positions `i * stride + tap`.
 struct Axis {
@@ -58,33 +59,66 @@ struct Gather<'a> {
 
 /// Forward convolution of one shape with explicit instruction set.
 pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-    let (oh, ow, cg, kg) = (s.out_h(), s.out_w(), s.c / s.groups, s.k / s.groups);
-    let taps = |i: usize, n: usize| -> Vec<(isize, usize)> {
-        (0..n).map(|t| ((t * s.dilation[i]) as isize - s.pad[i] as isize, t)).collect()
-    };
+    let (cg, kg) = (s.c / s.groups, s.k / s.groups);
+    let [rows, cols] = taps(s);
     let out = Shared::new(y);
     for g in 0..s.groups {
-        let (rows, cols) = (taps(0, s.kh), taps(1, s.kw));
         let packed = pack(&rows, &cols, cg, kg, |r, t, c, k| ((r * s.kw + t) * cg + c) * s.k + g * kg + k, w, 1);
-        let padded_bias = bias.map(|b| pad_to_panels(&b[g * kg..(g + 1) * kg]));
-        Gather {
-            source: x,
-            n: s.n,
-            pixel: s.c,
-            first: g * cg,
-            c: cg,
-            rows: Axis { len: oh, stride: s.stride[0], taps: rows, source: s.h },
-            cols: Axis { len: ow, stride: s.stride[1], taps: cols, source: s.w },
-            weights: &packed,
-            bias: padded_bias.as_deref(),
-            relu,
-            out,
-            origin: g * kg,
-            step: [oh * ow * s.k, ow * s.k, s.k],
-            k: kg,
-        }
-        .run(isa);
+        group(isa, s, g, x, &packed, bias, relu, out);
     }
+}
+
+/// Weights `[panels][taps][c][16]` for [`forward_prepared`]; one group.
+pub fn prepare(s: &ConvShape, w: &[f32]) -> Array {
+    let [rows, cols] = taps(s);
+    let mut packed = Array::unspecified(&[s.k.div_ceil(LANES) * s.kh * s.kw * s.c * LANES]);
+    pack_into(&rows, &cols, s.c, s.k, |r, t, c, k| ((r * s.kw + t) * s.c + c) * s.k + k, w, 1, packed.make_mut());
+    packed
+}
+
+/// [`forward`] of one group with weights from [`prepare`].
+pub fn forward_prepared(
+    isa: Isa,
+    s: &ConvShape,
+    x: &[f32],
+    packed: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    group(isa, s, 0, x, packed, bias, relu, Shared::new(y));
+}
+
+/// Row and column taps of a forward convolution.
+fn taps(s: &ConvShape) -> [Vec<(isize, usize)>; 2] {
+    let axis = |i: usize, n: usize| -> Vec<(isize, usize)> {
+        (0..n).map(|t| ((t * s.dilation[i]) as isize - s.pad[i] as isize, t)).collect()
+    };
+    [axis(0, s.kh), axis(1, s.kw)]
+}
+
+/// Forward convolution of group `g` with its packed weights.
+fn group(isa: Isa, s: &ConvShape, g: usize, x: &[f32], packed: &[f32], bias: Option<&[f32]>, relu: bool, out: Shared) {
+    let (oh, ow, cg, kg) = (s.out_h(), s.out_w(), s.c / s.groups, s.k / s.groups);
+    let [rows, cols] = taps(s);
+    let padded_bias = bias.map(|b| pad_to_panels(&b[g * kg..(g + 1) * kg]));
+    Gather {
+        source: x,
+        n: s.n,
+        pixel: s.c,
+        first: g * cg,
+        c: cg,
+        rows: Axis { len: oh, stride: s.stride[0], taps: rows, source: s.h },
+        cols: Axis { len: ow, stride: s.stride[1], taps: cols, source: s.w },
+        weights: packed,
+        bias: padded_bias.as_deref(),
+        relu,
+        out,
+        origin: g * kg,
+        step: [oh * ow * s.k, ow * s.k, s.k],
+        k: kg,
+    }
+    .run(isa);
 }
 
 /// Gradient to the input with explicit instruction set; overwrites `dx`.
@@ -148,10 +182,24 @@ fn pack(
     w: &[f32],
     stride_k: usize,
 ) -> Scratch {
+    let mut packed = Scratch::new(k.div_ceil(LANES) * rows.len() * cols.len() * c * LANES);
+    pack_into(rows, cols, c, k, at, w, stride_k, &mut packed);
+    packed
+}
+
+fn pack_into(
+    rows: &[(isize, usize)],
+    cols: &[(isize, usize)],
+    c: usize,
+    k: usize,
+    at: impl Fn(usize, usize, usize, usize) -> usize + Sync + Send,
+    w: &[f32],
+    stride_k: usize,
+    packed: &mut [f32],
+) {
     let depth = rows.len() * cols.len() * c;
     let panels = k.div_ceil(LANES);
-    let mut packed = Scratch::new(panels * depth * LANES);
-    let shared = Shared::new(&mut packed);
+    let shared = Shared::new(packed);
     parallel(panels, panels * depth > 4096, |p| {
         // SAFETY: each task writes its own panel.
         let panel = unsafe { shared.part(p * depth * LANES, depth * LANES) };
@@ -173,11 +221,12 @@ fn pack(
             }
         }
     });
-    packed
 }
 
 /// About so many output pixels make a task: enough to reuse the weights in cache, few enough that their window stays there too.
 const TASK_PIXELS: usize = 240;
+/// Fewer tasks than this leave threads without work.
+const LEAST_TASKS: usize = 16;
 
 impl Gather<'_> {
     fn run(&self, isa: Isa) {
@@ -190,9 +239,15 @@ impl Gather<'_> {
         let per_task = (TASK_PIXELS / self.cols.len).min(65536 / window.max(1)).max(1);
         let tasks = lines.div_ceil(per_task);
         let work = lines * self.cols.len * self.k * self.c * self.rows.taps.len() * self.cols.taps.len();
-        parallel(tasks, work > 1 << 17, |t| {
-            let from = t * per_task;
-            dispatch(isa, Task { g: self, from, to: (from + per_task).min(lines) })
+        // Few pixels and many outputs are spread over threads by panels, in pairs as the widest tile takes them.
+        let pairs = self.k.div_ceil(2 * LANES);
+        let parts = if tasks >= LEAST_TASKS { 1 } else { LEAST_TASKS.div_ceil(tasks).min(pairs) };
+        let per_part = pairs.div_ceil(parts) * 2 * LANES;
+        let parts = self.k.div_ceil(per_part);
+        parallel(tasks * parts, work > 1 << 17, |i| {
+            let (from, first) = (i / parts * per_task, i % parts * per_part);
+            let outputs = first..(first + per_part).min(self.k);
+            dispatch(isa, Task { g: self, from, to: (from + per_task).min(lines), outputs })
         });
     }
 }
@@ -201,6 +256,8 @@ struct Task<'a> {
     g: &'a Gather<'a>,
     from: usize,
     to: usize,
+    /// Starts at a panel.
+    outputs: std::ops::Range<usize>,
 }
 
 impl Op for Task<'_> {
@@ -264,9 +321,9 @@ impl Op for Task<'_> {
         }
         let pixels = count * cols.len;
         let step = cols.stride * pixel;
-        let mut column = 0;
-        while column < g.k {
-            let panels = if g.k - column > LANES { S::PANELS } else { 1 };
+        let mut column = self.outputs.start;
+        while column < self.outputs.end {
+            let panels = if self.outputs.end - column > LANES { S::PANELS } else { 1 };
             let panel = column / LANES;
             let mut tile = Tile {
                 count: S::ROWS,
@@ -278,7 +335,7 @@ impl Op for Task<'_> {
                 step_b: LANES,
                 panel_b: depth * LANES,
                 out: [std::ptr::null_mut(); MAX_ROWS],
-                columns: (g.k - column).min(panels * LANES),
+                columns: (self.outputs.end - column).min(panels * LANES),
                 put: Put::Set,
                 bias: g.bias.map_or(std::ptr::null(), |b| b.as_ptr().add(column)),
                 relu: g.relu,

@@ -40,6 +40,29 @@ pub fn add_assign(isa: Isa, a: &mut [f32], b: &[f32]) {
     });
 }
 
+/// `a = relu?(a + b)`, NaN kept.
+pub fn add_relu(isa: Isa, a: &mut [f32], b: &[f32], relu: bool) {
+    let out = Shared::new(a);
+    chunks(b.len(), |from, to| {
+        // SAFETY: chunks are disjoint.
+        let a = unsafe { out.part(from, to - from) };
+        let b = &b[from..to];
+        dispatch(
+            isa,
+            Loop(
+                #[inline(always)]
+                || {
+                    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+                    a.iter_mut().zip(b).for_each(|(a, b)| {
+                        let sum = *a + b;
+                        *a = if sum < least { least } else { sum };
+                    });
+                },
+            ),
+        );
+    });
+}
+
 /// `y = max(x, 0)`, NaN kept.
 pub fn relu(isa: Isa, x: &[f32], y: &mut [f32]) {
     let out = Shared::new(y);

@@ -23,6 +23,7 @@ mod norm;
 mod norm_backward;
 mod patch;
 mod pool;
+mod prepared;
 mod sample;
 mod shape;
 mod simd;
@@ -32,6 +33,7 @@ mod transpose;
 mod weight;
 mod winograd;
 mod winograd_axis;
+mod winograd_block;
 mod winograd_conv;
 mod winograd_filter;
 mod winograd_line;
@@ -48,6 +50,7 @@ pub use maps::{
     gated_sum_backward, relu_backward_in_place, relu_bias_backward_in_place, resize, resize_backward, sigmoid,
     sigmoid_backward, squared_distance, upsample, upsample_backward,
 };
+pub use prepared::Prepared;
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;
 pub use tables::nearest_source;
@@ -305,6 +308,12 @@ pub fn mean_rows_backward(groups: usize, rows: usize, c: usize, dy: &[f32], dx: 
 pub fn add_assign(a: &mut [f32], b: &[f32]) {
     len("b", b, a.len());
     elementwise::add_assign(isa(), a, b);
+}
+
+/// `a = relu?(a + b)`; NaN stays NaN.
+pub fn add_relu(a: &mut [f32], b: &[f32], relu: bool) {
+    len("b", b, a.len());
+    elementwise::add_relu(isa(), a, b, relu);
 }
 
 /// `y = max(x, 0)`; NaN stays NaN.

@@ -90,13 +90,6 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
             }
         }
     }
-    if t.relu {
-        for i in 0..R {
-            for j in 0..P {
-                acc[i][j] = S::relu(acc[i][j]);
-            }
-        }
-    }
     for i in 0..R {
         let out = t.out[i];
         if out.is_null() {
@@ -104,15 +97,19 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
         }
         for j in 0..P {
             let o = out.add(j * LANES);
-            if t.columns >= (j + 1) * LANES {
-                match t.put {
-                    Put::Set => S::store(o, acc[i][j]),
-                    Put::Add => S::store(o, S::add(S::load(o), acc[i][j])),
-                }
-            } else if t.columns > j * LANES {
-                let n = t.columns - j * LANES;
-                let old = if t.put == Put::Add { S::load_part(o, n) } else { S::splat(0.0) };
-                S::store_part(o, S::add(old, acc[i][j]), n);
+            let n = t.columns.saturating_sub(j * LANES).min(LANES);
+            // One loop over the accumulators: a second one would not be unrolled, and put them all into memory.
+            let mut v = acc[i][j];
+            if t.put == Put::Add {
+                v = S::add(v, if n == LANES { S::load(o) } else { S::load_part(o, n) });
+            }
+            if t.relu {
+                v = S::relu(v);
+            }
+            if n == LANES {
+                S::store(o, v);
+            } else {
+                S::store_part(o, v, n);
             }
         }
     }

@@ -4,27 +4,14 @@
 use super::Isa;
 use super::norm::streams;
 use super::shape::ConvShape;
-use super::simd::{LANES, Op, Simd, dispatch};
-use super::tile::Dense;
+use super::simd::LANES;
 use super::winograd::{Doubling, Form, Halving, Same};
-use super::winograd_filter::{Filter, Panel};
+use super::winograd_block::{Conv, Filters, transform_filters};
+use super::winograd_filter::Filter;
 use super::winograd_line::{Across, Down};
 use super::winograd_tiles::Tiles;
-use super::work::{Scratch, Shared, parallel};
-
-/// A convolution with a 3 by 3 kernel: forward, or backward with turned weights.
-struct Conv<'a, F> {
-    tiles: Tiles,
-    x: &'a [f32],
-    /// Height, width and channels of the input, channels of the output.
-    sizes: [usize; 4],
-    pad: [usize; 2],
-    bias: Option<&'a [f32]>,
-    relu: bool,
-    y: Shared,
-    stream: bool,
-    form: F,
-}
+use super::work::Shared;
+use crate::Array;
 
 /// A way to filter, by the shape of one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +24,18 @@ pub enum Way {
     Down,
     /// 1 by 3.
     Across,
+}
+
+impl Way {
+    /// Floats that a filter becomes.
+    pub fn weights(self) -> usize {
+        match self {
+            Way::Same => Same::WEIGHTS,
+            Way::Halving => Halving::WEIGHTS,
+            Way::Down => Down::WEIGHTS,
+            Way::Across => Across::WEIGHTS,
+        }
+    }
 }
 
 /// The transform that pays, if one does: a fixed property of the shape of one sample.
@@ -69,7 +68,57 @@ pub fn forward(
     let stream = s.k.is_multiple_of(LANES) && streams(y);
     let job = Job {
         isa,
-        f: Filter { w, c: s.c, k: s.k, turned: false },
+        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, turned: false }),
+        out: [s.n, s.out_h(), s.out_w()],
+        x,
+        sizes: [s.h, s.w, s.c, s.k],
+        pad: s.pad,
+        bias,
+        relu,
+        y: Shared::new(y),
+        stream,
+    };
+    match way {
+        Way::Same => job.run(Same),
+        Way::Halving => job.run(Halving),
+        Way::Down => job.run(Down),
+        Way::Across => job.run(Across),
+    }
+}
+
+/// Transformed filters `[panels][points][depth][16]` for [`forward_prepared`].
+pub fn prepare(isa: Isa, way: Way, s: &ConvShape, w: &[f32]) -> Array {
+    let f = Filter { w, c: s.c, k: s.k, turned: false };
+    match way {
+        Way::Same => transformed(isa, Same, &f),
+        Way::Halving => transformed(isa, Halving, &f),
+        Way::Down => transformed(isa, Down, &f),
+        Way::Across => transformed(isa, Across, &f),
+    }
+}
+
+fn transformed<F: Form>(isa: Isa, form: F, f: &Filter) -> Array {
+    let (panels, depth) = (f.k.div_ceil(LANES), f.c.next_multiple_of(LANES));
+    let mut u = Array::unspecified(&[panels * F::WEIGHTS * depth * LANES]);
+    transform_filters(isa, form, f, u.make_mut());
+    u
+}
+
+/// [`forward`] with filters from [`prepare`].
+pub fn forward_prepared(
+    isa: Isa,
+    way: Way,
+    s: &ConvShape,
+    x: &[f32],
+    u: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    let stream = s.k.is_multiple_of(LANES) && streams(y);
+    let job = Job {
+        isa,
+        filters: Filters::Ready(u),
         out: [s.n, s.out_h(), s.out_w()],
         x,
         sizes: [s.h, s.w, s.c, s.k],
@@ -94,7 +143,7 @@ pub fn grad_input(isa: Isa, way: Way, s: &ConvShape, dy: &[f32], w: &[f32], dx: 
     let pad: Vec<usize> = turned_pad.collect();
     let job = Job {
         isa,
-        f: Filter { w, c: s.c, k: s.k, turned: true },
+        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, turned: true }),
         out: [s.n, s.h, s.w],
         x: dy,
         sizes: [s.out_h(), s.out_w(), s.k, s.c],
@@ -115,7 +164,7 @@ pub fn grad_input(isa: Isa, way: Way, s: &ConvShape, dy: &[f32], w: &[f32], dx: 
 /// What all ways have in common.
 struct Job<'a> {
     isa: Isa,
-    f: Filter<'a>,
+    filters: Filters<'a>,
     /// Images, rows and columns of the output.
     out: [usize; 3],
     x: &'a [f32],
@@ -129,254 +178,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run<F: Form>(self, form: F) {
-        let Job { isa, f, out: [n, h, w], x, sizes, pad, bias, relu, y, stream } = self;
-        Conv { tiles: Tiles::new::<F>(n, h, w), x, sizes, pad, bias, relu, y, stream, form }.run(isa, &f);
-    }
-}
-
-/// A block's share of tiles: their transforms and products stay in the second-level cache.
-fn block_tiles<F: Form>(c: usize) -> usize {
-    match (F::POINTS > 36, c) {
-        (false, 0..=32) => 24,
-        (false, 33..=128) => 48,
-        (true, 0..=16) => 12,
-        _ => 24,
-    }
-}
-
-/// Output panels multiplied before they are transformed back.
-const PANELS: usize = 4;
-/// Input channels whose filters are transformed at once when there are few tiles; a constant, though it would not change a bit.
-const DEPTH: usize = 128;
-
-impl<F: Form> Conv<'_, F> {
-    fn depth(&self) -> usize {
-        self.sizes[2].next_multiple_of(LANES)
-    }
-
-    fn run(&self, isa: Isa, f: &Filter) {
-        let (count, k) = (self.tiles.count(), self.sizes[3]);
-        let (panels, depth) = (k.div_ceil(LANES), self.depth());
-        let few = if F::POINTS <= 36 { 128 } else { 48 };
-        if count <= few && depth * k > 128 * 128 {
-            self.by_channels(isa, f);
-            return;
-        }
-        let size = F::WEIGHTS * depth * LANES;
-        let mut u = Scratch::new(panels * size);
-        let shared = Shared::new(&mut u);
-        parallel(panels, panels * depth > 256, |panel| {
-            // SAFETY: each task writes its own panel.
-            let out = unsafe { shared.part(panel * size, size) };
-            dispatch(isa, Panel { form: self.form, f, panel, panels: 1, depth: 0..depth, out });
-        });
-        let per = block_tiles::<F>(depth);
-        parallel(count.div_ceil(per), count * depth * k * F::POINTS > 1 << 18, |b| {
-            let range = b * per..(b * per + per).min(count);
-            dispatch(isa, Block { conv: self, u: &u, range, per });
-        });
-    }
-
-    /// Few tiles and many channels: the input is transformed once, and each task transforms its filters and uses them at once.
-    fn by_channels(&self, isa: Isa, f: &Filter) {
-        let (count, depth) = (self.tiles.count(), self.depth());
-        let per = count.next_multiple_of(12);
-        let step = depth * per + LANES;
-        let mut v = Scratch::new(F::POINTS * step);
-        let shared = Shared::new(&mut v);
-        let groups = count.div_ceil(4);
-        parallel(groups, true, |g| {
-            let range = g * 4..(g * 4 + 4).min(count);
-            dispatch(isa, Inputs { conv: self, range, per, step, v: shared, first: 0 });
-        });
-        let pairs = self.sizes[3].div_ceil(2 * LANES);
-        parallel(pairs, true, |pair| {
-            let panels = (self.sizes[3].div_ceil(LANES) - pair * 2).min(2);
-            let mut u = Scratch::new(panels * F::WEIGHTS * DEPTH.min(depth) * LANES);
-            let mut m = Scratch::new(F::POINTS * (2 * per * LANES + LANES));
-            let mut p = Products {
-                conv: self,
-                v: &v,
-                m: &mut m,
-                range: 0..count,
-                per,
-                step,
-                panel: pair * 2,
-                panels,
-                depth: 0..0,
-            };
-            for from in (0..depth).step_by(DEPTH) {
-                let part = from..(from + DEPTH).min(depth);
-                let size = F::WEIGHTS * part.len() * LANES;
-                dispatch(
-                    isa,
-                    Panel {
-                        form: self.form,
-                        f,
-                        panel: pair * 2,
-                        panels,
-                        depth: part.clone(),
-                        out: &mut u[..panels * size],
-                    },
-                );
-                p.depth = part;
-                dispatch(isa, Multiply(&mut p, &u));
-            }
-            dispatch(isa, Back(&p));
-        });
-    }
-}
-
-/// Input transforms of a range of tiles into `[points][depth / 16][per][16]`, the first tile at row 0.
-struct Inputs<'a, F> {
-    conv: &'a Conv<'a, F>,
-    range: std::ops::Range<usize>,
-    per: usize,
-    step: usize,
-    v: Shared,
-    /// The tile of row 0.
-    first: usize,
-}
-
-impl<F: Form> Op for Inputs<'_, F> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let (conv, [h, w, c, _]) = (self.conv, self.conv.sizes);
-        for t in self.range {
-            conv.tiles.prefetch::<S>(t + self.per, conv.x.as_ptr(), h, w, c, F::STEP);
-            for first in (0..c).step_by(LANES) {
-                let patch = conv.tiles.window(t, conv.x.as_ptr(), h, w, c, conv.pad, first);
-                let out = self.v.ptr().add(first * self.per + (t - self.first) * LANES);
-                F::input::<S>(&patch, out, self.step);
-            }
-        }
-    }
-}
-
-/// Products of transformed inputs and filters, and their way back, for `panels` output panels and a part of the depth.
-struct Products<'a, F> {
-    conv: &'a Conv<'a, F>,
-    v: &'a [f32],
-    m: &'a mut [f32],
-    range: std::ops::Range<usize>,
-    per: usize,
-    step: usize,
-    panel: usize,
-    panels: usize,
-    depth: std::ops::Range<usize>,
-}
-
-impl<F: Form> Products<'_, F> {
-    /// Floats from point to point: one line more than a power of two, so that points do not share cache sets.
-    fn step_m(&self) -> usize {
-        self.panels * self.per * LANES + LANES
-    }
-
-    /// `u` is `[panels][36][depth][16]`.
-    #[inline(always)]
-    unsafe fn multiply<S: Simd>(&mut self, u: &[f32]) {
-        let (depth, per, rows) = (self.depth.len(), self.per, self.range.len());
-        let (size, step_m) = (F::WEIGHTS * depth * LANES, self.step_m());
-        for point in 0..F::POINTS {
-            let mut p = 0;
-            while p < self.panels {
-                let wide = S::PANELS.min(self.panels - p);
-                let mut row = 0;
-                while row < rows {
-                    let t = Dense {
-                        a: self.v.as_ptr().add(point * self.step + self.depth.start * per + row * LANES),
-                        block_a: per * LANES,
-                        depth,
-                        b: u.as_ptr().add(p * size + F::weights(point) * depth * LANES),
-                        panel_b: size,
-                        out: self.m.as_mut_ptr().add(point * step_m + (p * per + row) * LANES),
-                        panel_out: per * LANES,
-                        row_out: LANES,
-                        fresh: self.depth.start == 0,
-                        start: std::ptr::null(),
-                        stream: false,
-                    };
-                    S::dense(&t, wide);
-                    row += S::ROWS;
-                }
-                p += wide;
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn back<S: Simd>(&self) {
-        let (conv, k) = (self.conv, self.conv.sizes[3]);
-        for p in 0..self.panels {
-            let first = (self.panel + p) * LANES;
-            let bias = conv.bias.map_or(S::splat(0.0), |b| S::load_part(b.as_ptr().add(first), k - first));
-            for (row, t) in self.range.clone().enumerate() {
-                let place = conv.tiles.place(t, conv.y.ptr(), k, first, conv.stream, conv.relu);
-                F::output::<S>(self.m.as_ptr().add((p * self.per + row) * LANES), self.step_m(), bias, &place);
-            }
-        }
-        if conv.stream {
-            S::fence();
-        }
-    }
-}
-
-struct Multiply<'a, 'b, F>(&'a mut Products<'b, F>, &'a [f32]);
-
-impl<F: Form> Op for Multiply<'_, '_, F> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        self.0.multiply::<S>(self.1);
-    }
-}
-
-struct Back<'a, 'b, F>(&'a Products<'b, F>);
-
-impl<F: Form> Op for Back<'_, '_, F> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        self.0.back::<S>();
-    }
-}
-
-/// All of a block of tiles.
-struct Block<'a, F> {
-    conv: &'a Conv<'a, F>,
-    u: &'a [f32],
-    range: std::ops::Range<usize>,
-    per: usize,
-}
-
-impl<F: Form> Op for Block<'_, F> {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let (conv, depth, per) = (self.conv, self.conv.depth(), self.per);
-        let step = depth * per + LANES;
-        let mut v = Scratch::new(F::POINTS * step);
-        let shared = Shared::new(&mut v);
-        Inputs { conv, range: self.range.clone(), per, step, v: shared, first: self.range.start }.run::<S>();
-        let mut m = Scratch::new(F::POINTS * (PANELS * per * LANES + LANES));
-        let size = F::WEIGHTS * depth * LANES;
-        let all = conv.sizes[3].div_ceil(LANES);
-        for panel in (0..all).step_by(PANELS) {
-            let panels = PANELS.min(all - panel);
-            let mut p = Products {
-                conv,
-                v: &v,
-                m: &mut m,
-                range: self.range.clone(),
-                per,
-                step,
-                panel,
-                panels,
-                depth: 0..depth,
-            };
-            p.multiply::<S>(&self.u[panel * size..][..panels * size]);
-            p.back::<S>();
-        }
+        let Job { isa, filters, out: [n, h, w], x, sizes, pad, bias, relu, y, stream } = self;
+        Conv { tiles: Tiles::new::<F>(n, h, w), x, sizes, pad, bias, relu, y, stream, form }.run(isa, &filters);
     }
 }

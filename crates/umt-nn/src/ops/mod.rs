@@ -1,12 +1,14 @@
 //! Operators on the tape, one file each, as methods of [`crate::Tape`].
 
 mod conv;
+mod fold;
 mod gate;
 mod maps;
 mod norm;
 mod pool;
 
 pub use conv::ConvOptions;
+pub(crate) use fold::Folds;
 pub use norm::BatchNormOptions;
 pub use pool::PoolOptions;
 

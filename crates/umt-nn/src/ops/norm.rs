@@ -53,7 +53,7 @@ impl Tape {
         }
         let rows = x.value.len() / channels.max(1);
         if !self.is_training() {
-            let (a, b) = affine(&gamma, beta, running_mean, &inverse_deviation(running_var, options));
+            let (a, b) = evaluated(params, name, channels, options)?;
             let Var { value: mut y, .. } = x;
             let skip = skip.map(|skip| skip.value.as_slice());
             let y_values = y.make_mut();
@@ -117,6 +117,25 @@ impl Tape {
             Ok(())
         }))
     }
+}
+
+/// `a` and `b` by channel with which `a x + b` is a batch-norm in evaluation.
+pub(crate) fn evaluated(
+    params: &Params,
+    name: &str,
+    channels: usize,
+    options: BatchNormOptions,
+) -> Result<(Vec<f32>, Vec<f32>), NnError> {
+    let of = |part: &str| {
+        let value = params.value(&format!("{name}.{part}"))?;
+        if value.len() == channels {
+            Ok(value)
+        } else {
+            Err(NnError::shape(name, format!("{channels} channels"), value.shape()))
+        }
+    };
+    let inv_std = inverse_deviation(of("running_var")?, options);
+    Ok(affine(of("weight")?, of("bias")?, of("running_mean")?, &inv_std))
 }
 
 fn inverse_deviation(var: &Array, options: BatchNormOptions) -> Vec<f32> {

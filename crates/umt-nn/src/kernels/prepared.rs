@@ -1,0 +1,81 @@
+//! Weights brought once into the form that a convolution multiplies by, for networks that are evaluated and not trained.
+use super::shape::ConvShape;
+use super::winograd_conv::{self, Way};
+use super::{checked, conv, direct, isa, len, patch};
+use crate::Array;
+
+/// How an evaluated convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Winograd(Way),
+    Direct,
+    /// As in training: its weights are few.
+    Plain,
+}
+
+/// A convolution's weights, ready to multiply by.
+#[derive(Debug)]
+pub struct Prepared {
+    choice: Choice,
+    weights: Array,
+}
+
+/// Transformed filters of this size in bytes and more are read once for few tiles, and reading them is what takes the time.
+const LARGE: usize = 16 << 20;
+
+fn choice(s: &ConvShape) -> Choice {
+    if conv::depthwise(s) {
+        return Choice::Plain;
+    }
+    if let Some(way) = winograd_conv::way(s) {
+        // A property of the shape of one sample, so that a sample's bits do not depend on its batch.
+        let tiles = s.out_h().div_ceil(4) * s.out_w().div_ceil(4);
+        if tiles > 4 || way.weights() * s.c * s.k * size_of::<f32>() < LARGE {
+            return Choice::Winograd(way);
+        }
+    } else if patch::suits(s) {
+        return Choice::Plain;
+    }
+    if s.groups == 1 { Choice::Direct } else { Choice::Plain }
+}
+
+impl Prepared {
+    /// Prepares weights `[kh, kw, c / groups, k]` for convolutions like `s`.
+    pub fn new(s: &ConvShape, w: &[f32]) -> Prepared {
+        len("w", w, s.w_len());
+        let choice = choice(s);
+        let weights = match choice {
+            Choice::Winograd(way) => winograd_conv::prepare(isa(), way, s, w),
+            Choice::Direct => direct::prepare(s, w),
+            Choice::Plain => {
+                let mut copy = Array::unspecified(&[w.len()]);
+                copy.make_mut().copy_from_slice(w);
+                copy
+            }
+        };
+        Prepared { choice, weights }
+    }
+
+    /// Whether a convolution of this shape multiplies by this form.
+    pub fn fits(&self, s: &ConvShape) -> bool {
+        self.choice == choice(s)
+    }
+
+    /// `y = relu?(x * w (+ bias))`; [`Prepared::fits`] holds.
+    pub fn forward(&self, s: &ConvShape, x: &[f32], bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
+        len("x", x, s.x_len());
+        len("y", y, s.y_len());
+        if let Some(bias) = bias {
+            len("bias", bias, s.k);
+        }
+        let w = self.weights.as_slice();
+        match self.choice {
+            Choice::Winograd(way) => winograd_conv::forward_prepared(isa(), way, s, x, w, bias, relu, y),
+            Choice::Direct => direct::forward_prepared(isa(), s, x, w, bias, relu, y),
+            Choice::Plain => {
+                checked(s, x, w, y);
+                conv::forward(isa(), s, x, w, bias, relu, y);
+            }
+        }
+    }
+}
