@@ -77,6 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         bench.batch_norm(rows, c);
     }
+    bench.upsampling_and_loss(2, [240, 320], 40);
     let rows = bench.rows;
     if let Some(path) = &args.json {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
@@ -85,41 +86,53 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `[n, side, channels, outputs, kernel, stride]`: ResNet-18 at 224x224 with batch 8, then ResNet-20 of width 16 at 64x64
-/// with batch 64.
+/// ResNet-18 at 224x224 with batch 8, ResNet-20 of width 16 at 64x64 with batch 64, and ESANet at 480x640 with batch 2.
 fn convolutions() -> Vec<ConvShape> {
-    let shapes = [
-        [8, 224, 3, 64, 7, 2],
-        [8, 56, 64, 64, 3, 1],
-        [8, 56, 64, 128, 3, 2],
-        [8, 56, 64, 128, 1, 2],
-        [8, 28, 128, 128, 3, 1],
-        [8, 28, 128, 256, 3, 2],
-        [8, 14, 256, 256, 3, 1],
-        [8, 14, 256, 512, 3, 2],
-        [8, 7, 512, 512, 3, 1],
-        [64, 64, 3, 16, 3, 1],
-        [64, 64, 16, 16, 3, 1],
-        [64, 64, 16, 32, 3, 2],
-        [64, 32, 32, 32, 3, 1],
-        [64, 32, 32, 64, 3, 2],
-        [64, 16, 64, 64, 3, 1],
+    let square = |[n, side, c, k, kernel, stride]: [usize; 6]| ConvShape {
+        n,
+        h: side,
+        w: side,
+        c,
+        k,
+        kh: kernel,
+        kw: kernel,
+        stride: [stride; 2],
+        pad: [kernel / 2; 2],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let mut shapes = vec![
+        square([8, 224, 3, 64, 7, 2]),
+        square([8, 56, 64, 64, 3, 1]),
+        square([8, 56, 64, 128, 3, 2]),
+        square([8, 56, 64, 128, 1, 2]),
+        square([8, 28, 128, 128, 3, 1]),
+        square([8, 28, 128, 256, 3, 2]),
+        square([8, 14, 256, 256, 3, 1]),
+        square([8, 14, 256, 512, 3, 2]),
+        square([8, 7, 512, 512, 3, 1]),
+        square([64, 64, 3, 16, 3, 1]),
+        square([64, 64, 16, 16, 3, 1]),
+        square([64, 64, 16, 32, 3, 2]),
+        square([64, 32, 32, 32, 3, 1]),
+        square([64, 32, 32, 64, 3, 2]),
+        square([64, 16, 64, 64, 3, 1]),
     ];
+    // Stage by stage: 3 by 1 and 1 by 3, then the strided pair that leads to the next.
+    for (h, w, c) in [(120, 160, 64), (60, 80, 128), (30, 40, 256), (15, 20, 512)] {
+        let base = ConvShape { n: 2, h, w, k: c, ..square([2, 1, c, c, 3, 1]) };
+        shapes.push(ConvShape { kw: 1, pad: [1, 0], ..base });
+        shapes.push(ConvShape { kh: 1, pad: [0, 1], ..base });
+        if c < 512 {
+            shapes.push(ConvShape { kw: 1, pad: [1, 0], stride: [2, 1], k: 2 * c, ..base });
+            shapes.push(ConvShape { h: h / 2, c: 2 * c, k: 2 * c, kh: 1, pad: [0, 1], stride: [1, 2], ..base });
+        }
+    }
+    shapes.push(ConvShape { n: 2, h: 480, w: 640, ..square([2, 1, 3, 64, 7, 2]) });
+    shapes.push(ConvShape { n: 2, h: 480, w: 640, ..square([2, 1, 1, 64, 7, 2]) });
+    shapes.push(ConvShape { n: 2, h: 120, w: 160, ..square([2, 1, 128, 40, 3, 1]) });
+    shapes.push(ConvShape { n: 2, h: 120, w: 160, ..square([2, 1, 64, 128, 1, 1]) });
     shapes
-        .map(|[n, side, c, k, kernel, stride]| ConvShape {
-            n,
-            h: side,
-            w: side,
-            c,
-            k,
-            kh: kernel,
-            kw: kernel,
-            stride: [stride; 2],
-            pad: [kernel / 2; 2],
-            dilation: [1; 2],
-            groups: 1,
-        })
-        .to_vec()
 }
 
 struct Bench<'a> {
@@ -130,7 +143,8 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn convolution(&mut self, s: &ConvShape) {
-        let name = format!("{}x{}x{}x{} to {}, {}x{} /{}", s.n, s.h, s.w, s.c, s.k, s.kh, s.kw, s.stride[0]);
+        let stride = s.stride[0].max(s.stride[1]);
+        let name = format!("{}x{}x{}x{} to {}, {}x{} /{stride}", s.n, s.h, s.w, s.c, s.k, s.kh, s.kw);
         let (x, w, dy) = (noise(s.x_len()), noise(s.w_len()), noise(s.y_len()));
         let flops = 2.0 * (s.y_len() * s.kh * s.kw * s.c) as f64;
         let floats = s.x_len() + s.w_len() + s.y_len();
@@ -167,6 +181,26 @@ impl Bench<'_> {
                 &mut dgamma,
                 &mut dbeta,
             );
+        });
+    }
+
+    /// The last step of ESANet's decoder, and the loss on its output.
+    fn upsampling_and_loss(&mut self, n: usize, [h, w]: [usize; 2], c: usize) {
+        let (from, to, pixels) = ([h, w], [2 * h, 2 * w], 4 * n * h * w);
+        let (x, weight, dy, bias) = (noise(n * h * w * c), noise(9 * c), noise(pixels * c), vec![0.0; c]);
+        let (mut y, mut dx, mut dw) = (vec![0.0; pixels * c], vec![0.0; x.len()], vec![0.0; 9 * c]);
+        let name = format!("upsampling, {n}x{h}x{w}x{c}");
+        let (flops, floats) = (8.0 * (pixels * c) as f64, x.len() + y.len());
+        self.time(&name, "forward", flops, floats, || {
+            kernels::upsample(n, from, to, c, &x, &weight, &bias, None, &mut y);
+        });
+        self.time(&name, "both", 2.0 * flops, 2 * floats, || {
+            kernels::upsample_backward(n, from, to, c, &x, &weight, &dy, Some(&mut dx), &mut dw);
+        });
+        let labels: Vec<u8> = (0..pixels).map(|i| (i % (c + 1)) as u8).collect();
+        let name = format!("cross-entropy, {pixels} x {c}");
+        self.time(&name, "both", 20.0 * (pixels * c) as f64, 2 * pixels * c, || {
+            kernels::cross_entropy(c, &dy, &labels, None, 0.0, Some(&mut y));
         });
     }
 
