@@ -136,6 +136,12 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// The same window of `c` channels from channel `first`.
+    #[inline(always)]
+    pub fn channels(self, first: usize, c: usize) -> Patch {
+        Patch { at: self.at.wrapping_add(first), lanes: (c - first).min(LANES), ..self }
+    }
+
     #[inline(always)]
     pub unsafe fn load<S: Simd, const N: usize>(&self, column: usize, whole: bool) -> [S::V; N] {
         let mut d = [S::splat(0.0); N];
@@ -206,6 +212,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// The same outputs of `c` channels from channel `first`.
+    #[inline(always)]
+    pub fn channels(self, first: usize, c: usize) -> Place {
+        Place { at: self.at.wrapping_add(first), lanes: (c - first).min(LANES), ..self }
+    }
+
     /// Writes an output to `p`.
     #[inline(always)]
     pub unsafe fn put<S: Simd>(&self, p: *mut f32, v: S::V) {

@@ -6,7 +6,7 @@
 use super::Isa;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Dense;
-use super::winograd::Form;
+use super::winograd::{Form, Place};
 use super::winograd_filter::{Filter, Panel};
 use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, parallel};
@@ -172,8 +172,9 @@ impl<F: Form> Op for Inputs<'_, F> {
         let (conv, [h, w, c, _]) = (self.conv, self.conv.sizes);
         for t in self.range {
             conv.tiles.prefetch::<S>(t + self.per, conv.x.as_ptr(), h, w, c, F::STEP);
+            let window = conv.tiles.window(t, conv.x.as_ptr(), h, w, c, conv.pad);
             for first in (0..c).step_by(LANES) {
-                let patch = conv.tiles.window(t, conv.x.as_ptr(), h, w, c, conv.pad, first);
+                let patch = window.channels(first, c);
                 let out = self.v.ptr().add(first * self.per + (t - self.first) * LANES);
                 F::input::<S>(&patch, out, self.step);
             }
@@ -235,11 +236,14 @@ impl<F: Form> Products<'_, F> {
     #[inline(always)]
     unsafe fn back<S: Simd>(&self) {
         let (conv, k) = (self.conv, self.conv.sizes[3]);
+        // Of the first channel; the same for all panels.
+        let place = |t| conv.tiles.place(t, conv.y.ptr(), k, conv.stream, conv.relu);
+        let places: Vec<Place> = self.range.clone().map(place).collect();
         for p in 0..self.panels {
             let first = (self.panel + p) * LANES;
             let bias = conv.bias.map_or(S::splat(0.0), |b| S::load_part(b.as_ptr().add(first), k - first));
-            for (row, t) in self.range.clone().enumerate() {
-                let place = conv.tiles.place(t, conv.y.ptr(), k, first, conv.stream, conv.relu);
+            for (row, place) in places.iter().enumerate() {
+                let place = place.channels(first, k);
                 F::output::<S>(self.m.as_ptr().add((p * self.per + row) * LANES), self.step_m(), bias, &place);
             }
         }

@@ -45,33 +45,23 @@ impl Tiles {
         let (line, x) = (t / self.across, t % self.across);
         (line / self.down, line % self.down, x)
     }
-    /// The input window of tile `t` of images `x` of `h` by `w` pixels of `c` channels with padding, from channel `first`.
+    /// The input window of tile `t` of images `x` of `h` by `w` pixels of `c` channels with padding.
     #[inline(always)]
-    pub fn window(
-        &self,
-        t: usize,
-        x: *const f32,
-        h: usize,
-        w: usize,
-        c: usize,
-        pad: [usize; 2],
-        first: usize,
-    ) -> Patch {
+    pub fn window(&self, t: usize, x: *const f32, h: usize, w: usize, c: usize, pad: [usize; 2]) -> Patch {
         let (image, i, j) = self.at(t);
         let (i, j) = (i * self.step[0], j * self.step[1]);
         let range = |at: usize, pad: usize, len: usize, n: usize| {
             [pad.saturating_sub(at).min(n), (len + pad).saturating_sub(at).min(n)]
         };
         let row = (image * h + i).wrapping_sub(pad[0]);
-        let at = x
-            .wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c).wrapping_add(first));
+        let at = x.wrapping_add(row.wrapping_mul(w).wrapping_add(j).wrapping_sub(pad[1]).wrapping_mul(c));
         Patch {
             at,
             row: w * c,
             column: c,
             rows: range(i, pad[0], h, self.window[0]),
             columns: range(j, pad[1], w, self.window[1]),
-            lanes: (c - first).min(LANES),
+            lanes: c.min(LANES),
         }
     }
     /// Asks for the pixels of images `x` of `w` by `h` pixels of `c` channels that tile `t` is the first to read.
@@ -88,19 +78,19 @@ impl Tiles {
             }
         }
     }
-    /// The output window of tile `t` of images of `c` channels, from channel `first`, for reading.
+    /// The output window of tile `t` of images of `c` channels, for reading.
     #[inline(always)]
-    pub fn outputs(&self, t: usize, y: *const f32, c: usize, first: usize) -> Patch {
-        let p = self.place(t, y.cast_mut(), c, first, false, false);
+    pub fn outputs(&self, t: usize, y: *const f32, c: usize) -> Patch {
+        let p = self.place(t, y.cast_mut(), c, false, false);
         Patch { at: p.at, row: p.row, column: c, rows: [0, p.rows], columns: [0, p.columns], lanes: p.lanes }
     }
     /// The same for writing.
     #[inline(always)]
-    pub fn place(&self, t: usize, y: *mut f32, c: usize, first: usize, stream: bool, relu: bool) -> Place {
+    pub fn place(&self, t: usize, y: *mut f32, c: usize, stream: bool, relu: bool) -> Place {
         let (image, i, j) = self.at(t);
         let (i, j) = (i * self.side[0], j * self.side[1]);
-        let at = y.wrapping_add(((image * self.h + i) * self.w + j) * c + first);
+        let at = y.wrapping_add(((image * self.h + i) * self.w + j) * c);
         let (rows, columns) = (self.side[0].min(self.h - i), self.side[1].min(self.w - j));
-        Place { at, row: self.w * c, column: c, rows, columns, lanes: (c - first).min(LANES), stream, relu }
+        Place { at, row: self.w * c, column: c, rows, columns, lanes: c.min(LANES), stream, relu }
     }
 }

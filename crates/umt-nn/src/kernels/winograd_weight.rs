@@ -131,12 +131,14 @@ impl<F: Trained> Op for Transforms<'_, F> {
             let row = (self.row + i) * LANES;
             j.tiles.prefetch::<S>(t + self.per, j.x.as_ptr(), s.h, s.w, s.c, F::STEP);
             j.tiles.prefetch::<S>(t + self.per, j.dy.as_ptr(), j.tiles.h, j.tiles.w, s.k, [4; 2]);
+            let window = j.tiles.window(t, j.x.as_ptr(), s.h, s.w, s.c, s.pad);
+            let outputs = j.tiles.outputs(t, j.dy.as_ptr(), s.k);
             for b in 0..j.cb {
-                let patch = j.tiles.window(t, j.x.as_ptr(), s.h, s.w, s.c, s.pad, b * LANES);
+                let patch = window.channels(b * LANES, s.c);
                 F::input::<S>(&patch, self.v.ptr().add(b * self.per * LANES + row), self.steps[0]);
             }
             for b in 0..j.kb {
-                let patch = j.tiles.outputs(t, j.dy.as_ptr(), s.k, b * LANES);
+                let patch = outputs.channels(b * LANES, s.k);
                 F::grad_output::<S>(&patch, self.z.ptr().add(b * self.per * LANES + row), self.steps[1]);
             }
         }
