@@ -1,7 +1,7 @@
 //! R12: what a seed means does not change between versions.
 
-use umt_encoders::EncoderConfig;
-use umt_fusion::{FusionConfig, Network, NetworkConfig};
+use umt_encoders::{EncoderConfig, ResNetConfig};
+use umt_fusion::{FusionConfig, Network, NetworkConfig, Segmenter, SegmenterConfig};
 use umt_media::Modality;
 use umt_store::{sha256_hex, tensors};
 
@@ -28,5 +28,14 @@ fn first_weights_of_every_encoder_and_of_a_fusion() -> Outcome {
     }
     let pinned: Vec<_> = PINNED.map(|(name, digest)| (name, digest.to_string())).into();
     assert_eq!(found, pinned);
+    Ok(())
+}
+
+#[test]
+fn first_weights_of_a_segmentation_network() -> Outcome {
+    let encoder = |channels| EncoderConfig::Resnet18(ResNetConfig { channels, width: 4, ..ResNetConfig::default() });
+    let encoders = [(Modality::Depth, encoder(1)), (Modality::Rgb, encoder(3))].into();
+    let bytes = tensors::write(&Segmenter::new(&SegmenterConfig::scaled(encoders, 3), 1)?.params().to_tensors())?;
+    assert_eq!(&sha256_hex(&bytes)[..12], "5b407e707064");
     Ok(())
 }

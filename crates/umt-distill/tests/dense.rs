@@ -151,6 +151,10 @@ fn validation_counts_pixels_at_the_label_s_own_size() {
         let miou = scores.miou.unwrap();
         assert!((0.0..=1.0).contains(&miou) && miou <= scores.top1 && scores.loss > 0.0, "{scores:?}");
     }
+    let mut wrong = own.clone();
+    wrong.maps.as_mut().unwrap().data[5] = CLASSES as u8;
+    let message = task.evaluate(&wrong).map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("label 4 in a map"), "{message}");
     let mut without = own;
     without.maps = None;
     let message = task.evaluate(&without).map(|_| ()).unwrap_err().to_string();

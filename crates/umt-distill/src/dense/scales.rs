@@ -35,16 +35,21 @@ pub fn multi_scale(
             return Err(NnError::Setting(format!("{given} class weights for {classes} classes")));
         }
         let labels = shrink(maps, [h, w]);
-        // A label beyond the classes that is no void is a mistake, and would be left out in silence.
-        if let Some(label) = labels.iter().find(|&&l| l != LabelMaps::VOID && usize::from(l) >= classes) {
-            return Err(NnError::Setting(format!("label {label} in a map, but the network has {classes} classes")));
-        }
+        check_labels(&labels, classes)?;
         let mut grad = Array::unspecified(logits.shape());
         let result = cross_entropy(classes, logits.as_slice(), &labels, weights, smoothing, Some(grad.make_mut()));
         values.push(result.mean());
         grads.push(grad);
     }
     Ok(ScaleLosses { values, grads })
+}
+
+/// Refuses a label beyond the classes that is no void: it is a mistake, and would be left out in silence.
+pub(super) fn check_labels(labels: &[u8], classes: usize) -> Result<(), NnError> {
+    match labels.iter().find(|&&l| l != LabelMaps::VOID && usize::from(l) >= classes) {
+        Some(label) => Err(NnError::Setting(format!("label {label} in a map, but the network has {classes} classes"))),
+        None => Ok(()),
+    }
 }
 
 /// Label maps at another size, each pixel that of the nearest source.

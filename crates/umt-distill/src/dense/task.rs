@@ -1,6 +1,6 @@
 //! A segmentation network with its loss and frozen teachers, as the training loop wants them.
 
-use super::{MapDistance, distance::Maps, multi_scale};
+use super::{MapDistance, distance::Maps, multi_scale, scales::check_labels};
 use crate::network_task::inputs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -146,6 +146,7 @@ fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<Confu
     let &[n, h, w, classes] = logits.shape() else {
         return Err(NnError::shape("logits", "[n, h, w, classes]", logits.shape()).into());
     };
+    check_labels(&labels.data, classes)?;
     let [_, height, width] = labels.shape;
     let mut counts = Confusion::new(classes);
     let mut resized = Array::unspecified(&[height, width, classes]);

@@ -127,6 +127,9 @@ pub fn mean_rows(isa: Isa, groups: usize, rows: usize, c: usize, x: &[f32], y: &
     });
 }
 
+/// Rows that are summed before they join the total, so that the mean of a large map loses few digits.
+const MEAN_BLOCK: usize = 256;
+
 struct Mean<'a> {
     x: &'a [f32],
     c: usize,
@@ -139,8 +142,13 @@ impl Op for Mean<'_> {
     unsafe fn run<S: Simd>(self) {
         let scale = 1.0 / (self.x.len() / self.c).max(1) as f32;
         self.y.fill(0.0);
-        for row in self.x.chunks_exact(self.c) {
-            self.y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
+        let mut part = Scratch::new(self.c);
+        for block in self.x.chunks(MEAN_BLOCK * self.c.max(1)) {
+            part.fill(0.0);
+            for row in block.chunks_exact(self.c) {
+                part.iter_mut().zip(row).for_each(|(y, x)| *y += x);
+            }
+            self.y.iter_mut().zip(part.iter()).for_each(|(y, p)| *y += p);
         }
         self.y.iter_mut().for_each(|y| *y *= scale);
     }
