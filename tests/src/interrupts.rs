@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::command::xtask;
+use crate::tidy::files;
 use crate::tiny::{Outcome, RECIPE, Watcher, leftovers, options, outputs, recipe, run};
 
 #[test]
@@ -50,11 +51,12 @@ fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
     for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
         let mut child = command(stopped.path())?.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no output")?).lines();
-        // It announces itself, then works: once the stage's folder is there, training has begun.
+        // It announces itself, reads its data, then works: once its metrics are there, training has begun.
         let first = lines.next().ok_or("it says nothing")??;
         assert!(first.contains("tiny"), "{first}");
         let begun = Instant::now();
-        while !stopped.path().join("tiny/stages").is_dir() && begun.elapsed() < Duration::from_secs(60) {
+        let at_work = || files(&stopped.path().join("tiny")).iter().any(|path| path.ends_with("metrics.jsonl"));
+        while !at_work() && begun.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(20));
         }
         std::thread::sleep(Duration::from_millis(60));

@@ -1,5 +1,15 @@
 //! R17 and R19: teachers never change, and without its term UMT is the joint run.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use umt_data::{Cache, Loader, LoaderConfig, Split};
+use umt_distill::{NetworkTask, ObjectiveConfig};
+use umt_fusion::{FusionConfig, Network, NetworkConfig};
+use umt_media::Modality::Audio;
+use umt_store::{Store, sha256_hex, tensors};
+
 use crate::tiny::{Outcome, Watcher, options, outputs, recipe, run, weights};
 
 #[test]
@@ -36,5 +46,44 @@ fn a_value_that_is_not_finite_stops_the_run_and_is_named() -> Outcome {
     let text = error.to_string();
     assert!(["teacher.audio", "step", "not finite"].iter().all(|word| text.contains(word)), "{text}");
     assert!(!folder.path().join("tiny/results.json").exists());
+    Ok(())
+}
+
+/// Built by hand from the rooms' own parts, a fusion of one modality ends in the bytes of the recipe's uni-modal stage.
+#[test]
+fn a_fusion_of_one_modality_is_the_uni_modal_run() -> Outcome {
+    let (by_recipe, by_hand) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let loaded = recipe(&[])?;
+    run(&loaded, &options(by_recipe.path(), &["teacher.audio"]), &mut Watcher::default())?;
+
+    let config = &loaded.recipe.data.config;
+    let store = Store::open(by_hand.path())?;
+    let mut set = umt_data::open("synthetic-av", None, config)?;
+    set.split_validation(0, &config.validation)?;
+    let cache = Arc::new(Cache::build(&set, config, &store.path("cache"), &mut |_| {}, &store)?);
+    let settings = &loaded.recipe.find("teacher.audio").ok_or("no such stage")?.train;
+    let loader = |split, train| {
+        let config =
+            LoaderConfig { batch: settings.batch, seed: 1, train, drop_last: train, ..LoaderConfig::default() };
+        Loader::new(Arc::clone(&cache), cache.indices(split), config)
+    };
+    let encoders = BTreeMap::from([(Audio, loaded.recipe.encoder[&Audio].clone())]);
+    let network = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: set.classes.len() };
+    let objective = ObjectiveConfig::Task.build();
+    let mut task = NetworkTask::new(Network::new(&network, 1)?, objective, BTreeMap::new())?;
+    let (stop, dir) = (AtomicUsize::new(0), store.path("stage"));
+    let mut env = umt_train::Env {
+        stage: "by hand",
+        dir: &dir,
+        store: &store,
+        seed: 1,
+        observer: &mut umt_train::Silent,
+        stop: &stop,
+    };
+    let validation = loader(Split::Validation, false)?;
+    umt_train::train(&mut task, &loader(Split::Train, true)?, Some(&validation), settings, &mut env)?;
+    let bytes = tensors::write_module(&task.into_network().params().to_tensors(), 7)?;
+    let expected = weights(&by_recipe.path().join("tiny"), "teacher.audio")?;
+    assert_eq!(expected.trim_matches('"'), sha256_hex(&bytes));
     Ok(())
 }

@@ -248,6 +248,12 @@ fn the_command_fetches_ahead_of_time_as_the_environment_says() -> Outcome {
     std::fs::write(home.path().join("token"), "hf_test\n")?;
     std::fs::remove_dir_all(home.path().join("hub"))?;
     assert_eq!(call(&[], &[REPO])?.0, 0);
+    // All that a recipe names.
+    let recipe = home.path().join("mine.toml");
+    let pretrained = format!("width = 4, pretrained = {{ from = \"{REPO}\", first-conv = \"mean\" }}, stem");
+    std::fs::write(&recipe, RECIPE.replace("width = 4, stem", &pretrained))?;
+    let (code, paths, _) = call(&[], &[&recipe.display().to_string()])?;
+    assert!(code == 0 && paths.lines().count() == 1 && paths.contains(FILE), "{code}: {paths}");
     let (code, _, said) = call(&[], &["someone/else"])?;
     assert!(code == 2 && said.contains("someone/else"), "{said}");
     let (code, _, said) = call(&[], &["my.pth"])?;

@@ -2,12 +2,13 @@
 
 use crate::hub;
 use crate::progress::Progress;
+use crate::recipes::{self, Change};
 use crate::session::stop_flag;
 use anyhow::bail;
 use std::process::ExitCode;
 use umt_recipe::{RecipeError, Weights, fetch_weights, known_weights};
 
-/// Fetch a repository's weights into the cache that Hugging Face's libraries share.
+/// Fetch weights of the Hugging Face Hub into the cache that Hugging Face's libraries share.
 ///
 /// Without a name the repositories that are known to fit are listed. Only verified bytes get a name in the cache; an
 /// interrupted call goes on where it was. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
@@ -15,10 +16,11 @@ use umt_recipe::{RecipeError, Weights, fetch_weights, known_weights};
 #[command(after_help = "Examples:\n  \
     cargo xtask data fetch-weights                               what is known\n  \
     cargo xtask data fetch-weights timm/resnet18.tv_in1k\n  \
+    cargo xtask data fetch-weights my-recipe.toml                all that it names\n  \
     cargo xtask data fetch-weights owner/name --revision v2 --file weights.safetensors\n  \
     HF_HOME=/shared/hf cargo xtask data fetch-weights timm/resnet50.a1_in1k")]
 pub struct Args {
-    /// Repositories of the Hub, owner/name each.
+    /// Repositories of the Hub, owner/name each, or recipes (.toml) whose weights are meant.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// A commit, tag or branch; the known commit, else main, when left out.
@@ -45,14 +47,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = hub::settings()?;
     let stop = stop_flag()?;
     let mut progress = Progress::new(&stop, "test");
-    for from in args.names {
-        let weights = Weights {
-            from,
-            revision: args.revision.clone(),
-            file: args.file.clone(),
-            sha256: args.sha256.clone(),
-            first_conv: None,
-        };
+    let Args { names, revision, file, sha256 } = args;
+    let mut wanted = Vec::new();
+    for from in names {
+        if from.ends_with(".toml") {
+            let change = Change { quick: false, sets: Vec::new() };
+            wanted.extend(recipes::load(&from, &change)?.recipe.hub_weights().into_iter().cloned());
+            continue;
+        }
+        let (revision, file, sha256) = (revision.clone(), file.clone(), sha256.clone());
+        wanted.push(Weights { from, revision, file, sha256, first_conv: None });
+    }
+    for weights in wanted {
         let copy = fetch_weights(&weights, &settings, &mut progress)?;
         progress.end();
         println!("{}", copy.path.display());

@@ -5,12 +5,16 @@
 //! and one mirror image serve all frames of a clip.
 
 use crate::{AugmentConfig, DataConfig, VideoInput};
+use umt_media::MediaError;
+use umt_video::Frame;
 
 /// Fixed or drawn choices for one sample's frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VideoChoice {
     /// Left and upper edge of the crop.
     pub at: [usize; 2],
+    /// Its width and height in stored pixels; when they are not those of the input, it is resized.
+    pub size: [usize; 2],
     pub flip: bool,
     /// Which stored frame serves each used one.
     pub frames: Vec<usize>,
@@ -36,8 +40,14 @@ impl VideoChoice {
         let used = input.select.count();
         let spare = [0, 1].map(|axis| input.size[axis] - input.crop[axis]);
         let Some((seed, epoch, id)) = key else {
+            // Whole frames at the size of the crop, or their middle.
+            let (at, size) = match augment.resized_crop {
+                Some(_) => ([0, 0], input.size),
+                None => (spare.map(|s| s / 2), input.crop),
+            };
             return Self {
-                at: spare.map(|s| s / 2),
+                at,
+                size,
                 flip: false,
                 frames: (0..used).map(|k| k * input.candidates + input.candidates / 2).collect(),
             };
@@ -49,7 +59,12 @@ impl VideoChoice {
             if augment.crop { drawn } else { s / 2 }
         });
         let frames = (0..used).map(|k| k * input.candidates + below(input.candidates)).collect();
-        Self { at, flip: rng.bernoulli(augment.flip), frames }
+        let flip = rng.bernoulli(augment.flip);
+        let Some(crop) = &augment.resized_crop else {
+            return Self { at, size: input.crop, flip, frames };
+        };
+        let [x, y, width, height] = crop.draw(input.size, &mut umt_random::stream(seed, "augment.region", epoch, id));
+        Self { at: [x, y], size: [width, height], flip, frames }
     }
 }
 
@@ -128,30 +143,47 @@ impl RowAffine {
     }
 }
 
-/// Crops, mirrors and scales stored frames `rgb` into `out`, `[used frames, height, width, 3]`.
-pub(crate) fn write_video(rgb: &[u8], input: &VideoInput, choice: &VideoChoice, affine: &RowAffine, out: &mut [f32]) {
+/// Crops, resizes where the choice says so, mirrors and scales stored frames `rgb` into `out`,
+/// `[used frames, height, width, 3]`.
+pub(crate) fn write_video(
+    rgb: &[u8],
+    input: &VideoInput,
+    choice: &VideoChoice,
+    affine: &RowAffine,
+    out: &mut [f32],
+) -> Result<(), MediaError> {
     let [width, height] = input.size;
     let [crop_width, crop_height] = input.crop;
-    let row = crop_width * 3;
-    let mut rows = out.chunks_exact_mut(row);
-    for &frame in &choice.frames {
-        for y in 0..crop_height {
-            let start = ((frame * height + choice.at[1] + y) * width + choice.at[0]) * 3;
-            let (Some(from), Some(to)) = (rgb.get(start..start + row), rows.next()) else {
-                return;
-            };
-            if choice.flip {
-                for (x, to) in to.chunks_exact_mut(3).enumerate() {
-                    let at = (crop_width - 1 - x) * 3;
-                    for c in 0..3 {
-                        to[c] = f32::from(from[at + c]) * affine.scale[c] + affine.bias[c];
-                    }
+    let frames = choice.frames.iter().zip(out.chunks_exact_mut(crop_width * crop_height * 3));
+    for (&frame, out) in frames {
+        let start = frame * width * height * 3;
+        let Some(stored) = rgb.get(start..start + width * height * 3) else { return Ok(()) };
+        if choice.size == input.crop {
+            let [x, y] = choice.at;
+            write_rows(&stored[(y * width + x) * 3..], width * 3, choice.flip, affine, out);
+        } else {
+            let stored = Frame { width, height, rgb: stored.to_vec() };
+            let part = stored.part(choice.at[0], choice.at[1], choice.size[0], choice.size[1]);
+            write_rows(&part.resized(crop_width, crop_height)?.rgb, crop_width * 3, choice.flip, affine, out);
+        }
+    }
+    Ok(())
+}
+
+/// Mirrors and scales rows, each `stride` bytes after the one before, into `out`.
+fn write_rows(from: &[u8], stride: usize, flip: bool, affine: &RowAffine, out: &mut [f32]) {
+    let row = affine.scale.len();
+    for (from, to) in from.chunks(stride).zip(out.chunks_exact_mut(row)) {
+        if flip {
+            for (from, to) in from[..row].rchunks_exact(3).zip(to.chunks_exact_mut(3)) {
+                for c in 0..3 {
+                    to[c] = f32::from(from[c]) * affine.scale[c] + affine.bias[c];
                 }
-            } else {
-                let affine = affine.scale.iter().zip(&affine.bias);
-                for ((to, &from), (scale, bias)) in to.iter_mut().zip(from).zip(affine) {
-                    *to = f32::from(from) * scale + bias;
-                }
+            }
+        } else {
+            let affine = affine.scale.iter().zip(&affine.bias);
+            for ((to, &from), (scale, bias)) in to.iter_mut().zip(from).zip(affine) {
+                *to = f32::from(from) * scale + bias;
             }
         }
     }
@@ -171,6 +203,15 @@ mod tests {
             normalise: crate::VideoNormalise::Half,
         }
     }
+
+    /// `torchvision.transforms.functional.resized_crop` on PIL pictures of 8 bit: edge, size, red of the 4x4 result.
+    #[rustfmt::skip]
+    const RESIZED: [([usize; 2], [usize; 2], [f32; 16]); 4] = [
+        ([0, 0], [8, 6], [30.0, 97.0, 171.0, 127.0, 46.0, 113.0, 187.0, 143.0, 61.0, 128.0, 192.0, 122.0, 77.0, 144.0, 186.0, 64.0]),
+        ([1, 2], [5, 3], [68.0, 111.0, 155.0, 198.0, 75.0, 118.0, 162.0, 205.0, 83.0, 126.0, 170.0, 213.0, 90.0, 133.0, 177.0, 220.0]),
+        ([2, 1], [3, 2], [85.0, 108.0, 136.0, 159.0, 88.0, 111.0, 139.0, 162.0, 93.0, 116.0, 144.0, 167.0, 96.0, 119.0, 147.0, 170.0]),
+        ([3, 0], [1, 6], [115.0, 115.0, 115.0, 115.0, 131.0, 131.0, 131.0, 131.0, 146.0, 146.0, 146.0, 146.0, 162.0, 162.0, 162.0, 162.0]),
+    ];
 
     #[test]
     fn evaluation_is_the_centre_and_training_reaches_every_place() {
@@ -196,15 +237,57 @@ mod tests {
     fn a_mirrored_crop_is_the_mirror_of_the_crop() {
         let rgb: Vec<u8> = (0..6 * 4 * 3 * 6).map(|v| v as u8).collect();
         let affine = RowAffine::new(&input());
-        let mut choice = VideoChoice { at: [2, 1], flip: false, frames: vec![0, 5] };
+        let mut choice = VideoChoice { at: [2, 1], size: input().crop, flip: false, frames: vec![0, 5] };
         let (mut plain, mut mirrored) = (vec![0.0; 36], vec![0.0; 36]);
-        write_video(&rgb, &input(), &choice, &affine, &mut plain);
+        write_video(&rgb, &input(), &choice, &affine, &mut plain).unwrap();
         choice.flip = true;
-        write_video(&rgb, &input(), &choice, &affine, &mut mirrored);
+        write_video(&rgb, &input(), &choice, &affine, &mut mirrored).unwrap();
         assert!((plain[0] - (24.0 / 127.5 - 1.0)).abs() < 1e-6);
         for (a, b) in plain.chunks(9).zip(mirrored.chunks(9)) {
             let turned: Vec<f32> = b.chunks(3).rev().flatten().copied().collect();
             assert_eq!(a, turned);
+        }
+    }
+
+    /// A frame of 8x6 with red `(37 x + 11 y) % 256`.
+    #[test]
+    fn a_region_is_resized_as_in_torchvision() {
+        let input = VideoInput { size: [8, 6], crop: [4, 4], candidates: 1, ..input() };
+        let pixel = |i: usize| {
+            let (x, y) = (i % 8, i / 8);
+            [((37 * x + 11 * y) % 256) as u8, (50 + x) as u8, 7]
+        };
+        let rgb: Vec<u8> = (0..48).flat_map(pixel).collect();
+        let affine = RowAffine { scale: vec![1.0; 12], bias: vec![0.0; 12] };
+        let red = |at: [usize; 2], size: [usize; 2]| {
+            let choice = VideoChoice { at, size, flip: false, frames: vec![0] };
+            let mut out = vec![0.0; 48];
+            write_video(&rgb, &input, &choice, &affine, &mut out).unwrap();
+            out.chunks(3).map(|p| p[0]).collect::<Vec<f32>>()
+        };
+        for (at, size, expected) in RESIZED {
+            let found = red(at, size);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1.0), "{found:?} for {expected:?}");
+        }
+    }
+
+    #[test]
+    fn regions_are_drawn_for_training_and_whole_frames_evaluated() {
+        let input = VideoInput { size: [8, 6], crop: [4, 4], ..input() };
+        let augment = AugmentConfig { resized_crop: Some(crate::ResizedCrop::default()), ..AugmentConfig::default() };
+        let fixed = VideoChoice::new(&input, &augment, None);
+        assert_eq!((fixed.at, fixed.size, fixed.flip), ([0, 0], [8, 6], false));
+        let drawn: Vec<_> = (0..50).map(|epoch| VideoChoice::new(&input, &augment, Some((1, epoch, 7)))).collect();
+        assert!(drawn.iter().all(|c| c.at[0] + c.size[0] <= 8 && c.at[1] + c.size[1] <= 6));
+        assert!(drawn.iter().any(|c| c.size != drawn[0].size));
+        assert_eq!(VideoChoice::new(&input, &augment, Some((1, 5, 7))), drawn[5]);
+        // Whether a clip is mirrored and which frames serve does not depend on how it is cropped.
+        let plain = AugmentConfig { flip: 0.5, ..AugmentConfig::default() };
+        let both = AugmentConfig { flip: 0.5, ..augment };
+        for epoch in 0..20 {
+            let other = |augment| VideoChoice::new(&input, augment, Some((1, epoch, 7)));
+            let (plain, both) = (other(&plain), other(&both));
+            assert_eq!((plain.flip, plain.frames), (both.flip, both.frames));
         }
     }
 

@@ -97,7 +97,7 @@ impl Builder {
                 let out = &mut array.data[place * *size..(place + 1) * *size];
                 match modality {
                     Modality::Audio => self.audio(cache, i, sound, key, out)?,
-                    _ => self.video(cache, sound, key, out),
+                    _ => self.video(cache, sound, key, out)?,
                 }
             }
         }
@@ -142,10 +142,12 @@ impl Builder {
         Ok(())
     }
 
-    fn video(&self, cache: &Cache, sound: usize, key: Key, out: &mut [f32]) {
+    fn video(&self, cache: &Cache, sound: usize, key: Key, out: &mut [f32]) -> Result<(), DataError> {
         if let (Some(input), Some(affine)) = (&cache.config().video, &self.affine) {
             let choice = VideoChoice::new(input, &cache.config().augment, key);
-            write_video(&self.bytes[sound..], input, &choice, affine, out);
+            write_video(&self.bytes[sound..], input, &choice, affine, out)
+                .map_err(|error| DataError::config("augment.resized-crop", error.to_string()))?;
         }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of `[data]`: what is read, how it is stored, augmented and divided.
 
-use crate::{DataError, DenseInput, DepthInput, Problem, RgbInput, SyntheticAvConfig};
+use crate::{DataError, DenseInput, DepthInput, Problem, ResizedCrop, RgbInput, SyntheticAvConfig};
 use serde::{Deserialize, Serialize};
 use umt_audio::{Fill, FrontEndConfig, MelNorm, MelScale, Padding, Window};
 use umt_video::Select;
@@ -148,6 +148,10 @@ impl VideoNormalise {
 pub struct AugmentConfig {
     /// Draw the place of the crop (one for all frames of a clip); otherwise it is the centre.
     pub crop: bool,
+    /// Draw a region of a clip's frames, one for all of them, and bring it to the size of the crop, in place of `crop`;
+    /// evaluation then takes whole frames at that size. Absent: no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resized_crop: Option<ResizedCrop>,
     /// Probability of mirroring a clip or scene; 0 where left and right differ in meaning (digits).
     pub flip: f64,
     /// Range that the scale of picture, depth and label map is drawn from, at least 1: what the
@@ -172,6 +176,7 @@ impl Default for AugmentConfig {
     fn default() -> Self {
         Self {
             crop: true,
+            resized_crop: None,
             flip: 0.0,
             scale: [1.0, 1.0],
             hsv: 0.0,
@@ -266,6 +271,7 @@ impl AugmentConfig {
         if !(0.0..=1.0).contains(&self.flip) {
             return Err(DataError::config("augment.flip", format!("{} is no probability (0 to 1)", self.flip)));
         }
+        self.resized_crop.as_ref().map_or(Ok(()), ResizedCrop::validate)?;
         let [low, high] = self.scale;
         if !(low >= 1.0 && high >= low && high <= 16.0) {
             return Err(DataError::config("augment.scale", format!("[{low}, {high}] is no range within 1 to 16")));

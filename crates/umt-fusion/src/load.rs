@@ -1,10 +1,10 @@
 //! Weights from elsewhere into a network.
 
-use crate::Network;
 use crate::encode::prefix;
+use crate::{Network, Segmenter};
 use umt_encoders::pretrained::{FirstConv, adapt_first_conv, torchvision};
 use umt_media::Modality;
-use umt_nn::{NnError, Tensors};
+use umt_nn::{NnError, Params, Tensors};
 
 impl Network {
     /// Takes every parameter from a file's tensors: under the network's own names (`encoder.audio.conv1.weight`,
@@ -35,35 +35,68 @@ impl Network {
     /// # Errors
     /// [`NnError::Mismatch`] as in [`Network::load`]; [`NnError::Setting`] for a modality the network does not have.
     pub fn load_encoder(&mut self, modality: Modality, tensors: Tensors, how: FirstConv) -> Result<(), NnError> {
-        let own = prefix(modality);
-        if self.modalities().all(|m| m != modality) {
-            return Err(NnError::Setting(format!("the network has no encoder of {modality}")));
-        }
-        let mut tensors = encoder_of(torchvision(tensors), &own);
-        tensors.retain(|name, _| !name.starts_with("fc."));
-        // In memory `[kh, kw, in, out]`.
-        let channels = self.params().get(&format!("{own}conv1.weight")).and_then(|p| p.value.shape().get(2).copied());
-        if let Some(channels) = channels {
-            adapt_first_conv(&mut tensors, channels, how);
-        }
-        self.params_mut().load_under(&own, &tensors)
+        has(self.modalities(), modality)?;
+        load_encoder(self.params_mut(), modality, &prefix(modality), tensors, how)
     }
 }
 
-/// The encoder's part of a whole network's tensors, or all of them when they are no network's.
-fn encoder_of(tensors: Tensors, own: &str) -> Tensors {
-    let prefixes = || {
-        tensors
-            .keys()
-            .filter_map(|name| Some(name.split_inclusive('.').nth(1)?).filter(|_| name.starts_with("encoder.")))
+impl Segmenter {
+    /// Takes every parameter from a published checkpoint's tensors, or from one saved here.
+    ///
+    /// # Errors
+    /// [`NnError::Mismatch`] lists every name that is missing, unexpected or ill-shaped; nothing has changed then.
+    pub fn load(&mut self, tensors: Tensors) -> Result<(), NnError> {
+        self.params_mut().load_tensors(&torchvision(tensors))
+    }
+
+    /// Takes the parameters of one encoder, as [`Network::load_encoder`] does.
+    ///
+    /// # Errors
+    /// Those of [`Network::load_encoder`].
+    pub fn load_encoder(&mut self, modality: Modality, tensors: Tensors, how: FirstConv) -> Result<(), NnError> {
+        has(self.modalities(), modality)?;
+        let own = self.prefix(modality);
+        load_encoder(self.params_mut(), modality, &own, tensors, how)
+    }
+}
+
+fn has(mut modalities: impl Iterator<Item = Modality>, wanted: Modality) -> Result<(), NnError> {
+    match modalities.any(|modality| modality == wanted) {
+        true => Ok(()),
+        false => Err(NnError::Setting(format!("the network has no encoder of {wanted}"))),
+    }
+}
+
+fn load_encoder(
+    params: &mut Params,
+    modality: Modality,
+    own: &str,
+    tensors: Tensors,
+    how: FirstConv,
+) -> Result<(), NnError> {
+    let mut tensors = encoder_of(torchvision(tensors), modality, own);
+    tensors.retain(|name, _| !name.starts_with("fc."));
+    // In memory `[kh, kw, in, out]`.
+    let channels = params.get(&format!("{own}conv1.weight")).and_then(|p| p.value.shape().get(2).copied());
+    if let Some(channels) = channels {
+        adapt_first_conv(&mut tensors, channels, how);
+    }
+    params.load_under(own, &tensors)
+}
+
+/// The part of a whole network's tensors that is the encoder of `modality`, or its only one; all of them if it has none.
+fn encoder_of(tensors: Tensors, modality: Modality, own: &str) -> Tensors {
+    let first = |name: &String| {
+        let ends = ["conv1.weight", "stem.0.weight"];
+        let prefix = ends.iter().find_map(|end| name.strip_suffix(end))?;
+        (prefix.starts_with("encoder") && !prefix.contains("layer")).then(|| prefix.to_owned())
     };
-    let wanted = own.trim_start_matches("encoder.");
-    let mut there: Vec<&str> = prefixes().collect();
-    there.dedup();
-    let from = match there[..] {
-        [] => return tensors,
-        [only] => format!("encoder.{only}"),
-        _ => format!("encoder.{wanted}"),
+    let there: Vec<String> = tensors.keys().filter_map(first).collect();
+    let named = [own.to_owned(), format!("encoder.{modality}."), format!("encoder_{modality}.")];
+    let from = match named.into_iter().find(|name| there.contains(name)) {
+        Some(name) => name,
+        None if there.len() == 1 => there.concat(),
+        None => return tensors,
     };
     tensors.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&from)?.to_owned(), tensor))).collect()
 }

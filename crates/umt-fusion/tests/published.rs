@@ -10,8 +10,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_encoders::pretrained::FirstConv;
 use umt_encoders::{EncoderConfig, ResNetConfig};
-use umt_fusion::{FusionConfig, Network, NetworkConfig};
-use umt_media::Modality::{Audio, Video};
+use umt_fusion::{FusionConfig, Network, NetworkConfig, Segmenter, SegmenterConfig};
+use umt_media::Modality::{Audio, Depth, Rgb, Video};
 use umt_nn::{NnError, Tensors};
 
 fn golden() -> Value {
@@ -140,4 +140,34 @@ fn what_does_not_fit_is_listed_and_changes_nothing() {
     assert!(matches!(error, NnError::Mismatch { .. }));
     assert_eq!(network.params().to_tensors(), before);
     assert!(matches!(network.load_encoder(Audio, tensors, FirstConv::Sum), Err(NnError::Setting(_))));
+}
+
+#[test]
+fn a_segmentation_network_begins_with_published_encoders() {
+    let tensors = state_dict(&golden()["torchvision resnet18"]["tensors"]);
+    let encoders = BTreeMap::from([(Rgb, encoder("resnet18", 3, 64)), (Depth, encoder("resnet18", 1, 64))]);
+    let mut network =
+        Segmenter::new(&SegmenterConfig { encoders, decoder: Default::default(), classes: 3 }, 1).unwrap();
+    network.load_encoder(Rgb, tensors.clone(), FirstConv::Sum).unwrap();
+    network.load_encoder(Depth, tensors.clone(), FirstConv::Mean).unwrap();
+    let ours = network.params().to_tensors();
+    let name = "layer3.0.downsample.0.weight";
+    for encoder in ["encoder_rgb", "encoder_depth"] {
+        assert_eq!(ours[&format!("{encoder}.{name}")], tensors[name]);
+    }
+    assert_eq!(ours["encoder_rgb.conv1.weight"], tensors["conv1.weight"]);
+    assert_eq!(ours["encoder_depth.conv1.weight"].0, [64, 1, 7, 7]);
+    // The teacher's form has one encoder; the student's depth encoder may begin as it.
+    let encoders = BTreeMap::from([(Depth, encoder("resnet18", 1, 64))]);
+    let mut teacher =
+        Segmenter::new(&SegmenterConfig { encoders, decoder: Default::default(), classes: 3 }, 2).unwrap();
+    network.load_encoder(Depth, teacher.params().to_tensors(), FirstConv::Sum).unwrap();
+    assert_eq!(
+        network.params().to_tensors()[&format!("encoder_depth.{name}")],
+        teacher.params().to_tensors()[&format!("encoder.{name}")]
+    );
+    teacher.load_encoder(Depth, ours.clone(), FirstConv::Sum).unwrap();
+    assert_eq!(teacher.params().to_tensors()["encoder.conv1.weight"], ours["encoder_depth.conv1.weight"]);
+    teacher.load_encoder(Depth, tensors, FirstConv::Sum).unwrap();
+    assert!(matches!(teacher.load_encoder(Rgb, Tensors::new(), FirstConv::Sum), Err(NnError::Setting(_))));
 }

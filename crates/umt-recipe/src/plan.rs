@@ -232,6 +232,7 @@ fn data(config: &DataConfig, modalities: &[Modality]) -> Value {
         config.video = None;
         config.augment.crop = default.augment.crop;
         config.augment.flip = default.augment.flip;
+        config.augment.resized_crop = default.augment.resized_crop;
     }
     config.decode_threads = default.decode_threads;
     config.synthetic = default.synthetic;

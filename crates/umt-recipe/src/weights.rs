@@ -1,11 +1,11 @@
 //! Weights that are given instead of drawn or trained: where a recipe says they come from, and the verified file.
 
 use crate::error::RecipeError;
-use crate::recipe::Stage;
+use crate::recipe::{Recipe, Stage};
 use crate::watch::Watch;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use umt_encoders::EncoderConfig;
@@ -115,6 +115,15 @@ impl Weights {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Recipe {
+    /// Everything of the Hub that its encoders and stages name, each once.
+    pub fn hub_weights(&self) -> Vec<&Weights> {
+        let given = self.stage.iter().filter_map(|stage| stage.weights.as_ref());
+        let all = self.pretrained.values().chain(given).filter(|weights| !weights.is_file());
+        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -268,7 +277,7 @@ pub fn fetch_weights(
     if weights.is_file() {
         return Err(RecipeError::Usage(format!("{} is a file, not a repository: nothing to fetch", weights.from)));
     }
-    weights.check(None).map_err(RecipeError::Usage)?;
+    Weights { first_conv: None, ..weights.clone() }.check(None).map_err(RecipeError::Usage)?;
     let wanted = weights.hub_file();
     Ok(fetch(hub, &wanted, &mut |transfer| watch.on_download(&wanted.repo, transfer))?)
 }

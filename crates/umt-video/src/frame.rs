@@ -19,8 +19,28 @@ pub struct Frame {
     pub rgb: Vec<u8>,
 }
 
-/// Brings frames to one size: a triangle filter whose width grows with the reduction (PIL's
-/// `BILINEAR`, torchvision's `antialias=True`), the aspect ratio not kept.
+impl Frame {
+    /// The picture at another size, the aspect ratio not kept: a triangle filter whose width grows with the reduction
+    /// (PIL's `BILINEAR`, torchvision's `antialias=True`).
+    ///
+    /// # Errors
+    /// A size of nothing, or bytes that do not fit the size.
+    pub fn resized(&self, width: usize, height: usize) -> Result<Frame, MediaError> {
+        let mut scaler = Scaler::new(Some((width, height)), &Limits::default())?;
+        scaler.resize(self, width, height)
+    }
+
+    /// The part of `width` and `height` whose upper left corner is at `left` and `top`; what lies outside is left out.
+    pub fn part(&self, left: usize, top: usize, width: usize, height: usize) -> Frame {
+        let (left, top) = (left.min(self.width), top.min(self.height));
+        let (width, height) = (width.min(self.width - left), height.min(self.height - top));
+        let rows = self.rgb.chunks_exact(3 * self.width.max(1)).skip(top).take(height);
+        let rgb = rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+        Frame { width, height, rgb }
+    }
+}
+
+/// Brings frames to one size, by [`Frame::resized`]'s filter.
 pub(crate) struct Scaler {
     resizer: Resizer,
     options: ResizeOptions,

@@ -18,7 +18,7 @@ use parts::{conv_norm, gate, init_context, init_conv, init_conv_norm, init_gate,
 use std::collections::BTreeMap;
 use umt_encoders::Encoder;
 use umt_media::Modality;
-use umt_nn::{Array, ConvOptions, NnError, Params, Tape, Tensors, Var};
+use umt_nn::{Array, ConvOptions, NnError, Params, Tape, Var};
 
 /// Points at which modalities are fused: behind the stem and behind each stage.
 pub const FUSION_POINTS: usize = 5;
@@ -91,13 +91,6 @@ impl Segmenter {
         &mut self.params
     }
 
-    /// Takes the tensors of a published checkpoint: its counters `num_batches_tracked` are left aside, everything else must fit.
-    pub fn load_published(&mut self, tensors: &Tensors) -> Result<(), NnError> {
-        let counter = |name: &String| name.ends_with(".num_batches_tracked");
-        let own = tensors.iter().filter(|(name, _)| !counter(name)).map(|(name, t)| (name.clone(), t.clone()));
-        self.params.load_tensors(&own.collect())
-    }
-
     /// Its settings.
     pub fn config(&self) -> &SegmenterConfig {
         &self.config
@@ -140,7 +133,7 @@ impl Segmenter {
         Ok(maps.remove(&modality).unwrap_or_default().iter().map(|map| map.value().clone()).collect())
     }
 
-    fn prefix(&self, modality: Modality) -> String {
+    pub(crate) fn prefix(&self, modality: Modality) -> String {
         if self.encoders.len() == 1 { "encoder.".into() } else { format!("encoder_{modality}.") }
     }
 
