@@ -70,7 +70,7 @@ fn a_fusion_of_one_modality_is_the_uni_modal_run() -> Outcome {
     let encoders = BTreeMap::from([(Audio, loaded.recipe.encoder[&Audio].clone())]);
     let network = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: set.classes.len() };
     let objective = ObjectiveConfig::Task.build();
-    let mut task = NetworkTask::new(Network::new(&network, 1)?, objective, BTreeMap::new())?;
+    let mut task = NetworkTask::new(Network::new(&network, 1)?, objective, Vec::new(), 1)?;
     let (stop, dir) = (AtomicUsize::new(0), store.path("stage"));
     let mut env = umt_train::Env {
         stage: "by hand",
