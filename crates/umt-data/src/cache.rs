@@ -1,8 +1,10 @@
 //! Every clip is decoded once; later runs read the decoded samples from one file.
 
 use crate::{
-    AudioNormalise, DataConfig, DataError, Dataset, Decoded, Failure, OnError, Problem, Skipped, Source, Split,
-    SplitCounts, Sums, decode::Decoder, files, shard,
+    AudioNormalise, DataConfig, DataError, Dataset, Decoded, DepthNormalise, Failure, OnError, Problem, Skipped,
+    Source, Split, SplitCounts, Sums,
+    decode::{Counts, Decoder},
+    files, shard,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +16,7 @@ use std::{
 use umt_store::Store;
 
 /// Raised when the stored form changes, so that older caches are made again.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How far the making of a cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Cache {
     pub(crate) shard: shard::Shard,
     /// Mean and standard deviation of the training samples' spectrograms.
     audio_stats: Option<[f32; 2]>,
+    /// Mean and standard deviation that depths are normalised with, in millimetres.
+    depth_stats: Option<[f32; 2]>,
     digest: String,
 }
 
@@ -75,8 +79,10 @@ impl Cache {
             config: config.clone(),
             shard,
             audio_stats: None,
+            depth_stats: None,
         };
         cache.leave_out_copies();
+        cache.depth_stats = cache.depth_moments();
         cache.audio_stats = cache.stats_of(&cache.set.indices(Split::Train));
         Ok(cache)
     }
@@ -162,14 +168,61 @@ impl Cache {
         }
         let mut all = Sums::default();
         for entry in indices.iter().filter_map(|&i| self.shard.index.entries[i].as_ref()) {
-            all.count += entry.sums.count;
-            all.sum += entry.sums.sum;
-            all.squares += entry.sums.squares;
+            all.add(&entry.sums);
         }
-        let count = all.count.max(1) as f64;
-        let mean = all.sum / count;
-        let variance = (all.squares / count - mean * mean).max(0.0);
-        Some([mean as f32, variance.sqrt() as f32])
+        Some(all.moments())
+    }
+
+    /// Mean and standard deviation that depths are normalised with, in millimetres; `None` without
+    /// depth.
+    pub fn depth_stats(&self) -> Option<[f32; 2]> {
+        self.depth_stats
+    }
+
+    fn depth_moments(&self) -> Option<[f32; 2]> {
+        match self.config.depth.as_ref()?.normalise {
+            DepthNormalise::Fixed { mean, std } => Some([mean, std]),
+            DepthNormalise::Train => {
+                let mut all = Sums::default();
+                self.entries(Split::Train).for_each(|entry| all.add(&entry.depth));
+                Some(all.moments())
+            }
+        }
+    }
+
+    fn entries(&self, split: Split) -> impl Iterator<Item = &shard::Entry> {
+        self.set.indices(split).into_iter().filter_map(|i| self.shard.index.entries[i].as_ref())
+    }
+
+    /// Pixels of each class in a split; empty in sets without a class for every pixel.
+    pub fn pixel_counts(&self, split: Split) -> Vec<u64> {
+        let mut counts = Vec::new();
+        for entry in self.entries(split) {
+            counts.resize(counts.len().max(entry.pixels.len()), 0);
+            counts.iter_mut().zip(&entry.pixels).for_each(|(all, one)| *all += one);
+        }
+        counts
+    }
+
+    /// A weight for each class, median(f) / f, from the training samples: f is a class's share of
+    /// the pixels of those label maps in which it occurs (Eigen and Fergus, ICCV 2015). A class that
+    /// never occurs weighs 0. The counts stand in the cache, so this reads no sample.
+    pub fn class_weights(&self) -> Vec<f32> {
+        let counts = self.pixel_counts(Split::Train);
+        let mut around = vec![0u64; counts.len()];
+        for entry in self.entries(Split::Train) {
+            let area = entry.scene.map_or(0, |scene| (scene.map[0] * scene.map[1]) as u64);
+            let present = around.iter_mut().zip(&entry.pixels).filter(|(_, pixels)| **pixels > 0);
+            present.for_each(|(around, _)| *around += area);
+        }
+        let shares: Vec<f64> = counts.iter().zip(&around).map(|(&n, &all)| n as f64 / all.max(1) as f64).collect();
+        let mut seen: Vec<f64> = shares.iter().copied().filter(|&share| share > 0.0).collect();
+        seen.sort_by(f64::total_cmp);
+        let median = match seen.len() {
+            0 => 0.0,
+            n => (seen[(n - 1) / 2] + seen[n / 2]) / 2.0,
+        };
+        shares.iter().map(|&share| if share > 0.0 { (median / share) as f32 } else { 0.0 }).collect()
     }
 
     fn leave_out_copies(&mut self) {
@@ -213,19 +266,23 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
     let audio = config.audio.as_ref();
     let audio = audio.map(|a| (&a.front_end, a.seconds, a.window, a.fill, a.min_seconds));
     let video = config.video.as_ref().map(|v| (v.select, v.candidates, v.size));
-    let settings = serde_json::to_string(&(FORMAT, audio, video, &config.tolerate, &set.synthetic))
-        .map_err(|error| DataError::config("data", error.to_string()))?;
-    let mut text = format!("{settings} {}\n", umt_version());
+    let rgb = config.rgb.as_ref().map(|rgb| rgb.stored);
+    let depth = config.depth.as_ref().map(|depth| (depth.raw, depth.unit, depth.rotated));
+    let settings =
+        serde_json::to_string(&(FORMAT, audio, video, rgb, depth, &config.tolerate, &set.synthetic, &set.rooms))
+            .map_err(|error| DataError::config("data", error.to_string()))?;
+    let mut text = format!("{settings} {:?} {}\n", set.dense, umt_version());
     for sample in &set.samples {
         let _ = write!(text, "{:?}", sample.id);
-        for (modality, source) in &sample.sources {
+        for (name, source) in sample.parts() {
             match source {
                 Source::Synthetic(number) => {
-                    let _ = write!(text, " {modality}={number}:{}", sample.label);
+                    let _ = write!(text, " {name}={number}:{}", sample.label);
                 }
-                Source::Path(path) => {
+                Source::Path(path) | Source::Frame(path, _) => {
                     let shown = path.strip_prefix(&set.root).unwrap_or(path);
-                    let _ = write!(text, " {modality}={}:{}", shown.display(), files::stamp(path));
+                    let frame = if let Source::Frame(_, frame) = source { format!("#{frame}") } else { String::new() };
+                    let _ = write!(text, " {name}={}{frame}:{}", shown.display(), files::stamp(path));
                 }
             }
         }
@@ -256,7 +313,7 @@ fn write(
         let total = set.samples.len();
         let outcome = decode_all(set, config, &mut |i, decoded| {
             match decoded {
-                Ok((sample, sums)) => bytes += writer.push(&sample, sums)?,
+                Ok((sample, counts)) => bytes += writer.push(&sample, counts)?,
                 Err(failure) => {
                     let skipped = skipped(set, i, failure);
                     if config.on_error == OnError::Stop {
@@ -288,7 +345,7 @@ fn skipped(set: &Dataset, index: usize, failure: Failure) -> Skipped {
     }
 }
 
-type Outcome = Result<(Decoded, Sums), Failure>;
+type Outcome = Result<(Decoded, Counts), Failure>;
 
 /// Decodes all samples on the set number of threads and hands them over in the list's order.
 /// At most eight samples per thread are in flight; an error of `take` ends it early.

@@ -1,6 +1,9 @@
 //! `data check`: what is there, missing and broken. Nothing is written.
 
-use crate::{DataConfig, DataError, Dataset, Problem, Progress, SampleInfo, Source, Split, kinds, ordered};
+use crate::{
+    DataConfig, DataError, Dataset, DenseInput, DepthInput, Problem, Progress, RgbInput, SampleInfo, Source, Split,
+    decode::Decoder, kinds, ordered,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,8 +45,10 @@ pub struct CheckReport {
     pub usable: usize,
     /// Class names.
     pub classes: Vec<String>,
-    /// Samples of each class, per split.
+    /// Samples of each class, per split; empty where each pixel has a class of its own.
     pub class_counts: BTreeMap<Split, Vec<usize>>,
+    /// Pixels of each class, per split, if label maps were decoded.
+    pub pixel_counts: BTreeMap<Split, Vec<u64>>,
     /// Kinds of group, with the number of groups of each.
     pub groups: BTreeMap<String, usize>,
     /// Kinds of problem that occur.
@@ -96,12 +101,16 @@ pub fn check_with(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n.min(256),
     };
+    let config = dense_config(&set);
     ordered::in_order(
         total,
         threads,
         8 * threads,
-        || (),
-        |(), i| look(&set.samples[i], options.decode),
+        || set.dense.as_ref().and_then(|_| Decoder::new(&set, &config).ok()),
+        |decoder, i| match decoder {
+            Some(decoder) => look_at_scene(decoder, &set.samples[i], options.decode),
+            None => look(&set.samples[i], options.decode),
+        },
         &mut |i, look: Look| {
             bytes += look.bytes;
             looks.push(look);
@@ -118,8 +127,42 @@ pub fn check_with(
 struct Look {
     bytes: u64,
     seconds: Option<f64>,
+    /// Pixels of each class.
+    pixels: Vec<u64>,
     /// The first problem, the file and the reason.
     problem: Option<(Problem, String)>,
+}
+
+/// Reads every modality that a set with label maps has.
+fn dense_config(set: &Dataset) -> DataConfig {
+    let has = |modality| set.samples.iter().any(|sample| sample.sources.contains_key(&modality));
+    DataConfig {
+        rgb: has(Modality::Rgb).then(RgbInput::default),
+        depth: has(Modality::Depth).then(DepthInput::default),
+        dense: Some(DenseInput { size: [1, 1], classes: None }),
+        ..DataConfig::default()
+    }
+}
+
+/// What training would read, in the way that it would.
+fn look_at_scene(decoder: &mut Decoder<'_>, sample: &SampleInfo, decode: bool) -> Look {
+    let mut look = Look::default();
+    for path in sample.parts().filter_map(|(_, source)| source.path()) {
+        match path.metadata() {
+            Ok(meta) => look.bytes += meta.len(),
+            Err(_) => {
+                look.problem = Some((Problem::Missing, path.display().to_string()));
+                return look;
+            }
+        }
+    }
+    if decode {
+        match decoder.decode(sample) {
+            Ok((_, counts)) => look.pixels = counts.pixels,
+            Err(failure) => look.problem = Some((failure.problem, format!("{}: {}", failure.path, failure.reason))),
+        }
+    }
+    look
 }
 
 fn look(sample: &SampleInfo, decode: bool) -> Look {
@@ -198,6 +241,11 @@ fn report(set: &Dataset, looks: Vec<Look>, options: &CheckOptions) -> CheckRepor
     let median = lengths.get(lengths.len() / 2).copied();
     let least = options.short_seconds.or(median.map(|m| m / 2.0)).unwrap_or(0.0);
     let mut problems: BTreeMap<Problem, Found> = BTreeMap::new();
+    let mut pixel_counts: BTreeMap<Split, Vec<u64>> = BTreeMap::new();
+    for (look, sample) in looks.iter().zip(&set.samples).filter(|(look, _)| !look.pixels.is_empty()) {
+        let counts = pixel_counts.entry(sample.split).or_insert_with(|| vec![0; set.classes.len()]);
+        counts.iter_mut().zip(&look.pixels).for_each(|(all, one)| *all += one);
+    }
     for (look, sample) in looks.into_iter().zip(&set.samples) {
         let short = look.seconds.filter(|&s| s < least).map(|seconds| {
             let reason = format!("{}: {seconds:.2} s of sound, under {least:.2} s", sample.id);
@@ -213,7 +261,7 @@ fn report(set: &Dataset, looks: Vec<Look>, options: &CheckOptions) -> CheckRepor
     }
     let splits = Split::ALL.into_iter().filter_map(|split| {
         let counts = set.class_counts(split);
-        counts.iter().any(|&n| n > 0).then_some((split, counts))
+        (set.dense.is_none() && counts.iter().any(|&n| n > 0)).then_some((split, counts))
     });
     let groups = set.group_names.iter().enumerate().map(|(column, name)| {
         let of = set.samples.iter().map(|s| &s.groups[column]);
@@ -227,6 +275,7 @@ fn report(set: &Dataset, looks: Vec<Look>, options: &CheckOptions) -> CheckRepor
         usable: set.samples.len() - broken,
         classes: set.classes.clone(),
         class_counts: splits.collect(),
+        pixel_counts,
         groups: groups.collect(),
         problems,
         unlisted: unlisted(set),
@@ -242,16 +291,18 @@ fn unlisted(set: &Dataset) -> usize {
     let named: BTreeSet<&Path> = set
         .samples
         .iter()
-        .flat_map(|sample| sample.sources.values())
-        .filter_map(|source| match source {
+        .flat_map(|sample| sample.parts())
+        .filter_map(|(_, source)| match source {
             Source::Path(path) => Some(path.as_path()),
-            Source::Synthetic(_) => None,
+            Source::Synthetic(_) | Source::Frame(..) => None,
         })
         .collect();
     let folders: BTreeSet<&Path> = named.iter().filter_map(|path| path.parent()).collect();
+    let clips = ["mp4", "mkv", "webm", "avi", "mov", "wav", "mp3", "flac", "ogg", "m4a"];
+    let known: &[&str] = if set.dense.is_some() { &["png", "jpg", "jpeg"] } else { &clips };
     let media = |path: &PathBuf| {
         let extension = path.extension().and_then(|e| e.to_str());
-        extension.is_some_and(|e| ["mp4", "mkv", "webm", "avi", "mov", "wav", "mp3", "flac", "ogg", "m4a"].contains(&e))
+        extension.is_some_and(|e| known.contains(&e))
     };
     folders
         .into_iter()
@@ -273,15 +324,17 @@ impl fmt::Display for CheckReport {
             writeln!(out, "  {count} groups of kind `{name}`")?;
         }
         let width = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
-        write!(out, "  {:width$}", "class")?;
-        for split in self.class_counts.keys() {
-            write!(out, " {split:>10}")?;
+        let pixels = !self.pixel_counts.is_empty();
+        write!(out, "  {:width$}", if pixels { "pixels" } else { "class" })?;
+        for split in self.class_counts.keys().chain(self.pixel_counts.keys()) {
+            write!(out, " {split:>12}")?;
         }
         writeln!(out)?;
         for (class, name) in self.classes.iter().enumerate() {
             write!(out, "  {name:width$}")?;
-            for counts in self.class_counts.values() {
-                write!(out, " {:>10}", counts[class])?;
+            let samples = self.class_counts.values().map(|counts| counts[class] as u64);
+            for count in samples.chain(self.pixel_counts.values().map(|counts| counts[class])) {
+                write!(out, " {count:>12}")?;
             }
             writeln!(out)?;
         }

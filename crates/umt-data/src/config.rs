@@ -1,6 +1,8 @@
 //! The settings of `[data]`: what is read, how it is stored, augmented and divided.
 
-use crate::{DataError, DenseInput, DepthInput, Problem, ResizedCrop, RgbInput, SyntheticAvConfig};
+use crate::{
+    DataError, DenseInput, DepthInput, Problem, ResizedCrop, RgbInput, SyntheticAvConfig, SyntheticRoomsConfig,
+};
 use serde::{Deserialize, Serialize};
 use umt_audio::{Fill, FrontEndConfig, MelNorm, MelScale, Padding, Window};
 use umt_video::Select;
@@ -33,6 +35,8 @@ pub struct DataConfig {
     pub decode_threads: usize,
     /// The design of the embedded synthetic set; used by `synthetic-av` alone.
     pub synthetic: SyntheticAvConfig,
+    /// The design of the embedded rooms; used by `synthetic-rooms` alone.
+    pub rooms: SyntheticRoomsConfig,
 }
 
 /// What happens when a sample cannot be used.

@@ -1,12 +1,13 @@
 //! What a data set is: classes, samples, splits, and where each sample's files lie.
 
-use crate::{DataError, SyntheticAvConfig, files};
+use crate::{DataError, LabelMaps, SyntheticAvConfig, SyntheticRoomsConfig, files};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::{Path, PathBuf},
 };
+use umt_depth::DepthCode;
 use umt_media::Modality;
 
 /// Which part of a set a sample belongs to.
@@ -51,13 +52,15 @@ pub enum Source {
     Path(PathBuf),
     /// Made by code: the number of the sample.
     Synthetic(u64),
+    /// One frame of a file that holds many, counted from 0.
+    Frame(PathBuf, usize),
 }
 
 impl Source {
     /// The file or folder, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Path(path) => Some(path),
+            Self::Path(path) | Self::Frame(path, _) => Some(path),
             Self::Synthetic(_) => None,
         }
     }
@@ -68,7 +71,7 @@ impl Source {
 pub struct SampleInfo {
     /// Unique in the set.
     pub id: String,
-    /// Index into [`Dataset::classes`].
+    /// Index into [`Dataset::classes`]; 0 where each pixel has a class of its own.
     pub label: usize,
     /// The part it belongs to.
     pub split: Split,
@@ -76,6 +79,33 @@ pub struct SampleInfo {
     pub groups: Vec<String>,
     /// Where each modality comes from.
     pub sources: BTreeMap<Modality, Source>,
+    /// Where the classes of its pixels come from, in sets that have them.
+    pub map: Option<Source>,
+}
+
+impl SampleInfo {
+    /// All that it is made of, by name: its modalities, and `label-map`.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, &Source)> {
+        let map = self.map.iter().map(|source| ("label-map", source));
+        self.sources.iter().map(|(modality, source)| (modality.name(), source)).chain(map)
+    }
+}
+
+/// How the files of a set with a class for every pixel are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseForm {
+    /// The class of each id that a label file may hold; [`LabelMaps::VOID`] for none.
+    pub classes: Vec<u8>,
+    /// What the values of depth files stand for.
+    pub depth: DepthCode,
+}
+
+impl DenseForm {
+    /// Ids 1 to `classes` are the classes in order, 0 is none.
+    pub(crate) fn in_order(classes: usize, depth: DepthCode) -> Self {
+        let ids = std::iter::once(LabelMaps::VOID).chain(0..classes.min(254) as u8);
+        Self { classes: ids.collect(), depth }
+    }
 }
 
 /// A data set: what there is, not yet read.
@@ -93,8 +123,12 @@ pub struct Dataset {
     pub group_names: Vec<String>,
     /// The kind of group that validation holds out unless the settings name another.
     pub hold_out: Option<String>,
-    /// The design of a set made by code.
+    /// The design of the embedded audio-visual set.
     pub synthetic: Option<SyntheticAvConfig>,
+    /// The design of the embedded rooms.
+    pub rooms: Option<SyntheticRoomsConfig>,
+    /// For sets with a class for every pixel.
+    pub dense: Option<DenseForm>,
 }
 
 impl Dataset {
@@ -119,20 +153,29 @@ impl Dataset {
     /// seconds. What was decoded from them: see [`crate::Cache::digest`].
     pub fn digest(&self) -> String {
         let mut text = format!("{:?}\n{:?}\n{:?}\n", self.classes, self.group_names, self.synthetic);
-        let paths = || self.samples.iter().flat_map(|s| s.sources.values()).filter_map(Source::path);
+        if self.dense.is_some() {
+            text.push_str(&format!("{:?}\n{:?}\n", self.dense, self.rooms));
+        }
+        let paths = || self.samples.iter().flat_map(|s| s.parts()).filter_map(|(_, source)| source.path());
         let whole = paths().map(files::size).sum::<u64>() <= files::WHOLE;
+        // A file of many frames is read once.
+        let mut shared: BTreeMap<&Path, String> = BTreeMap::new();
         for sample in &self.samples {
-            let SampleInfo { id, label, split, groups, sources } = sample;
+            let SampleInfo { id, label, split, groups, .. } = sample;
             text.push_str(&format!("{id:?} {label} {} {groups:?}", split.name()));
             let mut before: Option<(&Source, String)> = None;
-            for (modality, source) in sources {
+            for (name, source) in sample.parts() {
                 // A clip that holds both sound and video is read once.
                 let content = match (before.take(), source) {
                     (Some((same, content)), _) if same == source => content,
                     (_, Source::Path(path)) => files::content(path, whole),
                     (_, Source::Synthetic(number)) => number.to_string(),
+                    (_, Source::Frame(path, frame)) => {
+                        let content = shared.entry(path).or_insert_with(|| files::content(path, whole));
+                        format!("{content}#{frame}")
+                    }
                 };
-                text.push_str(&format!(" {modality}:{content}"));
+                text.push_str(&format!(" {name}:{content}"));
                 before = Some((source, content));
             }
             text.push('\n');
@@ -144,6 +187,13 @@ impl Dataset {
     pub(crate) fn limit(&mut self, limit: usize) {
         let mut keep = BTreeSet::new();
         for split in Split::ALL {
+            if self.dense.is_some() {
+                // Neighbours show the same scene: evenly over the list instead.
+                let all = self.indices(split);
+                let count = limit.min(all.len());
+                keep.extend((0..count).map(|k| all[k * all.len() / count]));
+                continue;
+            }
             let mut by_class = vec![Vec::new(); self.classes.len()];
             for index in self.indices(split) {
                 by_class[self.samples[index].label].push(index);

@@ -1,6 +1,9 @@
 //! One sample's files to what is stored: spectrogram or waveform, and small frames.
 
-use crate::{AudioInput, AudioWindow, DataConfig, DataError, Dataset, Problem, SampleInfo, Source, VideoInput, synth};
+use crate::{
+    AudioInput, AudioWindow, DataConfig, DataError, Dataset, Problem, SampleInfo, SceneData, Source, VideoInput,
+    scene::SceneReader, synth,
+};
 use std::path::Path;
 use umt_audio::{FrontEnd, Resampler, Waveform, fit};
 use umt_media::{Array, Limits, MediaError, Modality, read_bounded};
@@ -13,6 +16,19 @@ pub struct Decoded {
     pub audio: Option<AudioData>,
     /// The frames, if the set is read with video.
     pub video: Option<VideoData>,
+    /// Colours, depth and classes, in sets with a class for every pixel.
+    pub scene: Option<SceneData>,
+}
+
+/// What is counted while decoding, so that figures of any set of samples follow without them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Counts {
+    /// Over the spectrogram.
+    pub sound: Sums,
+    /// Over the measured depths, in millimetres.
+    pub depth: Sums,
+    /// Pixels of each class.
+    pub pixels: Vec<u64>,
 }
 
 /// Stored sound.
@@ -33,7 +49,7 @@ pub struct VideoData {
     pub rgb: Vec<u8>,
 }
 
-/// Sums over a spectrogram's values, from which mean and deviation of any set of samples follow.
+/// Sums over values, from which mean and deviation of any set of samples follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Sums {
     /// Number of values.
@@ -53,6 +69,20 @@ impl Sums {
             squares += value * value;
         }
         Self { count: values.len() as u64, sum, squares }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+
+    /// Mean and standard deviation.
+    pub(crate) fn moments(&self) -> [f32; 2] {
+        let count = self.count.max(1) as f64;
+        let mean = self.sum / count;
+        let variance = (self.squares / count - mean * mean).max(0.0);
+        [mean as f32, variance.sqrt() as f32]
     }
 }
 
@@ -74,6 +104,8 @@ pub(crate) struct Decoder<'a> {
     /// The planned conversion from the rate of the clip before, which most clips share.
     resampler: Option<(u32, Resampler)>,
     generator: Option<synth::Generator>,
+    scenes: Option<SceneReader<'a>>,
+    classes: usize,
     limits: Limits,
 }
 
@@ -85,12 +117,20 @@ impl<'a> Decoder<'a> {
             front_end,
             resampler: None,
             generator: set.synthetic.as_ref().map(synth::Generator::new),
+            scenes: SceneReader::new(set, config),
+            classes: set.classes.len(),
             limits: Limits::default(),
         })
     }
 
-    /// The stored form of a sample and the sums over its spectrogram.
-    pub fn decode(&mut self, sample: &SampleInfo) -> Result<(Decoded, Sums), Failure> {
+    /// The stored form of a sample, and what was counted.
+    pub fn decode(&mut self, sample: &SampleInfo) -> Result<(Decoded, Counts), Failure> {
+        if let Some(scenes) = &mut self.scenes {
+            let scene = scenes.read(sample)?;
+            let counts =
+                Counts { sound: Sums::default(), depth: scene.depth_sums(), pixels: scene.pixels(self.classes) };
+            return Ok((Decoded { audio: None, video: None, scene: Some(scene) }, counts));
+        }
         let config = self.config;
         let mut made = self.make(sample)?;
         let mut bytes = None;
@@ -114,13 +154,13 @@ impl<'a> Decoder<'a> {
             };
             video = Some(pack(frames, input));
         }
-        Ok((Decoded { audio, video }, sums))
+        Ok((Decoded { audio, video, scene: None }, Counts { sound: sums, ..Counts::default() }))
     }
 
     fn make(&self, sample: &SampleInfo) -> Result<Option<synth::Made>, Failure> {
         let number = sample.sources.values().find_map(|source| match source {
             Source::Synthetic(number) => Some(*number),
-            Source::Path(_) => None,
+            Source::Path(_) | Source::Frame(..) => None,
         });
         let (Some(number), Some(generator)) = (number, &self.generator) else {
             return Ok(None);

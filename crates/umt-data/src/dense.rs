@@ -40,13 +40,15 @@ pub struct DepthInput {
     pub raw: bool,
     /// Millimetres per value of the files; `None` takes the set's own unit (1 where it states none).
     pub unit: Option<f64>,
+    /// The values are millimetres whose bits are rotated by three, as SUN RGB-D publishes them.
+    pub rotated: bool,
     /// Shift and scale.
     pub normalise: DepthNormalise,
 }
 
 impl Default for DepthInput {
     fn default() -> Self {
-        Self { raw: false, unit: None, normalise: DepthNormalise::Train }
+        Self { raw: false, unit: None, rotated: false, normalise: DepthNormalise::Train }
     }
 }
 
@@ -113,6 +115,9 @@ impl DepthInput {
             && !(unit > 0.0 && unit <= 65_535.0)
         {
             return Err(DataError::config("depth.unit", format!("{unit} mm per value is not in (0, 65535]")));
+        }
+        if self.rotated && self.unit.is_some() {
+            return Err(DataError::config("depth.rotated", "rotated values have a unit; leave depth.unit out"));
         }
         if let DepthNormalise::Fixed { mean, std } = self.normalise
             && !(mean.is_finite() && std.is_finite() && std > 0.0)

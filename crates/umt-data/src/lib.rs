@@ -38,15 +38,18 @@ mod kinds;
 mod split;
 mod problem;
 mod decode;
+mod scene;
 mod cache;
 mod shard;
 mod ordered;
 mod augment;
 mod resized_crop;
+mod augment_scene;
 mod batch;
 mod loader;
 mod check;
 mod synth;
+mod rooms;
 mod error;
 
 pub use batch::Batch;
@@ -56,7 +59,7 @@ pub use config::{
     AudioInput, AudioNormalise, AudioWindow, AugmentConfig, DataConfig, OnError, ValidationConfig, VideoInput,
     VideoNormalise,
 };
-pub use dataset::{Dataset, SampleInfo, Source, Split};
+pub use dataset::{Dataset, DenseForm, SampleInfo, Source, Split};
 pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};
 pub use dense::{DenseInput, DepthInput, DepthNormalise, LabelMaps, RgbInput};
 pub use error::DataError;
@@ -64,5 +67,7 @@ pub use kinds::{KINDS, Kind, open};
 pub use loader::{Epoch, Loader, LoaderConfig};
 pub use problem::{Problem, Skipped};
 pub use resized_crop::ResizedCrop;
+pub use rooms::SyntheticRoomsConfig;
+pub use scene::{DepthPixels, MapPixels, RgbPixels, SceneData};
 pub use split::SplitCounts;
 pub use synth::SyntheticAvConfig;

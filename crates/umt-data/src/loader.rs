@@ -44,11 +44,16 @@ pub struct Loader {
     cache: Arc<Cache>,
     /// Usable samples, in the order given.
     samples: Arc<Vec<usize>>,
+    /// First and last place in an epoch's order of each batch.
+    bounds: Arc<Vec<[usize; 2]>>,
     config: LoaderConfig,
 }
 
 impl Loader {
     /// A loader of `indices` (of [`Cache::indices`]); those without a decoded record are passed over.
+    ///
+    /// In evaluation, samples whose label maps differ in size are never in one batch: those of the
+    /// size that comes first in the list come first.
     ///
     /// # Errors
     /// A batch size of 0, or no usable sample.
@@ -60,7 +65,28 @@ impl Loader {
         if indices.is_empty() {
             return Err(DataError::config("split", format!("`{}` has no usable sample for it", cache.dataset().name)));
         }
-        Ok(Self { cache, samples: Arc::new(indices), config })
+        let size = |&i: &usize| cache.shard.index.entries[i].as_ref().and_then(|entry| Some(entry.scene?.map));
+        let mut sizes = Vec::new();
+        if !config.train {
+            for size in indices.iter().map(size) {
+                if !sizes.contains(&size) {
+                    sizes.push(size);
+                }
+            }
+            indices.sort_by_key(|i| sizes.iter().position(|known| *known == size(i)));
+        }
+        let mut bounds = Vec::new();
+        let mut first = 0;
+        while first < indices.len() {
+            let most = indices.len().min(first + config.batch);
+            let alike = |i: &usize| config.train || size(i) == size(&indices[first]);
+            let last = first + indices[first..most].iter().take_while(|i| alike(i)).count();
+            if !(config.drop_last && last - first < config.batch) {
+                bounds.push([first, last]);
+            }
+            first = last;
+        }
+        Ok(Self { samples: Arc::new(indices), bounds: Arc::new(bounds), cache, config })
     }
 
     /// The decoded set.
@@ -80,9 +106,7 @@ impl Loader {
 
     /// Batches in an epoch.
     pub fn batches_per_epoch(&self) -> u64 {
-        let (samples, batch) = (self.samples.len(), self.config.batch);
-        let batches = if self.config.drop_last { samples / batch } else { samples.div_ceil(batch) };
-        batches as u64
+        self.bounds.len() as u64
     }
 
     /// The order of an epoch's samples.
@@ -168,8 +192,7 @@ impl Shared {
             None => builder.insert(Builder::new(cache)?),
         };
         let config = &self.loader.config;
-        let first = number as usize * config.batch;
-        let last = (first + config.batch).min(self.order.len());
+        let [first, last] = self.loader.bounds[number as usize];
         let draw = config.train.then_some((config.seed, self.epoch));
         builder.build(cache, &self.order[first..last], draw)
     }

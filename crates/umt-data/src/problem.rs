@@ -22,12 +22,25 @@ pub enum Problem {
     Silent,
     /// Less sound than `min_seconds`.
     Short,
+    /// Picture, depth and label map differ in size.
+    SizeMismatch,
+    /// The label map holds an id that is no class of the set.
+    LabelRange,
 }
 
 impl Problem {
     /// All of them, in order.
-    pub const ALL: [Problem; 7] =
-        [Self::Missing, Self::Corrupt, Self::Unsupported, Self::NoAudio, Self::NoVideo, Self::Silent, Self::Short];
+    pub const ALL: [Problem; 9] = [
+        Self::Missing,
+        Self::Corrupt,
+        Self::Unsupported,
+        Self::NoAudio,
+        Self::NoVideo,
+        Self::Silent,
+        Self::Short,
+        Self::SizeMismatch,
+        Self::LabelRange,
+    ];
 
     /// The name used in recipes and reports.
     pub fn name(self) -> &'static str {
@@ -39,6 +52,8 @@ impl Problem {
             Self::NoVideo => "no-video",
             Self::Silent => "silent",
             Self::Short => "short",
+            Self::SizeMismatch => "size-mismatch",
+            Self::LabelRange => "label-range",
         }
     }
 

@@ -3,16 +3,21 @@
 //! ```text
 //! "UMTSHRD1" | records ... | index (JSON) | offset u64 | length u64 | sha256 of the index (hex) | "UMTSHRD1"
 //! ```
-//! A record is the sound (f32 or i16, little-endian) followed by the frames (u8). Its digest stands
+//! A record is the sound (f32 or i16, little-endian), the frames (u8), the colours (u8), the depth (u16)
+//! and the classes (u8) of a scene, as far as there are any. Its digest stands
 //! in the index and is compared when the record is read for the first time. Records are read at
 //! their place (`pread`): as cheap as a mapping for whole records, without unsafe code, and the
 //! memory of a process does not grow with the set.
 
-use crate::{AudioData, DataError, Decoded, Skipped, Sums, VideoData};
+use crate::{
+    AudioData, DataError, Decoded, DepthPixels, MapPixels, RgbPixels, SceneData, Skipped, Sums, VideoData,
+    decode::Counts,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     io::{self, Write},
+    ops::Range,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -28,9 +33,33 @@ pub(crate) struct Entry {
     pub audio: Option<AudioEntry>,
     /// Frames, height, width.
     pub video: Option<[usize; 3]>,
+    pub scene: Option<SceneEntry>,
     /// First 32 hex digits of the sha256 of the record's bytes.
     pub digest: String,
+    /// Over the spectrogram.
     pub sums: Sums,
+    /// Over the measured depths, in millimetres.
+    pub depth: Sums,
+    /// Pixels of each class.
+    pub pixels: Vec<u64>,
+}
+
+/// Height and width of the parts of a scene.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SceneEntry {
+    pub rgb: Option<[usize; 2]>,
+    pub depth: Option<[usize; 2]>,
+    pub map: [usize; 2],
+}
+
+/// Where the parts of a record lie in its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub audio: Range<usize>,
+    pub video: Range<usize>,
+    pub rgb: Range<usize>,
+    pub depth: Range<usize>,
+    pub map: Range<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,8 +80,8 @@ pub(crate) struct Index {
 }
 
 impl Entry {
-    /// Length of the sound and of the frames in bytes; an error for lengths that overflow.
-    fn lengths(&self) -> Option<(usize, usize)> {
+    /// The places of the parts; none for lengths that overflow.
+    fn layout(&self) -> Option<Layout> {
         let audio = match self.audio {
             None => 0,
             Some(AudioEntry::Spectrogram([bins, frames])) => bins.checked_mul(frames)?.checked_mul(4)?,
@@ -62,7 +91,21 @@ impl Entry {
             None => 0,
             Some([t, h, w]) => t.checked_mul(h)?.checked_mul(w)?.checked_mul(3)?,
         };
-        Some((audio, video))
+        let area = |shape: Option<[usize; 2]>, bytes: usize| match shape {
+            None => Some(0),
+            Some([height, width]) => height.checked_mul(width)?.checked_mul(bytes),
+        };
+        let scene = self.scene.as_ref();
+        let rgb = area(scene.and_then(|s| s.rgb), 3)?;
+        let depth = area(scene.and_then(|s| s.depth), 2)?;
+        let map = area(scene.map(|s| s.map), 1)?;
+        let mut end = 0usize;
+        let mut next = |length: usize| {
+            let start = end;
+            end = start.checked_add(length)?;
+            Some(start..end)
+        };
+        Some(Layout { audio: next(audio)?, video: next(video)?, rgb: next(rgb)?, depth: next(depth)?, map: next(map)? })
     }
 }
 
@@ -86,7 +129,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a record; gives its size in bytes.
-    pub fn push(&mut self, sample: &Decoded, sums: Sums) -> io::Result<u64> {
+    pub fn push(&mut self, sample: &Decoded, counts: Counts) -> io::Result<u64> {
         self.bytes.clear();
         let audio = sample.audio.as_ref().map(|audio| match audio {
             AudioData::Spectrogram(array) => {
@@ -102,13 +145,26 @@ impl<'a> Writer<'a> {
             self.bytes.extend_from_slice(&video.rgb);
             video.shape
         });
+        let scene = sample.scene.as_ref().map(|scene| {
+            self.bytes.extend(scene.rgb.iter().flat_map(|rgb| &rgb.data));
+            self.bytes.extend(scene.depth.iter().flat_map(|depth| &depth.data).flat_map(|mm| mm.to_le_bytes()));
+            self.bytes.extend_from_slice(&scene.map.data);
+            SceneEntry {
+                rgb: scene.rgb.as_ref().map(|rgb| rgb.shape),
+                depth: scene.depth.as_ref().map(|depth| depth.shape),
+                map: scene.map.shape,
+            }
+        });
         self.out.write_all(&self.bytes)?;
         self.index.entries.push(Some(Entry {
             offset: self.offset,
             audio,
             video,
+            scene,
             digest: short_digest(&self.bytes),
-            sums,
+            sums: counts.sound,
+            depth: counts.depth,
+            pixels: counts.pixels,
         }));
         self.offset += self.bytes.len() as u64;
         Ok(self.bytes.len() as u64)
@@ -174,8 +230,8 @@ impl Shard {
         }
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
         for entry in index.entries.iter().flatten() {
-            let inside = entry.lengths().and_then(|(audio, video)| {
-                let end = entry.offset.checked_add((audio as u64).checked_add(video as u64)?)?;
+            let inside = entry.layout().and_then(|layout| {
+                let end = entry.offset.checked_add(layout.map.end as u64)?;
                 (end <= offset).then_some(())
             });
             if inside.is_none() {
@@ -186,13 +242,13 @@ impl Shard {
         Ok(Self { path: path.to_owned(), file, index, checked })
     }
 
-    /// The bytes of record `i` into `buffer`: sound, then frames; gives the length of the sound.
-    pub fn read(&self, i: usize, buffer: &mut Vec<u8>) -> Result<usize, DataError> {
+    /// The bytes of record `i` into `buffer`; gives the places of its parts.
+    pub fn read(&self, i: usize, buffer: &mut Vec<u8>) -> Result<Layout, DataError> {
         let entry = self.index.entries.get(i).and_then(Option::as_ref);
-        let Some((entry, (audio, video))) = entry.and_then(|e| Some((e, e.lengths()?))) else {
+        let Some((entry, layout)) = entry.and_then(|e| Some((e, e.layout()?))) else {
             return Err(self.damaged(format!("there is no record {i}")));
         };
-        buffer.resize(audio + video, 0);
+        buffer.resize(layout.map.end, 0);
         read_at(&self.file, buffer, entry.offset)
             .map_err(|source| DataError::Io { path: self.path.clone(), source })?;
         if !self.checked[i].load(Ordering::Relaxed) {
@@ -201,23 +257,29 @@ impl Shard {
             }
             self.checked[i].store(true, Ordering::Relaxed);
         }
-        Ok(audio)
+        Ok(layout)
     }
 
     /// Record `i` as values.
     pub fn decoded(&self, i: usize) -> Result<Decoded, DataError> {
         let mut bytes = Vec::new();
-        let sound = self.read(i, &mut bytes)?;
-        let video_bytes = bytes.split_off(sound);
+        let layout = self.read(i, &mut bytes)?;
         let entry = self.index.entries[i].as_ref();
         let audio = entry.and_then(|e| e.audio.as_ref()).map(|audio| match audio {
-            AudioEntry::Spectrogram(shape) => {
-                AudioData::Spectrogram(Array { shape: shape.to_vec(), data: floats(&bytes).collect() })
-            }
-            AudioEntry::Waveform(_) => AudioData::Waveform(shorts(&bytes).collect()),
+            AudioEntry::Spectrogram(shape) => AudioData::Spectrogram(Array {
+                shape: shape.to_vec(),
+                data: floats(&bytes[layout.audio.clone()]).collect(),
+            }),
+            AudioEntry::Waveform(_) => AudioData::Waveform(shorts(&bytes[layout.audio.clone()]).collect()),
         });
-        let video = entry.and_then(|e| e.video).map(|shape| VideoData { shape, rgb: video_bytes });
-        Ok(Decoded { audio, video })
+        let video =
+            entry.and_then(|e| e.video).map(|shape| VideoData { shape, rgb: bytes[layout.video.clone()].to_vec() });
+        let scene = entry.and_then(|e| e.scene).map(|scene| SceneData {
+            rgb: scene.rgb.map(|shape| RgbPixels { shape, data: bytes[layout.rgb.clone()].to_vec() }),
+            depth: scene.depth.map(|shape| DepthPixels { shape, data: words(&bytes[layout.depth.clone()]).collect() }),
+            map: MapPixels { shape: scene.map, data: bytes[layout.map.clone()].to_vec() },
+        });
+        Ok(Decoded { audio, video, scene })
     }
 
     fn damaged(&self, reason: String) -> DataError {
@@ -228,6 +290,11 @@ impl Shard {
 /// Little-endian `f32` values.
 pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes))
+}
+
+/// Little-endian `u16` values.
+pub(crate) fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes))
 }
 
 /// Little-endian `i16` values.

@@ -38,6 +38,40 @@ impl Confusion {
         Ok(())
     }
 
+    /// Counts the pixels of label maps, and of predictions of the same size; pixels whose true class
+    /// is `void` count nowhere. One matrix over all maps of a split, batch by batch, is what mean IoU
+    /// is read from.
+    ///
+    /// # Errors
+    /// [`EvalError::Shape`] for another number of pixels, [`EvalError::Label`] for what is no class,
+    /// with the place of the pixel; nothing is counted then.
+    pub fn add_maps(&mut self, truth: &[u8], predicted: &[u8], void: u8) -> Result<(), EvalError> {
+        if truth.len() != predicted.len() {
+            let (expected, got) = (truth.len(), predicted.len());
+            return Err(EvalError::Shape { what: "predicted pixels", expected, got });
+        }
+        // Pairs of 8-bit classes are counted first, and checked once.
+        let mut pairs = vec![0u64; 1 << 16];
+        for (&truth, &predicted) in truth.iter().zip(predicted) {
+            pairs[usize::from(truth) << 8 | usize::from(predicted)] += 1;
+        }
+        pairs[usize::from(void) << 8..][..256].fill(0);
+        let counted = || pairs.iter().enumerate().filter(|(_, count)| **count > 0);
+        for (pair, _) in counted() {
+            for class in [pair >> 8, pair & 255] {
+                if class >= self.classes {
+                    let of = |(&t, &p): (&u8, &u8)| usize::from(t) << 8 | usize::from(p);
+                    let sample = truth.iter().zip(predicted).position(|both| of(both) == pair).unwrap_or(0);
+                    return Err(EvalError::Label { sample, label: class as u32, classes: self.classes });
+                }
+            }
+        }
+        for (pair, count) in counted() {
+            self.counts[(pair >> 8) * self.classes + (pair & 255)] += count;
+        }
+        Ok(())
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes

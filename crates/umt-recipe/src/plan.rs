@@ -228,14 +228,29 @@ fn data(config: &DataConfig, modalities: &[Modality]) -> Value {
         own.band_masks = none.band_masks;
         own.band_mask_width = none.band_mask_width;
     }
+    if !has(Modality::Rgb) {
+        config.rgb = None;
+        config.augment.hsv = default.augment.hsv;
+    }
+    if !has(Modality::Depth) {
+        config.depth = None;
+    }
+    let scene = has(Modality::Rgb) || has(Modality::Depth);
+    if !scene {
+        config.dense = None;
+        config.augment.scale = default.augment.scale;
+    }
     if !has(Modality::Video) {
         config.video = None;
+    }
+    if !scene && !has(Modality::Video) {
         config.augment.crop = default.augment.crop;
         config.augment.flip = default.augment.flip;
         config.augment.resized_crop = default.augment.resized_crop;
     }
     config.decode_threads = default.decode_threads;
     config.synthetic = default.synthetic;
+    config.rooms = default.rooms;
     config.limit = default.limit;
     config.validation = default.validation;
     json!(config)

@@ -23,7 +23,8 @@ fn only_the_store_writes() {
         "fs::create_dir",
         "fs::hard_link",
         "File::create",
-        "OpenOptions",
+        "OpenOptions::new",
+        "File::options",
         ".set_len(",
         "fs::set_permissions",
     ];

@@ -47,6 +47,22 @@ pub(super) fn rows(path: &Path, expected: &str) -> Result<Vec<Row>, DataError> {
     Ok(rows)
 }
 
+/// The text of a list that is no csv.
+pub(super) fn text(path: &Path, expected: &str) -> Result<String, DataError> {
+    let limits = Limits { max_file_bytes: MAX_LIST_BYTES, ..Limits::default() };
+    let bytes = read_bounded(path, &limits)
+        .map_err(|error| DataError::root(path, error.to_string(), format!("expected {expected}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        DataError::List {
+            path: path.to_owned(),
+            line: before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1,
+            reason: "the text is not UTF-8".into(),
+            expected: expected.to_owned(),
+        }
+    })
+}
+
 /// Whether `path` is a csv file whose first line names the columns of a manifest.
 pub(super) fn is_manifest(path: &Path) -> bool {
     if !path.is_file() {
@@ -55,7 +71,8 @@ pub(super) fn is_manifest(path: &Path) -> bool {
     let Ok(rows) = rows(path, "a list") else {
         return false;
     };
-    ["id", "label", "split"].iter().all(|name| rows[0].fields.iter().any(|field| field == name))
+    let has = |name: &str| rows[0].fields.iter().any(|field| field == name);
+    has("id") && has("split") && (has("label") || has("label-map"))
 }
 
 /// The split that a list's word names.
@@ -81,16 +98,20 @@ pub(super) fn require_files(set: &Dataset, config: &DataConfig) -> Result<(), Da
     if config.on_error == OnError::Skip {
         return Ok(());
     }
-    let wanted = |modality: &Modality| match modality {
-        Modality::Audio => config.audio.is_some(),
-        Modality::Video => config.video.is_some(),
-        _ => false,
+    let wanted = |name: &str| match name.parse() {
+        Ok(Modality::Audio) => config.audio.is_some(),
+        Ok(Modality::Depth) => config.depth.is_some(),
+        Ok(Modality::Rgb) => config.rgb.is_some(),
+        Ok(Modality::Video) => config.video.is_some(),
+        // The label map.
+        Err(_) => true,
     };
     let mut missing: Vec<&PathBuf> = Vec::new();
     let mut samples = 0;
     for sample in &set.samples {
-        let paths = sample.sources.iter().filter(|(m, _)| wanted(m));
-        let absent: Vec<&PathBuf> = paths
+        let absent: Vec<&PathBuf> = sample
+            .parts()
+            .filter(|(name, _)| wanted(name))
             .filter_map(|(_, source)| match source {
                 Source::Path(path) if !path.exists() => Some(path),
                 _ => None,

@@ -2,16 +2,19 @@
 //!
 //! `id`, `label` and `split` (train, validation, test) are needed; `audio` and `video` hold paths
 //! relative to the manifest's folder (a clip, a sound file, or a folder of frames for video); every
-//! column `group:NAME` names groups that validation must not tear apart.
+//! column `group:NAME` names groups that validation must not tear apart. Where each pixel has a class
+//! of its own, `rgb`, `depth` and `label-map` hold pictures and `classes.txt` beside the manifest names
+//! the classes of the ids 1, 2, ...; there is no `label` then.
 
-use super::{Kind, list};
-use crate::{DataConfig, DataError, Dataset, SampleInfo, Source};
+use super::{Kind, folders, list};
+use crate::{DataConfig, DataError, Dataset, DenseForm, SampleInfo, Source};
 use std::{collections::BTreeMap, path::Path};
+use umt_depth::DepthCode;
 use umt_media::Modality;
 
 pub(super) struct Manifest;
 
-const FORM: &str = "a csv with the header id,label,split, a path column for each modality (audio, video) and any number of group:NAME columns; split is train, validation or test";
+const FORM: &str = "a csv with the header id,label,split, a path column for each modality (audio, video; or, with label-map in place of label, rgb, depth) and any number of group:NAME columns; split is train, validation or test";
 
 impl Kind for Manifest {
     fn name(&self) -> &'static str {
@@ -19,7 +22,7 @@ impl Kind for Manifest {
     }
 
     fn about(&self) -> &'static str {
-        "own data: a csv with the header id,label,split,audio,video and optional group:NAME columns"
+        "own data: a csv with the header id,label,split,audio,video or id,split,rgb,depth,label-map, and optional group:NAME columns"
     }
 
     fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
@@ -47,6 +50,7 @@ enum Column {
     Label,
     Split,
     Path(Modality),
+    Map,
     Group,
 }
 
@@ -68,6 +72,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
             split: crate::Split::Train,
             groups: Vec::new(),
             sources: BTreeMap::new(),
+            map: None,
         };
         for (column, field) in columns.iter().zip(row.fields) {
             match column {
@@ -83,7 +88,8 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
                     sample.split =
                         list::split_of(&field).ok_or_else(|| error(row.line, format!("the split is `{field}`")))?;
                 }
-                Column::Path(_) if field.is_empty() => {}
+                Column::Path(_) | Column::Map if field.is_empty() => {}
+                Column::Map => sample.map = Some(Source::Path(folder.join(field))),
                 Column::Path(modality) => {
                     let source = Source::Path(folder.join(field));
                     sample.sources.insert(*modality, source);
@@ -93,12 +99,17 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
         }
         samples.push(sample);
     }
-    let (classes, labels) = list::classes(&words);
+    let dense = columns.iter().any(|column| matches!(column, Column::Map));
+    let (classes, labels) = match dense {
+        false => list::classes(&words),
+        true => (class_names(folder)?, Vec::new()),
+    };
     for (sample, label) in samples.iter_mut().zip(labels) {
         sample.label = label;
     }
     let group_names: Vec<String> =
         header.iter().filter_map(|name| name.strip_prefix("group:")).map(str::to_owned).collect();
+    let dense = dense.then(|| DenseForm::in_order(classes.len(), DepthCode::Unit(1.0)));
     let set = Dataset {
         name: "manifest".into(),
         root: folder.to_owned(),
@@ -107,9 +118,20 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
         hold_out: group_names.first().cloned(),
         group_names,
         synthetic: None,
+        rooms: None,
+        dense,
     };
     set.validate(path)?;
     Ok(set)
+}
+
+/// The names in `classes.txt`.
+fn class_names(folder: &Path) -> Result<Vec<String>, DataError> {
+    let path = folder.join("classes.txt");
+    folders::read_classes(&path)?.ok_or_else(|| {
+        let hint = "write the class of id 1, 2, ... of the label maps in a line each";
+        DataError::root(path, "a manifest with label maps needs it beside it", hint)
+    })
 }
 
 fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String> {
@@ -119,6 +141,9 @@ fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String
         "split" => Ok(Column::Split),
         "audio" => Ok(Column::Path(Modality::Audio)),
         "video" => Ok(Column::Path(Modality::Video)),
+        "rgb" => Ok(Column::Path(Modality::Rgb)),
+        "depth" => Ok(Column::Path(Modality::Depth)),
+        "label-map" => Ok(Column::Map),
         group if group.strip_prefix("group:").is_some_and(|g| !g.is_empty()) => Ok(Column::Group),
         other => Err(format!("unknown column `{other}`")),
     };
@@ -127,7 +152,13 @@ fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String
             return Err(format!("column `{name}` stands twice"));
         }
     }
-    let mut needed = vec!["id", "label", "split"];
+    let dense = config.dense.is_some() || header.iter().any(|name| name == "label-map");
+    let mut needed = vec!["id", if dense { "label-map" } else { "label" }, "split"];
+    if dense && header.iter().any(|name| name == "label") {
+        return Err("columns `label` and `label-map`: a sample has a class, or each of its pixels has one".into());
+    }
+    needed.extend(config.depth.as_ref().map(|_| "depth"));
+    needed.extend(config.rgb.as_ref().map(|_| "rgb"));
     needed.extend(config.audio.as_ref().map(|_| "audio"));
     needed.extend(config.video.as_ref().map(|_| "video"));
     let columns = header.iter().map(of_name).collect::<Result<_, _>>()?;

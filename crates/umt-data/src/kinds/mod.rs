@@ -1,9 +1,13 @@
 //! The list of data sets: each kind is one file behind a small trait.
 
 mod av_digits;
+mod folders;
 mod list;
 mod manifest;
+mod nyuv2;
+mod sunrgbd;
 mod synthetic_av;
+mod synthetic_rooms;
 mod vggsound;
 
 use crate::{DataConfig, DataError, Dataset};
@@ -23,12 +27,19 @@ pub trait Kind: Sync {
 }
 
 /// All kinds. A new one is a file here, a `mod` line and an entry.
-pub const KINDS: &[&dyn Kind] =
-    &[&av_digits::AvDigits, &manifest::Manifest, &synthetic_av::SyntheticAv, &vggsound::VggSound];
+pub const KINDS: &[&dyn Kind] = &[
+    &av_digits::AvDigits,
+    &manifest::Manifest,
+    &nyuv2::NyuV2,
+    &sunrgbd::SunRgbd,
+    &synthetic_av::SyntheticAv,
+    &synthetic_rooms::SyntheticRooms,
+    &vggsound::VggSound,
+];
 
 /// Opens a data set by name.
 ///
-/// A `root` that is a manifest (a csv file whose header names `id`, `label` and `split`) is read as
+/// A `root` that is a manifest (a csv file whose header names `id`, `split`, and `label` or `label-map`) is read as
 /// one whatever the name is, so that own data can stand wherever a set can.
 ///
 /// # Errors

@@ -62,6 +62,7 @@ pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -
                 (Modality::Audio, Source::Path(clip.clone())),
                 (Modality::Video, Source::Path(clip)),
             ]),
+            map: None,
         });
     }
     let hold_out = hold_out
@@ -76,6 +77,8 @@ pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -
         group_names: groups.names,
         hold_out,
         synthetic: None,
+        rooms: None,
+        dense: None,
     };
     set.validate(&csv)?;
     Ok(set)

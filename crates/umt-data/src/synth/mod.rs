@@ -116,6 +116,7 @@ pub(crate) fn dataset(config: &SyntheticAvConfig) -> Result<Dataset, DataError> 
                 (Modality::Audio, Source::Synthetic(number)),
                 (Modality::Video, Source::Synthetic(number)),
             ]),
+            map: None,
         }
     });
     Ok(Dataset {
@@ -126,6 +127,8 @@ pub(crate) fn dataset(config: &SyntheticAvConfig) -> Result<Dataset, DataError> 
         group_names: vec!["picture".into(), "recording".into()],
         hold_out: Some("recording".into()),
         synthetic: Some(config.clone()),
+        rooms: None,
+        dense: None,
     })
 }
 

@@ -6,5 +6,6 @@ mod fixture;
 mod lists;
 mod loader;
 mod real;
+mod scenes;
 mod splits;
 mod synthetic;
