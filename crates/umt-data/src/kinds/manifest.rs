@@ -152,9 +152,10 @@ fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String
             return Err(format!("column `{name}` stands twice"));
         }
     }
-    let dense = config.dense.is_some() || header.iter().any(|name| name == "label-map");
+    let has = |name: &str| header.iter().any(|column| column == name);
+    let dense = config.dense.is_some() || has("label-map");
     let mut needed = vec!["id", if dense { "label-map" } else { "label" }, "split"];
-    if dense && header.iter().any(|name| name == "label") {
+    if has("label") && has("label-map") {
         return Err("columns `label` and `label-map`: a sample has a class, or each of its pixels has one".into());
     }
     needed.extend(config.depth.as_ref().map(|_| "depth"));
