@@ -15,6 +15,18 @@ impl Confusion {
         Self { classes, counts: vec![0; classes * classes] }
     }
 
+    /// A matrix of counts `[true class, predicted class]`, row-major.
+    ///
+    /// # Errors
+    /// [`EvalError::Shape`] for another number of counts.
+    pub fn from_counts(classes: usize, counts: Vec<u64>) -> Result<Self, EvalError> {
+        let (expected, got) = (classes * classes, counts.len());
+        match expected == got {
+            true => Ok(Self { classes, counts }),
+            false => Err(EvalError::Shape { what: "counts of a confusion matrix", expected, got }),
+        }
+    }
+
     /// Counts the predictions (largest logit, first among equals) of all samples.
     pub fn of(scores: &Scores) -> Self {
         let mut out = Self::new(scores.classes());

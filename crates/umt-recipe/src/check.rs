@@ -3,6 +3,7 @@
 use crate::claim::METRICS;
 use crate::objective;
 use crate::recipe::{Recipe, Task, stage_table};
+use crate::segmentation;
 use crate::source::{Tree, distance, list};
 use crate::work::network_config;
 use std::collections::BTreeSet;
@@ -88,6 +89,7 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
     order(recipe)?;
     for (index, _) in recipe.stage.iter().enumerate() {
         modalities(recipe, index)?;
+        segmentation::check(recipe, index)?;
         objective::check(recipe, index)?;
     }
     networks(recipe)?;
@@ -151,7 +153,7 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
 fn networks(recipe: &Recipe) -> Result<(), Problem> {
     for unit in recipe.units().iter().filter(|unit| unit.probed.is_none()) {
         let stage = &recipe.stage[unit.stage];
-        if !stage.task.is_network() {
+        if !stage.task.is_network() || matches!(stage.task, Task::Segmentation { .. }) {
             continue;
         }
         // The data alone knows the classes; settings do not depend on their number.

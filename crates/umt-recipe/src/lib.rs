@@ -51,6 +51,8 @@ mod material;
 mod pass;
 mod record;
 mod report;
+mod scenes;
+mod segmentation;
 mod compare;
 pub mod pictures;
 mod watch;

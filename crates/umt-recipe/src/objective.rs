@@ -37,7 +37,7 @@ fn fits(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 /// measured on finished runs, each has a run alone, and there is one of all of them.
 fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
-    if stage.from.is_empty() || !stage.task.is_network() {
+    if stage.from.is_empty() || !stage.task.is_network() || matches!(stage.task, Task::Segmentation { .. }) {
         return Ok(());
     }
     let path = ["stage", &stage.id, "distill", "from"];
@@ -50,6 +50,12 @@ fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     if !objective.build().needs().features {
         return Ok(());
     }
+    one_teacher_each(recipe, index, &path)
+}
+
+/// Each modality of the student has exactly one teacher; `path` leads to where they are named.
+pub(crate) fn one_teacher_each(recipe: &Recipe, index: usize, path: &[&str]) -> Result<(), Problem> {
+    let stage = &recipe.stage[index];
     let students: BTreeSet<Modality> = recipe.modalities(stage).into_iter().collect();
     let mut taught = BTreeSet::new();
     for teacher in recipe.needs(index) {
@@ -62,7 +68,7 @@ fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
             } else {
                 continue;
             };
-            return Err(Problem::new(&path, Some(&teacher.id), message));
+            return Err(Problem::new(path, Some(&teacher.id), message));
         }
     }
     let missing: Vec<&str> = students.difference(&taught).map(|m| m.name()).collect();
@@ -70,7 +76,7 @@ fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("`{}` has no teacher of {}; add such a stage to `from`", stage.id, list(missing));
-    Err(Problem::new(&path, None, message))
+    Err(Problem::new(path, None, message))
 }
 
 fn courses(recipe: &Recipe, index: usize) -> Result<(), Problem> {

@@ -73,7 +73,7 @@ pub(crate) fn run(
     Ok(Pass { predictions, features: all })
 }
 
-fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, Array>, NnError> {
+pub(crate) fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, Array>, NnError> {
     let mut inputs = BTreeMap::new();
     for (modality, x) in &batch.inputs {
         let mut array = Array::from_slice(&x.shape, &x.data)?;

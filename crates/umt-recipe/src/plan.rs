@@ -10,6 +10,7 @@ use crate::graph::{Unit, glob};
 use crate::recipe::{EnsembleWeights, Recipe, Task};
 use crate::source::list;
 use crate::weights::Weights;
+use crate::work::decoder;
 use serde_json::{Value, json};
 use umt_data::DataConfig;
 use umt_media::Modality;
@@ -154,9 +155,14 @@ fn settings(
         Task::Ensemble { weights, .. } => json!({ "kind": "ensemble", "weights": weights }),
         Task::Auto { .. } => json!({ "kind": "auto" }),
         Task::LinearProbe { probe, .. } => json!({ "kind": "linear-probe", "probe": probe }),
-        Task::Single { .. } | Task::Fusion { .. } => {
+        Task::Single { .. } | Task::Fusion { .. } | Task::Segmentation { .. } => {
             let fusion = match &stage.task {
                 Task::Fusion { fusion, .. } => json!(fusion),
+                Task::Segmentation { distance, class_weights, .. } => json!({
+                    "decoder": decoder(recipe, &unit.modalities),
+                    "distance": distance,
+                    "class-weights": class_weights,
+                }),
                 _ => Value::Null,
             };
             let encoders: Value = unit

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 use umt_data::DataConfig;
-use umt_distill::ObjectiveConfig;
+use umt_distill::{MapDistance, ObjectiveConfig};
 use umt_encoders::EncoderConfig;
 use umt_eval::ProbeConfig;
-use umt_fusion::FusionConfig;
+use umt_fusion::{FusionConfig, segmenter::DecoderConfig};
 use umt_media::Modality;
 use umt_train::TrainConfig;
 
@@ -35,6 +35,9 @@ pub struct Recipe {
     /// The weights that encoders begin with (`encoder.<modality>.pretrained`).
     #[serde(default)]
     pub pretrained: BTreeMap<Modality, Weights>,
+    /// What stands behind the encoders of segmentation networks; when left out, ESANet's sizes for the encoders' width.
+    #[serde(default)]
+    pub decoder: Option<DecoderConfig>,
     /// Training of every network stage, unless the stage says otherwise.
     pub train: TrainConfig,
     /// The stages in the order of the table.
@@ -80,7 +83,7 @@ pub struct Stage {
 
 /// What a stage trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Task {
     /// One modality alone: encoder and linear head.
     Single {
@@ -94,6 +97,18 @@ pub enum Task {
         /// Which modalities; all that have an encoder when left out.
         #[serde(default)]
         modalities: Option<Vec<Modality>>,
+    },
+    /// A class for every pixel, from one modality or from several.
+    Segmentation {
+        /// Which modalities; all that have an encoder when left out.
+        #[serde(default)]
+        modalities: Option<Vec<Modality>>,
+        /// UMT: how near the maps of each encoder are kept to those of its teacher (`from` of the stage).
+        #[serde(default)]
+        distance: Option<MapDistance>,
+        /// How classes count in the loss.
+        #[serde(default)]
+        class_weights: ClassWeights,
     },
     /// The mean of the softmax of finished stages; trains nothing.
     Ensemble {
@@ -130,10 +145,21 @@ pub enum EnsembleWeights {
     Validation,
 }
 
+/// How classes count in the loss of a segmentation network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeights {
+    /// By the median frequency over the training samples: rare classes count more.
+    #[default]
+    MedianFrequency,
+    /// All the same.
+    Equal,
+}
+
 impl Task {
     /// Whether it has a network, trained or given.
     pub fn is_network(&self) -> bool {
-        matches!(self, Self::Single { .. } | Self::Fusion { .. })
+        matches!(self, Self::Single { .. } | Self::Fusion { .. } | Self::Segmentation { .. })
     }
 }
 

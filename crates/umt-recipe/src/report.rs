@@ -9,6 +9,8 @@ use crate::pictures::{self, BarGroup, Curve};
 use crate::recipe::{Loaded, Recipe, Task};
 use crate::record::Record;
 use crate::run::{Done, Finished};
+use crate::scenes;
+use crate::work::dense;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
@@ -211,6 +213,13 @@ fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) 
     if !groups.is_empty() {
         save("probes.svg", pictures::bars("How good is each encoder?", &groups))?;
     }
+    if let Some(drawn) = scenes::draw(&finished.classes, &first_seed(finished))? {
+        store.commit(&store.path("scenes.svg"), drawn.as_bytes())?;
+    }
+    let classes = class_bars(&finished.classes, &first_seed(finished));
+    if !classes.is_empty() {
+        save("classes.svg", pictures::bars("Intersection over union of each class", &classes))?;
+    }
     let units = loaded.recipe.units();
     let networks = units.iter().filter(|u| u.probed.is_none() && finished.rows.contains(&u.id));
     for unit in networks {
@@ -223,6 +232,26 @@ fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) 
     Ok(())
 }
 
+/// The first seed of each row that has a network with a class for every pixel.
+fn first_seed(finished: &Finished) -> Vec<&Done> {
+    let firsts = finished.rows.iter().filter_map(|id| of(finished, id).into_iter().next());
+    firsts.filter(|done| done.record.files.contains_key(scenes::FRAMES)).collect()
+}
+
+/// Intersection over union by class, a bar for each network.
+fn class_bars(classes: &[String], networks: &[&Done]) -> Vec<BarGroup> {
+    let mut groups: Vec<BarGroup> =
+        classes.iter().map(|class| BarGroup { label: class.clone(), bars: Vec::new() }).collect();
+    for done in networks {
+        let Ok(counts) = umt_store::read_json::<Vec<u64>>(&done.dir.join(dense::COUNTS)) else { continue };
+        let Ok(confusion) = Confusion::from_counts(classes.len(), counts) else { continue };
+        for (group, value) in groups.iter_mut().zip(umt_eval::dense::class_iou(&confusion)) {
+            group.bars.push((done.record.stage.clone(), value.unwrap_or(0.0), 0.0));
+        }
+    }
+    if networks.is_empty() { Vec::new() } else { groups }
+}
+
 /// Counts over all seeds; none above 60 classes, where a picture shows nothing.
 fn confusion(finished: &Finished, unit: &Unit) -> Result<Option<Vec<u64>>, RecipeError> {
     let n = finished.classes.len();
@@ -231,6 +260,11 @@ fn confusion(finished: &Finished, unit: &Unit) -> Result<Option<Vec<u64>>, Recip
     }
     let mut counts = vec![0; n * n];
     for done in of(finished, &unit.id) {
+        if done.record.files.contains_key(dense::COUNTS) {
+            let read: Vec<u64> = umt_store::read_json(&done.dir.join(dense::COUNTS))?;
+            counts.iter_mut().zip(read).for_each(|(sum, count)| *sum += count);
+            continue;
+        }
         let predictions = read_predictions(&done.dir, Split::Test, &unit.id)?;
         let scores = predictions.scores().map_err(|e| eval(&unit.id, e))?;
         for (sum, count) in counts.iter_mut().zip(Confusion::of(&scores).counts()) {
@@ -255,7 +289,8 @@ fn curves(finished: &Finished) -> (Vec<Curve>, Vec<Curve>) {
             points: lines.iter().filter_map(|l| Some((l["epoch"].as_f64()?, of(l)?))).collect(),
         };
         loss.push(points(&|l| l["loss"].as_f64()));
-        validation.push(points(&|l| l["validation"]["top1"].as_f64()));
+        let figure = |l: &serde_json::Value| l["validation"]["miou"].as_f64().or(l["validation"]["top1"].as_f64());
+        validation.push(points(&figure));
     }
     (loss, validation)
 }
@@ -268,9 +303,11 @@ fn bars(recipe: &Recipe, results: &Results) -> Vec<BarGroup> {
         let mut bars = Vec::new();
         for unit in units.iter().filter(|u| u.modalities == [*modality]) {
             let Some(stage) = unit.probed.map(|p| &recipe.stage[p]) else { continue };
-            let Some(row) = results.summary_of(&unit.id, "test", "top1") else { continue };
+            let row = |metric| results.summary_of(&unit.id, "test", metric);
+            let Some(row) = row("miou").or(row("top1")) else { continue };
             let name = match stage.task {
                 Task::Single { .. } => "alone".to_owned(),
+                Task::Segmentation { .. } if recipe.modalities(stage).len() == 1 => "alone".to_owned(),
                 _ => format!("inside {}", stage.id),
             };
             bars.push((name, row.mean, row.std));

@@ -231,12 +231,23 @@ impl GivenFiles {
             network.load(given.tensors()?).map_err(|e| given.unfit(&e))?;
             return Ok(format!("weights of {}, not trained here", given.label));
         }
+        let modalities: Vec<Modality> = network.modalities().collect();
+        self.give_encoders(&modalities, pretrained, &mut |m, tensors, how| network.load_encoder(m, tensors, how))
+    }
+
+    /// Gives each encoder the weights that its recipe names, by `load`, and says so in a few words.
+    pub fn give_encoders(
+        &self,
+        modalities: &[Modality],
+        pretrained: &BTreeMap<Modality, Weights>,
+        load: &mut dyn FnMut(Modality, Tensors, FirstConv) -> Result<(), umt_nn::NnError>,
+    ) -> Result<String, RecipeError> {
         let mut note = String::new();
-        for modality in network.modalities().collect::<Vec<_>>() {
+        for &modality in modalities {
             if let Some(weights) = pretrained.get(&modality) {
                 let given = self.get(weights)?;
                 let how = weights.first_conv.unwrap_or_default();
-                network.load_encoder(modality, given.tensors()?, how).map_err(|e| given.unfit(&e))?;
+                load(modality, given.tensors()?, how).map_err(|e| given.unfit(&e))?;
                 note += &format!(", {modality} began as {}", given.label);
             }
         }

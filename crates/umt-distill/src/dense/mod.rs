@@ -8,4 +8,4 @@ mod task;
 
 pub use distance::MapDistance;
 pub use scales::{ScaleLosses, multi_scale};
-pub use task::{DenseLossConfig, DenseTask};
+pub use task::{DenseLossConfig, DenseTask, predicted_map};

@@ -3,7 +3,7 @@
 use super::{MapDistance, distance::Maps, multi_scale, scales::check_labels};
 use crate::network_task::inputs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 use umt_data::{Batch, LabelMaps};
 use umt_fusion::{DenseLoss, DenseOutputs, Segmenter};
 use umt_media::Modality;
@@ -149,7 +149,6 @@ fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<Confu
     check_labels(&labels.data, classes)?;
     let [_, height, width] = labels.shape;
     let mut counts = Confusion::new(classes);
-    let mut resized = Array::unspecified(&[height, width, classes]);
     for i in 0..n {
         let own = &logits.as_slice()[i * h * w * classes..][..h * w * classes];
         if !all_finite(own) {
@@ -157,17 +156,32 @@ fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<Confu
             let (stage, what, ids) = ("evaluation".into(), "a logit".into(), ids[i..=i].to_vec());
             return Err(TrainError::NonFinite { stage, step: 0, what, value, ids });
         }
-        let own = if [h, w] == [height, width] {
-            own
-        } else {
-            resize(Resize::Bilinear, 1, [h, w], [height, width], classes, own, resized.make_mut());
-            resized.as_slice()
-        };
+        let own = resized(logits, i, [height, width])?;
         let predicted: Vec<u8> = own.chunks_exact(classes).map(largest).collect();
-        let loss = cross_entropy(classes, own, labels.map(i), None, 0.0, None).loss;
+        let loss = cross_entropy(classes, &own, labels.map(i), None, 0.0, None).loss;
         counts.add(labels.map(i), &predicted, loss)?;
     }
     Ok(counts)
+}
+
+/// Logits of picture `i` at another size, bilinearly.
+fn resized(logits: &Array, i: usize, [height, width]: [usize; 2]) -> Result<Cow<'_, [f32]>, NnError> {
+    let &[_, h, w, classes] = logits.shape() else {
+        return Err(NnError::shape("logits", "[n, h, w, classes]", logits.shape()));
+    };
+    let own = &logits.as_slice()[i * h * w * classes..][..h * w * classes];
+    if [h, w] == [height, width] {
+        return Ok(Cow::Borrowed(own));
+    }
+    let mut out = vec![0.0; height * width * classes];
+    resize(Resize::Bilinear, 1, [h, w], [height, width], classes, own, &mut out);
+    Ok(Cow::Owned(out))
+}
+
+/// The predicted class of each pixel of picture `i` of `logits` `[n, h, w, classes]` at the size of its label, `[height, width]`.
+pub fn predicted_map(logits: &Array, i: usize, size: [usize; 2]) -> Result<Vec<u8>, NnError> {
+    let classes = logits.shape().last().copied().unwrap_or(1);
+    Ok(resized(logits, i, size)?.chunks_exact(classes).map(largest).collect())
 }
 
 /// The class of the largest logit; of equal ones the first.

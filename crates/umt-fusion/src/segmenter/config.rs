@@ -60,7 +60,15 @@ impl SegmenterConfig {
         Self { encoders, decoder, classes }
     }
 
-    /// Refuses what cannot be built, and says what would do; gives the built encoders.
+    /// Refuses what cannot be built, and says what would do.
+    ///
+    /// # Errors
+    /// [`NnError::Setting`] with the reason.
+    pub fn check(&self) -> Result<(), NnError> {
+        self.build().map(drop)
+    }
+
+    /// As [`Self::check`]; gives the built encoders.
     pub(crate) fn build(&self) -> Result<BTreeMap<Modality, Box<dyn Encoder>>, NnError> {
         let refuse = |reason: String| Err(NnError::Setting(format!("segmentation network: {reason}")));
         let DecoderConfig { widths, bins, .. } = &self.decoder;

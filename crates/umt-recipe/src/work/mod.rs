@@ -1,6 +1,7 @@
 //! What a stage does: train a network, average an ensemble, fit a probe. Each writes its folder and returns its record.
 
 mod auto;
+pub(crate) mod dense;
 mod ensemble;
 mod network;
 mod probe;
@@ -57,7 +58,11 @@ impl Work<'_> {
         let mut record = match &self.recipe.stage[self.node.unit.stage].task {
             Task::Ensemble { weights, .. } => self.ensemble(*weights)?,
             Task::Auto { .. } => self.auto()?,
+            Task::LinearProbe { probe, .. } if self.recipe.data.config.dense.is_some() => {
+                self.probe_maps(&probe.clone())?
+            }
             Task::LinearProbe { probe, .. } => self.probe(&probe.clone())?,
+            Task::Segmentation { .. } => self.segmentation()?,
             Task::Single { .. } | Task::Fusion { .. } => self.network()?,
         };
         if record.steps == 0 {
@@ -190,6 +195,8 @@ impl Work<'_> {
         RecipeError::Eval { stage: self.node.unit.id.clone(), source }
     }
 }
+
+pub(crate) use dense::{decoder, segmenter_config};
 
 /// The network of a stage.
 pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], stage: &Stage, classes: usize) -> NetworkConfig {

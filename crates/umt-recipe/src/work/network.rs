@@ -95,7 +95,12 @@ impl Work<'_> {
         let borrowed = teachers.iter().collect();
         let mut task =
             NetworkTask::new(network, objective.build(), borrowed, self.node.seed).map_err(|e| self.nn(e))?;
+        let outcome = self.fit(stage, &mut task)?;
+        Ok((task.into_network(), outcome))
+    }
 
+    /// Trains the task of a stage, whatever it is.
+    pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RecipeError> {
         let refit = stage.train.refit;
         let train = self.loader(Split::Train, refit, true)?;
         let validation = match refit {
@@ -113,14 +118,13 @@ impl Work<'_> {
                 stop: self.stop,
             };
             let validation = validation.as_ref().map(|v| v as &dyn umt_train::BatchSource);
-            umt_train::train(&mut task, &train, validation, &stage.train, &mut env)
+            umt_train::train(task, &train, validation, &stage.train, &mut env)
         };
-        let outcome = outcome.map_err(|source| RecipeError::Train {
+        outcome.map_err(|source| RecipeError::Train {
             stage: self.node.unit.id.clone(),
             seed: self.node.seed,
             source: Box::new(source),
-        })?;
-        Ok((task.into_network(), outcome))
+        })
     }
 
     /// Whether some probe of the recipe reads this stage's features.
