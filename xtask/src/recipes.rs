@@ -6,9 +6,13 @@ use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
 /// The recipe of `cargo xtask reproduce` without a name.
 pub const DEFAULT: &str = "synthetic-av";
 
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 7] = [
     ("av-digits", include_str!("../recipes/av-digits.toml")),
+    ("nyuv2", include_str!("../recipes/nyuv2.toml")),
+    ("nyuv2-small", include_str!("../recipes/nyuv2-small.toml")),
+    ("sunrgbd", include_str!("../recipes/sunrgbd.toml")),
     ("synthetic-av", include_str!("../recipes/synthetic-av.toml")),
+    ("synthetic-rooms", include_str!("../recipes/synthetic-rooms.toml")),
     ("vggsound", include_str!("../recipes/vggsound.toml")),
 ];
 
@@ -36,7 +40,7 @@ pub struct Place {
     /// A folder in the set's own form, or a manifest (.csv).
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// A data set in place of the recipe's: av-digits, manifest, synthetic-av or vggsound.
+    /// A data set in place of the recipe's: av-digits, manifest, nyuv2, sunrgbd, synthetic-av, synthetic-rooms or vggsound.
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
 }
