@@ -15,4 +15,5 @@ mod own_data;
 mod pretrained;
 mod pinned;
 mod reuse;
+mod segmentation;
 mod threads;

@@ -70,6 +70,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                         mix.iter().filter_map(|(id, w)| Some((said.get(&(id.clone(), *seed))?, *w))).collect();
                     average(&members).map_err(fail)?
                 }
+                Task::Segmentation { .. } => {
+                    let reason = format!("stage `{stage}` gives a class to every pixel, which eval does not read yet");
+                    return Err(RecipeError::Usage(reason));
+                }
                 _ => {
                     let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, own, record.classes.len());

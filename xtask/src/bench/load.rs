@@ -1,16 +1,17 @@
-//! `bench load`: how fast clips become decoded, resized samples.
+//! `bench load`: how fast files become decoded samples, and those augmented batches on one core.
 
 use crate::recipes::{self, Change, Place};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
-use umt_data::Cache;
+use umt_data::{Cache, Loader, LoaderConfig, Split};
 use umt_store::Store;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask bench load --data DIR\n  cargo xtask bench load --recipe synthetic-av"
+    after_help = "Examples:\n  cargo xtask bench load --data DIR\n  cargo xtask bench load --recipe synthetic-av\n  cargo xtask bench load --recipe nyuv2 --data DIR --threads 1   (tests/peers/load_rgbd.py is the peer)"
 )]
 pub struct Args {
     /// The recipe whose [data] is read.
@@ -36,6 +37,8 @@ struct Measured {
     threads: usize,
     seconds: f64,
     clips_per_second: f64,
+    /// Milliseconds of one core for a training sample on its way from the cache into a batch.
+    augment_ms: f64,
     cache_bytes: u64,
     isa: &'static str,
 }
@@ -57,6 +60,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "{}: {} clips in {:.2} s on {} thread(s): {:.1} clips/s",
         measured.dataset, measured.samples, measured.seconds, measured.threads, measured.clips_per_second
     );
+    let decode_ms = 1e3 * measured.seconds * measured.threads as f64 / measured.samples.max(1) as f64;
+    println!("a sample: {decode_ms:.2} ms of a core decoded and stored, {:.2} ms augmented", measured.augment_ms);
     store.commit_json(&store.path("bench-load.json"), &measured)?;
     eprintln!("written to {}", store.path("bench-load.json").display());
     Ok(ExitCode::SUCCESS)
@@ -79,6 +84,18 @@ fn load(
         n => n,
     };
     let samples = dataset.samples.len();
+    let cache = Arc::new(cache);
+    let settings = LoaderConfig { batch: 8, workers: 0, train: true, ..LoaderConfig::default() };
+    let loader = Loader::new(Arc::clone(&cache), cache.indices(Split::Train), settings)?;
+    // The first epoch also compares digests.
+    let mut augment_ms = 0.0;
+    for epoch in 0..2 {
+        let started = Instant::now();
+        for batch in loader.epoch(epoch, 0) {
+            batch?;
+        }
+        augment_ms = 1e3 * started.elapsed().as_secs_f64() / loader.samples().len().max(1) as f64;
+    }
     Ok(Measured {
         dataset: set.to_owned(),
         samples,
@@ -86,6 +103,7 @@ fn load(
         threads,
         seconds,
         clips_per_second: samples as f64 / seconds.max(1e-9),
+        augment_ms,
         cache_bytes: bytes,
         isa: umt_nn::kernels::isa().as_str(),
     })
