@@ -52,12 +52,13 @@ fn colour(i: usize) -> RGBColor {
     COLOURS[i % COLOURS.len()]
 }
 
-/// Training loss and, where there is one, validation top-1, side by side; a line per stage.
+/// Training loss and, where there is one, a figure on validation, side by side; a line per stage.
 ///
 /// # Errors
 /// What the drawing library refuses.
-pub fn curves(loss: &[Curve], validation: &[Curve]) -> Outcome {
-    let panels: Vec<(&str, &[Curve])> = [("training loss", loss), ("validation top-1", validation)]
+pub fn curves(loss: &[Curve], validation: &[Curve], figure: &str) -> Outcome {
+    let held = format!("validation {figure}");
+    let panels: Vec<(&str, &[Curve])> = [("training loss", loss), (held.as_str(), validation)]
         .into_iter()
         .filter(|(_, c)| c.iter().any(|c| !c.points.is_empty()))
         .collect();
@@ -101,12 +102,12 @@ fn lines(area: &Area<'_>, title: &str, curves: &[Curve], legend: SeriesLabelPosi
     Ok(())
 }
 
-/// Bars by modality with the standard deviation over seeds as whiskers.
+/// Bars by group, `of` what figure, with the standard deviation over seeds as whiskers.
 ///
 /// # Errors
 /// What the drawing library refuses.
-pub fn bars(title: &str, groups: &[BarGroup]) -> Outcome {
-    draw((bars_width(groups), 400), |area| bar_panel(area, title, "top-1 of a linear probe, test", groups))
+pub fn bars(title: &str, of: &str, groups: &[BarGroup]) -> Outcome {
+    draw((bars_width(groups), 400), |area| bar_panel(area, title, of, groups))
 }
 
 /// What is known of each encoder as bars, and the share of each in the gradient's norm as lines where it was logged.

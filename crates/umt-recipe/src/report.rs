@@ -205,20 +205,22 @@ fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) 
         store.commit(&store.path(name), svg.as_bytes())?;
         Ok(())
     };
+    let pixels = loaded.recipe.data.config.dense.is_some();
+    let probed = if pixels { "mIoU of a 1x1 convolution, test" } else { "top-1 of a linear probe, test" };
     let (loss, validation) = curves(finished);
     if !loss.is_empty() {
-        save("curves.svg", pictures::curves(&loss, &validation))?;
+        save("curves.svg", pictures::curves(&loss, &validation, if pixels { "mIoU" } else { "top-1" }))?;
     }
     let groups = bars(&loaded.recipe, results);
     if !groups.is_empty() {
-        save("probes.svg", pictures::bars("How good is each encoder?", &groups))?;
+        save("probes.svg", pictures::bars("How good is each encoder?", probed, &groups))?;
     }
     if let Some(drawn) = scenes::draw(&finished.classes, &first_seed(finished))? {
         store.commit(&store.path("scenes.svg"), drawn.as_bytes())?;
     }
     let classes = class_bars(&finished.classes, &first_seed(finished));
     if !classes.is_empty() {
-        save("classes.svg", pictures::bars("Intersection over union of each class", &classes))?;
+        save("classes.svg", pictures::bars("Each class", "intersection over union, test, first seed", &classes))?;
     }
     let units = loaded.recipe.units();
     let networks = units.iter().filter(|u| u.probed.is_none() && finished.rows.contains(&u.id));
