@@ -2,26 +2,47 @@
 
 use crate::objective::within;
 use crate::scores::cross_entropy;
-use crate::{Objective, Pass};
+use crate::{Objective, Pass, Shape};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use umt_fusion::Loss;
+use umt_fusion::{Loss, token};
 use umt_media::Modality;
-use umt_nn::NnError;
+use umt_nn::{Array, NnError, Param, Params};
+use umt_random::Rng;
 
 /// Sample by sample, the features of each modality are left out with probability `p`, never all of them: the fusion
 /// learns not to need any one. Where chance would leave out all, one of them, drawn evenly, stays. What is left out
-/// is zero; what stays is not scaled. Other terms of a combination see the features whole.
+/// is zero or a learnt token; what stays is not scaled. Other terms of a combination see the features whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dropout {
     /// Probability of each modality to be left out.
     pub p: f64,
+    /// What stands for what is left out.
+    #[serde(skip_serializing_if = "Fill::is_zero")]
+    pub fill: Fill,
+}
+
+/// What stands for a modality that is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fill {
+    /// Zeros.
+    #[default]
+    Zero,
+    /// A learnt vector per modality, which stays in the model for inputs that lack it ([`umt_fusion::Network::tokens`]).
+    Token,
+}
+
+impl Fill {
+    fn is_zero(&self) -> bool {
+        *self == Self::Zero
+    }
 }
 
 impl Default for Dropout {
     fn default() -> Self {
-        Self { p: 0.3 }
+        Self { p: 0.3, fill: Fill::Zero }
     }
 }
 
@@ -46,11 +67,32 @@ impl Objective for Dropout {
         let masked = pass.outputs.encoded.map(|modality, x| {
             let place = all.iter().position(|m| *m == modality).unwrap_or_default();
             let shape: Vec<usize> = (0..x.rank()).map(|axis| if axis == 0 { samples } else { 1 }).collect();
-            Ok(x.broadcast_mul(&Tensor::from_slice(&kept[place], shape, x.device())?)?)
+            let mask = Tensor::from_slice(&kept[place], shape.as_slice(), x.device())?;
+            let left = x.broadcast_mul(&mask)?;
+            if self.fill == Fill::Zero {
+                return Ok(left);
+            }
+            let token = pass.outputs.weights().get(&token(modality))?;
+            // Maps of other stages than the last have other channels: there zeros stand for them.
+            let [.., channels] = x.dims() else { return Ok(left) };
+            if *channels != token.dim(0)? {
+                return Ok(left);
+            }
+            let shape: Vec<usize> = shape.iter().skip(1).map(|_| 1).chain([*channels]).collect();
+            Ok(left.broadcast_add(&token.reshape(shape)?.broadcast_mul(&(1.0 - mask)?)?)?)
         })?;
         pass.outputs.logits = pass.outputs.classify(&masked)?;
         pass.task = cross_entropy(&pass.outputs.logits, &pass.targets.labels)?;
         loss.value = pass.task.clone();
+        Ok(())
+    }
+
+    fn init(&self, params: &mut Params, shape: &Shape, _rng: &mut Rng) -> Result<(), NnError> {
+        if self.fill == Fill::Token {
+            for (&modality, &width) in &shape.widths {
+                params.insert(token(modality), Param::weight(Array::zeros(&[width])));
+            }
+        }
         Ok(())
     }
 

@@ -65,7 +65,7 @@ pub use aux_heads::AuxHeads;
 pub use combined::Combined;
 pub use config::ObjectiveConfig;
 pub use dense::{DenseLossConfig, DenseTask, MapDistance, ScaleLosses, multi_scale, predicted_map};
-pub use dropout::Dropout;
+pub use dropout::{Dropout, Fill};
 pub use feature::{Distance, Feature, Ramp, Scale};
 pub use g_blend::{GBlend, JOINT, Losses, blend};
 pub use logit_kd::LogitKd;

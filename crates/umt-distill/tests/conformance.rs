@@ -4,7 +4,7 @@ mod support;
 
 use candle_core::{Device, Tensor, Var};
 use std::collections::{BTreeMap, BTreeSet};
-use support::{AUDIO_ONLY, BOTH, CLASSES, Student, batch, network, train};
+use support::{AUDIO_ONLY, BOTH, CLASSES, Student, THREE, batch, network, train};
 use umt_distill::{Feature, NetworkTask, ObjectiveConfig, PREFIX, Targets, loss};
 use umt_fusion::{Encoded, FusionConfig, Outputs, Weights};
 use umt_media::Modality::Video;
@@ -13,12 +13,13 @@ use umt_train::{StepContext, Task};
 
 const CONTEXT: StepContext = StepContext { step: 0, total: 8, epoch: 0, seed: 1 };
 
-/// A step on a batch: a finite loss, a finite gradient for what is learnt, and over a few steps one that is not zero for
-/// every encoder and for everything the objective added.
+/// A step on a batch, with two modalities and with three: a finite loss, a finite gradient for what is learnt, and over
+/// a few steps one that is not zero for every encoder and for everything the objective added.
 #[test]
 fn every_objective_trains_every_encoder() {
-    for (name, config) in ObjectiveConfig::examples() {
-        let student = Student::new(&config, &BOTH);
+    let both = |(name, config): (&'static str, ObjectiveConfig)| [&BOTH[..], &THREE].map(|m| (name, config.clone(), m));
+    for (name, config, modalities) in ObjectiveConfig::examples().into_iter().flat_map(both) {
+        let student = Student::new(&config, modalities);
         let mut task = student.task(1);
         let mut reached = BTreeSet::new();
         for step in 0..4 {
@@ -154,6 +155,33 @@ fn lambda_zero_is_the_task_alone() {
     let distance = one.log["distance.audio"] + one.log["distance.video"];
     assert!((one.log["task"] + distance - one.loss).abs() < 1e-4 * one.loss);
     assert!((one.log["distill-share"] - distance / one.log["task"]).abs() < 1e-3);
+}
+
+/// UMT on the maps of encoder stages: one distance for each modality and stage, and the loss is their sum.
+#[test]
+fn teachers_are_compared_at_any_stage() {
+    let config = ObjectiveConfig::Feature(Feature { stages: [1, 4].into(), ..Feature::new(2.0) });
+    let output = Student::new(&config, &BOTH).task(1).step(&batch(0, 6), &CONTEXT).unwrap();
+    let names = ["audio.1", "audio.4", "video.1", "video.4"];
+    let sum: f32 = names.iter().map(|name| output.log[&format!("distance.{name}")]).sum();
+    assert!(names.iter().all(|name| output.log[&format!("distance.{name}")] > 0.0));
+    assert!((output.log["task"] + 2.0 * sum - output.loss).abs() < 1e-4 * output.loss);
+    let beyond = ObjectiveConfig::Feature(Feature { stages: [9].into(), ..Feature::new(2.0) });
+    let message = Student::new(&beyond, &BOTH).task(1).step(&batch(0, 6), &CONTEXT).unwrap_err().to_string();
+    assert!(message.contains("stage audio.9"), "{message}");
+}
+
+/// A token stands for what is left out, learns, and stays in the model.
+#[test]
+fn dropout_with_tokens_learns_them() {
+    let dropout = umt_distill::Dropout { p: 0.5, fill: umt_distill::Fill::Token };
+    let student = Student::new(&ObjectiveConfig::Dropout(dropout), &BOTH);
+    let mut task = student.task(1);
+    let grads = task.step(&batch(0, 12), &CONTEXT).unwrap().grads;
+    for modality in BOTH {
+        assert!(grads[&umt_fusion::token(modality)].as_slice().iter().any(|x| *x != 0.0), "{modality}");
+    }
+    assert!(task.into_network().tokens().is_some_and(|tokens| tokens.len() == 2));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! the maps' means. On the way back the last tapes give the gradients of those leaves, candle carries
 //! the gates' to the means, and the tapes before take both.
 
-use crate::{Encoded, Fusion, Weights};
+use crate::{Encoded, Fusion, Standing, Weights, fusion::no_modality, missing::stand_in};
 use candle_core::{Tensor, Var as Variable, backprop::GradStore};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::Encoder;
@@ -44,6 +44,8 @@ pub(crate) struct Pass {
 pub(crate) struct Model<'a> {
     /// Those that run.
     pub encoders: BTreeMap<Modality, &'a dyn Encoder>,
+    /// The channels behind each stage of those that are missing, and what stands for them.
+    pub absent: Option<(BTreeMap<Modality, &'a [usize]>, &'a Standing)>,
     pub fusion: &'a dyn Fusion,
     pub params: &'a Params,
     pub weights: &'a Weights,
@@ -60,7 +62,9 @@ impl Model<'_> {
     ) -> Result<Pass, NnError> {
         let asked = self.fusion.stages();
         let last = |encoder: &dyn Encoder| encoder.stages().len().saturating_sub(1);
-        let end = self.encoders.values().map(|encoder| last(*encoder)).max().unwrap_or(0);
+        let ends = self.encoders.values().map(|encoder| last(*encoder));
+        let absent = self.absent.iter().flat_map(|(all, _)| all.values().map(|stages| stages.len().saturating_sub(1)));
+        let end = ends.chain(absent).max().unwrap_or(0);
         // A gate behind the last stage meets no further stage: it cuts nothing.
         let cuts: Vec<usize> = asked.iter().copied().filter(|&stage| stage < end).chain([end]).collect();
 
@@ -99,6 +103,21 @@ impl Model<'_> {
                 }
                 streams.insert(modality, Stream { tape: Some(tape), entry, end: x, shown });
             }
+            if let Some((all, standing)) = &self.absent {
+                let some = means.values().next().ok_or_else(no_modality)?;
+                let samples = some.dim(0)?;
+                for (&modality, stages) in all {
+                    let own = cut.min(stages.len().saturating_sub(1));
+                    let channels = stages.get(own).copied().unwrap_or(0);
+                    let mean = stand_in(standing, modality, cut, [samples, channels])?;
+                    if cut == end && self.fusion.needs_maps() {
+                        let map = mean.reshape((samples, 1, 1, channels))?;
+                        pass.encoded.maps.entry(modality).or_default().insert(own, map);
+                    }
+                    means.insert(modality, mean);
+                }
+            }
+            pass.encoded.means.insert(cut, means.clone());
             if training {
                 pass.segments.push(Segment { streams, gates: std::mem::take(&mut gates) });
             }

@@ -90,6 +90,8 @@ pub struct Encoded {
     pub maps: BTreeMap<Modality, BTreeMap<usize, Tensor>>,
     /// For each of the fusion's [`Fusion::stages`] the global means `[n, channels]` of the gated maps.
     pub gated: BTreeMap<usize, BTreeMap<Modality, Tensor>>,
+    /// Global means `[n, channels]` of the maps behind the stages of [`Fusion::stages`] and the last, before any gate.
+    pub means: BTreeMap<usize, BTreeMap<Modality, Tensor>>,
     /// What the head of a network sees of each encoder, `[n, width]`: its feature, times the gate behind the last
     /// stage if the fusion has one there.
     pub outputs: BTreeMap<Modality, Tensor>,
@@ -114,6 +116,7 @@ impl Encoded {
             features: each(&self.features)?,
             maps: maps.collect::<Result<_, NnError>>()?,
             gated: self.gated.iter().map(|(stage, all)| Ok((*stage, each(all)?))).collect::<Result<_, NnError>>()?,
+            means: self.means.iter().map(|(stage, all)| Ok((*stage, each(all)?))).collect::<Result<_, NnError>>()?,
             outputs: each(&self.outputs)?,
         })
     }

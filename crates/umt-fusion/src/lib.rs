@@ -28,6 +28,7 @@ mod attention;
 mod encode;
 mod fusion;
 mod kinds;
+mod missing;
 mod load;
 mod network;
 pub mod segmenter;
@@ -36,6 +37,7 @@ mod weights;
 
 pub use fusion::{Encoded, Fusion, Shapes};
 pub use kinds::*;
+pub use missing::{Standing, token};
 pub use network::{Network, NetworkConfig};
 pub use segmenter::{DecoderConfig, DenseLoss, DenseOutputs, Fused, Segmenter, SegmenterConfig};
 pub use step::{Finish, Loss, Outputs, StepResult};

@@ -1,7 +1,7 @@
 //! The network, and the seam between the encoders' tape and candle's.
 
 use crate::encode::{Model, Pass, prefix};
-use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, StepResult, Weights};
+use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, Standing, StepResult, Weights};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{Encoder, EncoderConfig};
@@ -37,8 +37,8 @@ impl NetworkConfig {
 pub struct Network {
     encoders: BTreeMap<Modality, Box<dyn Encoder>>,
     fusion: Box<dyn Fusion>,
-    shapes: Shapes,
-    params: Params,
+    pub(crate) shapes: Shapes,
+    pub(crate) params: Params,
 }
 
 impl Network {
@@ -95,7 +95,7 @@ impl Network {
     /// As [`Network::encode`], with the maps behind these stages too.
     pub fn encode_with(&self, maps: &BTreeSet<usize>, inputs: &BTreeMap<Modality, Array>) -> Result<Encoded, NnError> {
         let weights = Weights::of(&self.params)?;
-        Ok(self.pass(&|_| true, inputs, &weights, maps, false)?.encoded)
+        Ok(self.pass(&|_| true, None, inputs, &weights, maps, false)?.encoded)
     }
 
     /// Features in evaluation mode, `[n, width]` by modality.
@@ -114,9 +114,10 @@ impl Network {
         self.classify(&self.encode(inputs)?)
     }
 
-    fn pass(
+    pub(crate) fn pass(
         &self,
         running: &dyn Fn(Modality) -> bool,
+        standing: Option<&Standing>,
         inputs: &BTreeMap<Modality, Array>,
         weights: &Weights,
         maps: &BTreeSet<usize>,
@@ -124,7 +125,9 @@ impl Network {
     ) -> Result<Pass, NnError> {
         let encoders =
             self.encoders.iter().filter(|(m, _)| running(**m)).map(|(m, encoder)| (*m, encoder.as_ref())).collect();
-        let model = Model { encoders, fusion: self.fusion.as_ref(), params: &self.params, weights };
+        let absent = self.shapes.stages.iter().filter(|(m, _)| !running(**m));
+        let absent = standing.map(|standing| (absent.map(|(m, stages)| (*m, stages.as_slice())).collect(), standing));
+        let model = Model { encoders, absent, fusion: self.fusion.as_ref(), params: &self.params, weights };
         model.encode(inputs, maps, training)
     }
 
@@ -149,7 +152,7 @@ impl Network {
         objective: &mut dyn FnMut(&Outputs<'_>) -> Result<Loss, NnError>,
     ) -> Result<StepResult, NnError> {
         let weights = Weights::of(&self.params)?;
-        let mut pass = self.pass(running, inputs, &weights, maps, true)?;
+        let mut pass = self.pass(running, None, inputs, &weights, maps, true)?;
         let outputs = Outputs::new(self.fusion.as_ref(), &weights, &self.params, pass.encoded.clone())?;
         let Loss { value, log, apart, buffers, finish } = objective(&outputs)?;
         let loss = value.to_scalar::<f32>()?;

@@ -4,7 +4,7 @@ use crate::error::RecipeError;
 use crate::folder::load_network;
 use crate::graph::glob;
 use crate::opened::Opened;
-use crate::pass::{self, PassError, Shift};
+use crate::pass::{self, PassError, Shift, Subsets};
 use crate::recipe::Task;
 use crate::record::Record;
 use crate::watch::Watch;
@@ -84,8 +84,8 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                         Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
                     let shift = shift(record, &cache);
                     let stopped = || stop.load(Ordering::Relaxed) != 0;
-                    let pass =
-                        pass::run(&network, &loader, &shift, &stopped).map_err(|e| stage_error(e, stage, stop))?;
+                    let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)
+                        .map_err(|e| stage_error(e, stage, stop))?;
                     relabel(pass.predictions, &dataset, &classes, stage)?
                 }
             };

@@ -36,6 +36,9 @@ pub(crate) fn load_network(
     let mut network = Network::new(config, seed).map_err(Err)?;
     let bytes = read(&dir.join(MODEL)).map_err(Ok)?;
     let tensors = tensors::read(&bytes).map_err(|e| Ok(e.into()))?;
+    if tensors.keys().any(|name| name.starts_with("token.")) {
+        network.add_tokens();
+    }
     network.load(tensors).map_err(Err)?;
     Ok(network)
 }

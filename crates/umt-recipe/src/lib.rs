@@ -65,7 +65,7 @@ pub use error::{Place, RecipeError};
 pub use evaluate::{EvalOptions, evaluate};
 pub use graph::Unit;
 pub use plan::Plan;
-pub use recipe::{Data, Expect, Loaded, Overrides, Recipe, Stage, Task};
+pub use recipe::{Data, Expect, Loaded, Missing, Overrides, Recipe, Stage, Task};
 pub use record::{Record, Samples};
 pub use report::{Report, render, render_results};
 pub use run::{Options, reproduce};

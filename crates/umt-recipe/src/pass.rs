@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use umt_data::{Batch, DataError, Loader};
 use umt_eval::{EvalError, Predictions};
-use umt_fusion::Network;
+use umt_fusion::{Network, Standing};
 use umt_media::Modality;
 use umt_nn::{Array, NnError};
 use umt_store::{StoreError, tensors};
@@ -12,6 +12,26 @@ use umt_store::{StoreError, tensors};
 pub(crate) struct Pass {
     pub predictions: Predictions,
     pub features: Features,
+    /// The mean over samples of each encoder's means behind stages: what may stand for a missing modality.
+    pub means: Standing,
+    /// What it says with each asked subset of the modalities.
+    pub given: Vec<(Vec<Modality>, Predictions)>,
+}
+
+/// What to ask besides: logits of subsets of the modalities, with something standing for the others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subsets {
+    pub given: Vec<Vec<Modality>>,
+    pub standing: Standing,
+}
+
+/// Every subset of the modalities but the empty and the whole one, small ones first.
+pub(crate) fn proper_subsets(modalities: &[Modality]) -> Vec<Vec<Modality>> {
+    let count = modalities.len();
+    let of = |set: usize| (0..count).filter(move |i| set >> i & 1 == 1).map(|i| modalities[i]).collect();
+    let mut subsets: Vec<Vec<Modality>> = (1..(1usize << count) - 1).map(of).collect();
+    subsets.sort_by_key(|subset: &Vec<Modality>| (subset.len(), subset.clone()));
+    subsets
 }
 
 /// Features of every encoder, with labels.
@@ -47,16 +67,20 @@ pub(crate) fn run(
     network: &Network,
     loader: &Loader,
     shift: &Shift,
+    subsets: &Subsets,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Pass, PassError> {
     let (mut ids, mut logits, mut classes) = (Vec::new(), Vec::new(), 0);
+    let mut given = vec![Vec::new(); subsets.given.len()];
+    let mut sums: BTreeMap<Modality, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     let mut all = Features::default();
     for batch in loader.epoch(0, 0) {
         if stopped() {
             return Err(PassError::Stopped);
         }
         let batch = batch.map_err(PassError::Data)?;
-        let encoded = network.encode(&inputs(&batch, shift)?)?;
+        let inputs = inputs(&batch, shift)?;
+        let encoded = network.encode(&inputs)?;
         let out = network.classify(&encoded)?;
         classes = out.shape().last().copied().unwrap_or(0);
         logits.extend_from_slice(out.as_slice());
@@ -66,11 +90,32 @@ pub(crate) fn run(
             let (_, values) = all.values.entry(modality).or_insert((width, Vec::new()));
             values.extend_from_slice(array.as_slice());
         }
+        for (&stage, means) in &encoded.means {
+            for (&modality, rows) in means {
+                let sum = Array::from_tensor(&rows.sum(0).map_err(NnError::from)?)?;
+                let total = sums.entry(modality).or_default().entry(stage).or_insert_with(|| vec![0.0; sum.len()]);
+                total.iter_mut().zip(sum.as_slice()).for_each(|(t, s)| *t += f64::from(*s));
+            }
+        }
+        for (subset, logits) in subsets.given.iter().zip(&mut given) {
+            let some = inputs.iter().filter(|(m, _)| subset.contains(m)).map(|(m, x)| (*m, x.clone())).collect();
+            logits.extend_from_slice(network.logits_given(&some, &subsets.standing)?.as_slice());
+        }
         all.labels.extend_from_slice(&batch.labels);
         ids.extend(batch.ids);
     }
-    let predictions = Predictions::new(ids, all.labels.clone(), classes, logits).map_err(PassError::Eval)?;
-    Ok(Pass { predictions, features: all })
+    let count = ids.len().max(1) as f64;
+    let mut means = Standing::new();
+    for (modality, stages) in sums {
+        for (stage, sum) in stages {
+            let mean: Vec<f32> = sum.iter().map(|s| (s / count) as f32).collect();
+            means.entry(modality).or_default().insert(stage, Array::from_slice(&[mean.len()], &mean)?);
+        }
+    }
+    let said = |logits| Predictions::new(ids.clone(), all.labels.clone(), classes, logits).map_err(PassError::Eval);
+    let predictions = said(logits)?;
+    let given = subsets.given.iter().cloned().zip(given).map(|(s, logits)| Ok((s, said(logits)?)));
+    Ok(Pass { predictions, given: given.collect::<Result<_, PassError>>()?, means, features: all })
 }
 
 pub(crate) fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, Array>, NnError> {

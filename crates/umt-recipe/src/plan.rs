@@ -7,7 +7,7 @@
 
 use crate::error::RecipeError;
 use crate::graph::{Unit, glob};
-use crate::recipe::{EnsembleWeights, Recipe, Task};
+use crate::recipe::{EnsembleWeights, Missing, Recipe, Task};
 use crate::source::list;
 use crate::weights::Weights;
 use crate::work::decoder;
@@ -186,6 +186,9 @@ fn settings(
                 "train": train,
                 "data": data(&recipe.data.config, &unit.modalities),
             });
+            if recipe.missing == Missing::Mean && unit.modalities.len() > 1 {
+                own["missing"] = json!(recipe.missing);
+            }
             // Of given weights their bytes decide, not where they come from.
             match &stage.weights {
                 Some(weights) => {

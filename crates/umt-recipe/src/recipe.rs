@@ -40,11 +40,25 @@ pub struct Recipe {
     pub decoder: Option<DecoderConfig>,
     /// Training of every network stage, unless the stage says otherwise.
     pub train: TrainConfig,
+    /// What stands for a modality that is missing at test time, in every network of several.
+    #[serde(default)]
+    pub missing: Missing,
     /// The stages in the order of the table.
     pub stage: Vec<Stage>,
     /// What the run should show, where that number comes from, and how long it takes.
     #[serde(default)]
     pub expect: Expect,
+}
+
+/// What stands for a missing modality. A network trained by dropout with tokens has its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// Features of zeros.
+    #[default]
+    Zero,
+    /// The mean of the features on train.
+    Mean,
 }
 
 /// `[data]`: which set, where, and how it is read.

@@ -7,7 +7,7 @@ use umt_distill::{JOINT, Losses, NetworkTask, ObjectiveConfig, blend};
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Network, NetworkConfig, Weights};
 use umt_media::Array as Input;
-use umt_media::Modality::{self, Audio, Video};
+use umt_media::Modality::{self, Audio, Depth, Video};
 use umt_nn::{Array, NnError};
 use umt_random::{Permutation, stream};
 use umt_store::Store;
@@ -20,6 +20,7 @@ pub const CLASSES: usize = 3;
 pub const WIDTH: usize = 8;
 pub const BOTH: [Modality; 2] = [Audio, Video];
 pub const AUDIO_ONLY: [Modality; 1] = [Audio];
+pub const THREE: [Modality; 3] = [Audio, Video, Depth];
 const SIDE: usize = 12;
 
 pub fn network(modalities: &[Modality], fusion: FusionConfig, seed: u64) -> Network {
@@ -52,7 +53,7 @@ fn make(indices: &[usize]) -> Batch {
         ids: indices.iter().map(|i| format!("s{i}")).collect(),
         indices: indices.to_vec(),
         labels: indices.iter().map(|i| (i % CLASSES) as u32).collect(),
-        inputs: BTreeMap::from([(Audio, input(1)), (Video, input(2))]),
+        inputs: BTreeMap::from([(Audio, input(1)), (Video, input(2)), (Depth, input(3))]),
         maps: None,
     }
 }

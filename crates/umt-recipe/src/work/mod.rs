@@ -9,7 +9,7 @@ mod probe;
 use crate::error::RecipeError;
 use crate::folder::{forget_checkpoints, load_network, predictions_file};
 use crate::material::Material;
-use crate::pass::{self, PassError, Shift};
+use crate::pass::{self, PassError, Shift, Subsets};
 use crate::plan::{FORMAT, Node};
 use crate::recipe::{Recipe, Stage, Task};
 use crate::record::{Figure, Record};
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use umt_data::{Loader, LoaderConfig, Split};
-use umt_eval::{Confusion, EvalError, Predictions, metrics};
+use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
 use umt_nn::NnError;
@@ -82,15 +82,15 @@ impl Work<'_> {
         load_network(&config, parent.node.seed, &parent.dir).map_err(|e| e.unwrap_or_else(|source| self.nn(source)))
     }
 
-    fn pass(&self, network: &Network, loader: &Loader) -> Result<pass::Pass, RecipeError> {
-        pass::run(network, loader, &Shift::default(), &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|error| {
-            match error {
+    fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RecipeError> {
+        pass::run(network, loader, &Shift::default(), subsets, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(
+            |error| match error {
                 PassError::Data(error) => error.into(),
                 PassError::Nn(error) => self.nn(error),
                 PassError::Eval(error) => self.eval(error),
                 PassError::Stopped => self.stopped(),
-            }
-        })
+            },
+        )
     }
 
     fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RecipeError> {
@@ -125,14 +125,7 @@ impl Work<'_> {
         predictions: &Predictions,
     ) -> Result<String, RecipeError> {
         let scores = predictions.scores().map_err(|e| self.eval(e))?;
-        for id in metrics::REPORTED {
-            match metrics::by_id(id).and_then(|m| m.value(&scores)) {
-                Ok(value) => figures.push(Figure::whole(split.name(), id, value)),
-                // Not every figure is defined for every set: five classes for top-5, two labels for the rankings.
-                Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
-                Err(error) => return Err(self.eval(error)),
-            }
-        }
+        self.figures(figures, split, metrics::REPORTED, None, &scores)?;
         let names = self.material.classes().to_vec();
         let table = predictions.to_csv(&names).map_err(|e| self.eval(e))?;
         self.file(files, &format!("predictions.{split}.csv"), table.as_bytes())?;
@@ -142,6 +135,28 @@ impl Work<'_> {
         }
         let bytes = predictions.to_bytes().map_err(|e| self.eval(e))?;
         self.file(files, &predictions_file(split), &bytes)
+    }
+
+    /// Those of the figures that are defined; `given` names the modalities where not all were present.
+    fn figures(
+        &self,
+        figures: &mut Vec<Figure>,
+        split: Split,
+        ids: &[&str],
+        given: Option<&Vec<Modality>>,
+        scores: &Scores<'_>,
+    ) -> Result<(), RecipeError> {
+        for id in ids {
+            match metrics::by_id(id).and_then(|m| m.value(scores)) {
+                Ok(value) => {
+                    figures.push(Figure { given: given.cloned(), ..Figure::whole(split.name(), id, value) });
+                }
+                // Not every figure is defined for every set: five classes for top-5, two labels for the rankings.
+                Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
+                Err(error) => return Err(self.eval(error)),
+            }
+        }
+        Ok(())
     }
 
     fn file(&self, files: &mut BTreeMap<String, Digest>, name: &str, bytes: &[u8]) -> Result<String, RecipeError> {

@@ -4,7 +4,8 @@ use super::{Work, network_config};
 use crate::course::courses;
 use crate::error::RecipeError;
 use crate::folder::{MODEL, features_file};
-use crate::recipe::Stage;
+use crate::pass::{Subsets, proper_subsets};
+use crate::recipe::{Missing, Stage};
 use crate::record::Record;
 use crate::watch::Relay;
 use std::collections::BTreeMap;
@@ -33,21 +34,36 @@ impl Work<'_> {
         let output = self.file(&mut files, MODEL, &bytes)?;
         let mut figures = Vec::new();
         let probed = self.probed();
+        let several = network.modalities().count() > 1;
+        let mut standing = network.tokens();
+        let needs_means = several && standing.is_none() && self.recipe.missing == Missing::Mean;
         for split in [Split::Train, Split::Validation, Split::Test] {
             let wanted = match split {
                 Split::Test => true,
                 Split::Validation => probed || !refit,
-                _ => probed,
+                _ => probed || needs_means,
             };
             // Under refit the network has seen validation: its figures there would say nothing.
             let reported = split == Split::Test || (split == Split::Validation && !refit);
             let Some(loader) = self.optional_loader(split, refit)?.filter(|_| wanted) else { continue };
-            let pass = self.pass(&network, &loader)?;
+            let given = match split {
+                Split::Test if several => proper_subsets(&network.modalities().collect::<Vec<_>>()),
+                _ => Vec::new(),
+            };
+            let subsets = Subsets { given, standing: standing.clone().unwrap_or_default() };
+            let pass = self.pass(&network, &loader, &subsets)?;
+            if split == Split::Train && needs_means {
+                standing = Some(pass.means);
+            }
             if probed {
                 self.file(&mut files, &features_file(split), &pass.features.to_bytes()?)?;
             }
             if reported {
                 self.predictions(&mut files, &mut figures, split, &pass.predictions)?;
+            }
+            for (given, said) in &pass.given {
+                let scores = said.scores().map_err(|e| self.eval(e))?;
+                self.figures(&mut figures, split, &["top1", "macro-f1"], Some(given), &scores)?;
             }
         }
         for name in ["metrics.jsonl", "timing.jsonl"] {

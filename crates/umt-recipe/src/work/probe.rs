@@ -3,7 +3,7 @@
 use super::Work;
 use crate::error::RecipeError;
 use crate::folder::{features_file, read, read_predictions};
-use crate::pass::Features;
+use crate::pass::{Features, Subsets};
 use crate::record::{Figure, Record};
 use std::collections::BTreeMap;
 use umt_data::Split;
@@ -55,7 +55,7 @@ impl Work<'_> {
         let network = self.teacher(parent)?;
         let refit = self.recipe.stage[parent.node.unit.stage].train.refit;
         match self.optional_loader(split, refit)? {
-            Some(loader) => Ok(self.pass(&network, &loader)?.features),
+            Some(loader) => Ok(self.pass(&network, &loader, &Subsets::default())?.features),
             None => Ok(Features::default()),
         }
     }
