@@ -179,8 +179,13 @@ fn void_maps_and_wrong_labels() {
 
 #[test]
 fn what_cannot_be_is_refused_by_name() {
-    let refusal = |config: &SegmenterConfig| Segmenter::new(config, 1).map(|_| ()).unwrap_err().to_string();
+    let refusal = |config: &SegmenterConfig| {
+        let message = Segmenter::new(config, 1).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(config.check().unwrap_err().to_string(), message);
+        message
+    };
     let good = config(&[Depth, Rgb], Fused::Rgb);
+    good.check().unwrap();
     let mut bad = good.clone();
     bad.encoders.insert(Rgb, EncoderConfig::Resnet18(ResNetConfig { width: 8, ..ResNetConfig::default() }));
     assert!(refusal(&bad).contains("as wide"), "{}", refusal(&bad));

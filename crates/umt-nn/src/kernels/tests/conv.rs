@@ -136,6 +136,13 @@ fn shapes() -> Vec<ConvShape> {
     all.push(shape(0, 4, 4, 3, 5, 3, 3, 2, 1));
     // Temporal and other rectangular kernels, mixed strides, dilation, groups, wide padding.
     let base = shape(2, 8, 9, 16, 16, 3, 1, 1, 0);
+    // Along one axis by F(4, 3): whole tiles and cut ones, many channels, a few tiles, all paddings.
+    for (h, w, c, k) in [(8, 8, 16, 16), (7, 12, 17, 33), (15, 20, 144, 132), (16, 16, 48, 20), (4, 3, 260, 140)] {
+        for pad in 0..=2 {
+            all.push(ConvShape { pad: [pad, 0], ..shape(2, h, w, c, k, 3, 1, 1, 0) });
+            all.push(ConvShape { pad: [0, pad], ..shape(2, h, w, c, k, 1, 3, 1, 0) });
+        }
+    }
     all.push(ConvShape { pad: [1, 0], ..base });
     all.push(ConvShape { pad: [1, 0], stride: [2, 1], ..base });
     all.push(ConvShape { kh: 1, kw: 3, pad: [0, 1], stride: [1, 3], ..base });
@@ -173,6 +180,10 @@ fn threads_do_not_change_a_bit() {
         shape(4, 9, 9, 64, 96, 3, 3, 1, 1),
         shape(3, 14, 14, 45, 30, 3, 3, 1, 1),
         shape(4, 16, 16, 32, 64, 1, 1, 2, 0),
+        // Along one axis, with few and with many channels; depth-wise.
+        ConvShape { pad: [1, 0], ..shape(3, 20, 18, 32, 48, 3, 1, 1, 0) },
+        ConvShape { pad: [0, 1], ..shape(5, 16, 20, 144, 132, 1, 3, 1, 0) },
+        ConvShape { groups: 24, ..shape(3, 20, 18, 24, 24, 3, 3, 1, 1) },
     ];
     for s in some {
         let c = case(&s);
@@ -191,6 +202,8 @@ fn a_sample_does_not_depend_on_its_batch() {
         shape(7, 10, 9, 16, 32, 3, 3, 2, 1),
         shape(7, 9, 9, 3, 16, 3, 3, 2, 1),
         shape(7, 4, 4, 32, 48, 1, 1, 1, 0),
+        ConvShape { pad: [1, 0], ..shape(7, 8, 9, 16, 32, 3, 1, 1, 0) },
+        ConvShape { pad: [0, 1], ..shape(7, 7, 8, 16, 32, 1, 3, 1, 0) },
     ] {
         let c = case(&s);
         for isa in isas() {
