@@ -56,6 +56,9 @@ impl Cache {
             let [width, height] = input.crop;
             shapes.insert(Modality::Video, vec![input.select.count(), height, width, 3]);
         }
+        if let Some([width, height]) = self.config().depth.as_ref().and_then(|depth| depth.size) {
+            shapes.insert(Modality::Depth, vec![height, width, 1]);
+        }
         if let Some(DenseInput { size: [width, height], .. }) = self.config().dense {
             let here = |there: bool, channels| there.then(|| vec![height, width, channels]);
             shapes.extend(here(self.config().depth.is_some(), 1).map(|shape| (Modality::Depth, shape)));
@@ -103,9 +106,11 @@ impl Builder {
             let key: Key = draw.map(|(seed, epoch)| (seed, epoch, id));
             let layout = cache.shard.read(i, &mut self.bytes)?;
             let entry = cache.shard.index.entries[i].as_ref().and_then(|entry| entry.scene);
-            let scene = entry
-                .zip(cache.config().dense.as_ref())
-                .map(|(entry, input)| (entry, SceneChoice::new(input.size, &cache.config().augment, key)));
+            let config = cache.config();
+            let beside = config.depth.as_ref().and_then(|depth| depth.size);
+            let size = config.dense.as_ref().map(|input| input.size).or(beside);
+            let scene =
+                entry.zip(size).map(|(entry, size)| (entry, SceneChoice::new(size, &config.augment, key)));
             for (&modality, (size, array)) in &mut arrays {
                 let out = &mut array.data[place * *size..(place + 1) * *size];
                 match (modality, &scene) {
@@ -115,7 +120,7 @@ impl Builder {
                     (_, None) => {}
                 }
             }
-            if let Some((entry, choice)) = scene {
+            if let Some((entry, choice)) = scene.filter(|_| beside.is_none()) {
                 let maps = maps.get_or_insert_with(|| {
                     let [width, height] = choice.size;
                     let [height, width] = if draw.is_some() { [height, width] } else { entry.map };

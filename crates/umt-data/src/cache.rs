@@ -267,7 +267,7 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
     let audio = audio.map(|a| (&a.front_end, a.seconds, a.window, a.fill, a.min_seconds));
     let video = config.video.as_ref().map(|v| (v.select, v.candidates, v.size));
     let rgb = config.rgb.as_ref().map(|rgb| rgb.stored);
-    let depth = config.depth.as_ref().map(|depth| (depth.raw, depth.unit, depth.rotated));
+    let depth = config.depth.as_ref().map(|depth| (depth.size, depth.raw, depth.unit, depth.rotated));
     let settings =
         serde_json::to_string(&(FORMAT, audio, video, rgb, depth, &config.tolerate, &set.synthetic, &set.rooms))
             .map_err(|error| DataError::config("data", error.to_string()))?;

@@ -228,15 +228,18 @@ impl AudioInput {
 impl DataConfig {
     /// Refuses settings that cannot be, before any file is opened.
     pub fn validate(&self) -> Result<(), DataError> {
-        let dense = self.rgb.is_some() || self.depth.is_some();
-        let sequential = self.audio.is_some() || self.video.is_some();
+        // Depth with a size of its own stands beside sound and video.
+        let beside = self.depth.as_ref().is_some_and(|depth| depth.size.is_some());
+        let dense = self.rgb.is_some() || (self.depth.is_some() && !beside);
+        let sequential = self.audio.is_some() || self.video.is_some() || beside;
         if !dense && !sequential {
             return Err(DataError::config("audio, video, rgb, depth", "all are absent; name at least one"));
         }
         if dense && sequential {
             return Err(DataError::config(
                 "rgb, depth",
-                "they have a class per pixel and cannot stand beside audio or video, which have one per clip",
+                "they have a class per pixel and cannot stand beside audio or video, which have one per clip; depth of a \
+                 clip has a size: depth.size = [32, 32]",
             ));
         }
         if dense != self.dense.is_some() {

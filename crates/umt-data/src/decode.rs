@@ -147,6 +147,7 @@ impl<'a> Decoder<'a> {
             sums = of;
         }
         let mut video = None;
+        let scene = made.as_mut().and_then(|made| made.relief.take()).map(SceneData::of_depth);
         if let Some(input) = &config.video {
             let frames = match made {
                 Some(made) => made.frames,
@@ -154,7 +155,8 @@ impl<'a> Decoder<'a> {
             };
             video = Some(pack(frames, input));
         }
-        Ok((Decoded { audio, video, scene: None }, Counts { sound: sums, ..Counts::default() }))
+        let depth = scene.as_ref().map_or(Sums::default(), SceneData::depth_sums);
+        Ok((Decoded { audio, video, scene }, Counts { sound: sums, depth, ..Counts::default() }))
     }
 
     fn make(&self, sample: &SampleInfo) -> Result<Option<synth::Made>, Failure> {
@@ -167,7 +169,8 @@ impl<'a> Decoder<'a> {
         };
         let size = self.config.video.as_ref().map(|v| (v.size, stored(v).count()));
         let audio = self.config.audio.as_ref().map(|a| (a.front_end.rate(), a.seconds));
-        Ok(Some(generator.make(number, sample.label, audio, size)))
+        let depth = self.config.depth.as_ref().and_then(|depth| depth.size);
+        Ok(Some(generator.make(number, sample.label, audio, size, depth)))
     }
 
     /// The waveform, its path, and in `bytes` the file for a video track in the same one.

@@ -36,6 +36,9 @@ impl Default for RgbInput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct DepthInput {
+    /// Width and height of a depth picture beside sound or video, in sets with one class per sample; `None` for depth
+    /// with a class for every pixel, whose size stands in `dense.size`.
+    pub size: Option<[usize; 2]>,
     /// The sensor's own depth with holes instead of the filled one, for sets that hold both.
     pub raw: bool,
     /// Millimetres per value of the files; `None` takes the set's own unit (1 where it states none).
@@ -48,7 +51,7 @@ pub struct DepthInput {
 
 impl Default for DepthInput {
     fn default() -> Self {
-        Self { raw: false, unit: None, rotated: false, normalise: DepthNormalise::Train }
+        Self { size: None, raw: false, unit: None, rotated: false, normalise: DepthNormalise::Train }
     }
 }
 
@@ -111,6 +114,7 @@ impl RgbInput {
 
 impl DepthInput {
     pub(crate) fn validate(&self) -> Result<(), DataError> {
+        self.size.map_or(Ok(()), |size| sized("depth.size", size))?;
         if let Some(unit) = self.unit
             && !(unit > 0.0 && unit <= 65_535.0)
         {

@@ -45,6 +45,11 @@ pub struct MapPixels {
 }
 
 impl SceneData {
+    /// A depth picture beside a clip, which has one class and no map of classes.
+    pub(crate) fn of_depth(depth: DepthPixels) -> Self {
+        Self { rgb: None, depth: Some(depth), map: MapPixels { shape: [0, 0], data: Vec::new() } }
+    }
+
     /// Sums over the measured depths.
     pub(crate) fn depth_sums(&self) -> Sums {
         let mut sums = Sums::default();

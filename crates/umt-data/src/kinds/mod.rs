@@ -51,8 +51,26 @@ pub fn open(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<D
     if let Some(limit) = config.limit {
         set.limit(limit);
     }
+    has_parts(&set, config)?;
     list::require_files(&set, config)?;
     Ok(set)
+}
+
+/// Refuses inputs that the set does not hold: sound of scenes, pictures with depth of clips.
+fn has_parts(set: &Dataset, config: &DataConfig) -> Result<(), DataError> {
+    let dense = set.dense.is_some();
+    let beside = config.depth.as_ref().is_some_and(|depth| depth.size.is_some());
+    if dense && (config.audio.is_some() || config.video.is_some() || beside) {
+        let reason = format!("`{}` has a class for every pixel, and neither sound nor clips", set.name);
+        return Err(DataError::config("audio, video, depth.size", reason));
+    }
+    if !dense && config.dense.is_some() {
+        return Err(DataError::config("dense", format!("`{}` has one class per sample, not per pixel", set.name)));
+    }
+    if beside && set.synthetic.is_none() {
+        return Err(DataError::config("depth.size", format!("`{}` has no depth beside its clips", set.name)));
+    }
+    Ok(())
 }
 
 /// [`open`] without a look at the media files.

@@ -34,7 +34,7 @@ impl Strokes {
     }
 
     /// Two or three neighbouring segments of a glyph.
-    fn piece(class: usize, rng: &mut Rng) -> Self {
+    pub(super) fn piece(class: usize, rng: &mut Rng) -> Self {
         let mut whole = Self::written(class, 1.0, rng);
         let length = whole.segments.len().min(2 + rng.below(2) as usize);
         let first = rng.below((whole.segments.len() - length) as u64 + 1) as usize;
@@ -43,7 +43,7 @@ impl Strokes {
     }
 
     /// How much of a pixel at `(x, y)`, `pixel` wide, is covered.
-    fn cover(&self, x: f32, y: f32, pixel: f32) -> f32 {
+    pub(super) fn cover(&self, x: f32, y: f32, pixel: f32) -> f32 {
         let mut nearest = f32::MAX;
         for [a, b] in &self.segments {
             let (dx, dy) = (b[0] - a[0], b[1] - a[1]);

@@ -9,10 +9,11 @@
 
 mod draw;
 mod glyphs;
+mod relief;
 mod voice;
 mod words;
 
-use crate::{DataError, Dataset, SampleInfo, Source, Split};
+use crate::{DataError, Dataset, DepthPixels, SampleInfo, Source, Split};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 use umt_audio::Waveform;
@@ -145,6 +146,9 @@ struct Parts {
     clear: [f32; 2],
     picture: u64,
     recording: u64,
+    /// Which relief shows the class to a depth camera, and how clearly.
+    cast: u64,
+    cast_clear: f32,
 }
 
 impl Parts {
@@ -155,7 +159,9 @@ impl Parts {
         let sound = rng.uniform();
         let other = rng.uniform();
         let traded = rng.bernoulli(f64::from(config.trade));
-        Self { split, clear: [sound, if traded { 1.0 - sound } else { other }], picture, recording }
+        let (cast, cast_clear) = (rng.below(config.pictures as u64), rng.uniform());
+        let clear = [sound, if traded { 1.0 - sound } else { other }];
+        Self { split, clear, picture, recording, cast, cast_clear }
     }
 }
 
@@ -163,6 +169,7 @@ impl Parts {
 pub(crate) struct Made {
     pub waveform: Option<Waveform>,
     pub frames: Vec<Frame>,
+    pub relief: Option<DepthPixels>,
 }
 
 /// Makes samples by number.
@@ -175,13 +182,14 @@ impl Generator {
         Self { config: config.clone() }
     }
 
-    /// Sample `number`: sound of `(rate, seconds)`, frames of `((width, height), count)`.
+    /// Sample `number`: sound of `(rate, seconds)`, frames of `((width, height), count)`, a depth picture of a size.
     pub fn make(
         &self,
         number: u64,
         label: usize,
         audio: Option<(u32, f64)>,
         video: Option<([usize; 2], usize)>,
+        depth: Option<[usize; 2]>,
     ) -> Made {
         let parts = Parts::of(&self.config, number);
         let waveform = audio.map(|(rate, seconds)| {
@@ -190,7 +198,14 @@ impl Generator {
             Waveform { rate, channels: vec![samples] }
         });
         let frames = video.map_or(Vec::new(), |(size, count)| self.frames(number, label, &parts, size, count));
-        Made { waveform, frames }
+        let relief = depth.map(|size| {
+            let pool = id_hash(parts.split.name());
+            let mut hand = stream(self.config.seed, "synthetic.cast", pool, parts.cast * 64 + label as u64);
+            let glyph = draw::Strokes::written(label, self.config.glyph_jitter, &mut hand);
+            let mut rng = stream(self.config.seed, "synthetic.relief", number, 0);
+            relief::picture(glyph, label, parts.cast_clear, size, &mut rng)
+        });
+        Made { waveform, frames, relief }
     }
 
     fn sound(&self, number: u64, label: usize, parts: &Parts, rate: u32, length: usize) -> Vec<f32> {
