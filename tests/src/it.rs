@@ -8,6 +8,7 @@ mod tidy;
 mod tiny;
 
 mod broken_recipes;
+mod diagnose;
 mod interrupts;
 mod method;
 mod objectives;

@@ -6,12 +6,14 @@ use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
 /// The recipe of `cargo xtask reproduce` without a name.
 pub const DEFAULT: &str = "synthetic-av";
 
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 9] = [
     ("av-digits", include_str!("../recipes/av-digits.toml")),
+    ("methods", include_str!("../recipes/methods.toml")),
     ("nyuv2", include_str!("../recipes/nyuv2.toml")),
     ("nyuv2-small", include_str!("../recipes/nyuv2-small.toml")),
     ("sunrgbd", include_str!("../recipes/sunrgbd.toml")),
     ("synthetic-av", include_str!("../recipes/synthetic-av.toml")),
+    ("synthetic-avd", include_str!("../recipes/synthetic-avd.toml")),
     ("synthetic-rooms", include_str!("../recipes/synthetic-rooms.toml")),
     ("vggsound", include_str!("../recipes/vggsound.toml")),
 ];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Batch;
 use umt_fusion::Network;
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Params};
+use umt_nn::{Array, Grads, NnError, Params, kernels};
 use umt_train::{EpochContext, Evaluation, StepContext, StepOutput, Task, TrainError};
 
 /// Trains `network` under `objective`, with frozen teachers where the objective has them.
@@ -81,6 +81,22 @@ pub(crate) fn inputs(batch: &Batch) -> Result<BTreeMap<Modality, Array>, NnError
     batch.inputs.iter().map(|(modality, x)| Ok((*modality, array(x)?))).collect()
 }
 
+/// The share of each encoder in the norms of all encoders' gradients, as `gradient-share.<modality>`; nothing for one.
+fn gradient_shares(modalities: &[Modality], grads: &Grads) -> Vec<(String, f32)> {
+    let norm = |modality: &Modality| {
+        let prefix = format!("encoder.{modality}.");
+        let own = grads.iter().filter(|(name, _)| name.starts_with(&prefix));
+        own.map(|(_, grad)| kernels::sum_of_squares(grad.as_slice())).sum::<f64>().sqrt()
+    };
+    let norms: Vec<f64> = modalities.iter().map(norm).collect();
+    let total: f64 = norms.iter().sum();
+    if modalities.len() < 2 || total.is_nan() || total <= 0.0 {
+        return Vec::new();
+    }
+    let named = |(modality, norm): (&Modality, f64)| (format!("gradient-share.{modality}"), (norm / total) as f32);
+    modalities.iter().zip(norms).map(named).collect()
+}
+
 impl Task for NetworkTask<'_> {
     fn params(&self) -> &Params {
         self.network.params()
@@ -100,7 +116,9 @@ impl Task for NetworkTask<'_> {
         let result = self.network.train_step_of(&running, &objective.maps(), &inputs, &mut |outputs| {
             loss(objective, outputs.clone(), &targets, *context)
         })?;
-        Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
+        let mut log = result.log;
+        log.extend(gradient_shares(&all, &result.grads));
+        Ok(StepOutput { loss: result.loss, log, grads: result.grads })
     }
 
     fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {

@@ -168,8 +168,14 @@ fn notes(recipe: &Recipe, finished: &Finished) -> Vec<String> {
 
 /// The tables as a terminal shows them.
 fn text(results: &Results, notes: &[String]) -> String {
-    let shown = |t: &&tables::Table| !t.title.contains("validation");
-    let mut out: String = tables::of(results).iter().filter(shown).map(render).collect();
+    let all = tables::of(results);
+    // With many methods one table says what the others say at length; results.md has them all.
+    let many = all.iter().any(|t| t.title.starts_with("Methods"));
+    let shown = |t: &&tables::Table| match many {
+        true => t.title.starts_with("Methods") || t.title == "Expectations",
+        false => !t.title.contains("validation"),
+    };
+    let mut out: String = all.iter().filter(shown).map(render).collect();
     out += "\n";
     for note in notes {
         out += &format!("{note}\n");
