@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
 
-/// The recipe of `cargo xtask reproduce` without a name.
-pub const DEFAULT: &str = "synthetic-av";
+/// The recipes of `cargo xtask reproduce` without a name.
+pub const DEFAULTS: [&str; 2] = ["synthetic-av", "synthetic-rooms"];
 
 const EMBEDDED: [(&str, &str); 9] = [
     ("av-digits", include_str!("../recipes/av-digits.toml")),
