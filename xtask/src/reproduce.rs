@@ -6,6 +6,7 @@ use crate::recipes::{self, Change, Place};
 use crate::session::{Compute, stop_flag};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use umt_recipe::{Loaded, Options};
 
@@ -76,7 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs a recipe and prints its table; the number of expectations that do not hold.
-fn one(loaded: &Loaded, options: &Options, stop: &AtomicUsize) -> anyhow::Result<usize> {
+fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
     let recipe = &loaded.recipe;
     let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
     eprintln!("{}: {}", loaded.name, recipe.about);
