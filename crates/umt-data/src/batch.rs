@@ -109,8 +109,7 @@ impl Builder {
             let config = cache.config();
             let beside = config.depth.as_ref().and_then(|depth| depth.size);
             let size = config.dense.as_ref().map(|input| input.size).or(beside);
-            let scene =
-                entry.zip(size).map(|(entry, size)| (entry, SceneChoice::new(size, &config.augment, key)));
+            let scene = entry.zip(size).map(|(entry, size)| (entry, SceneChoice::new(size, &config.augment, key)));
             for (&modality, (size, array)) in &mut arrays {
                 let out = &mut array.data[place * *size..(place + 1) * *size];
                 match (modality, &scene) {

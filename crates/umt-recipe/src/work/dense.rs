@@ -57,7 +57,7 @@ impl Work<'_> {
                 continue;
             };
             let confusion = self.segment(&network, &loader)?;
-            self.figures(&mut figures, split, &confusion, None)?;
+            self.map_figures(&mut figures, split, &confusion, None)?;
             if split == Split::Test {
                 self.counts(&mut files, &confusion)?;
                 let frames = self.frames(&network, &loader)?;
@@ -139,7 +139,7 @@ impl Work<'_> {
         network.predict(&inputs).map_err(|e| self.nn(e))
     }
 
-    fn figures(
+    fn map_figures(
         &self,
         figures: &mut Vec<Figure>,
         split: Split,
@@ -189,13 +189,13 @@ impl Work<'_> {
         let network = self.segmenter(0)?;
         let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
         let (confusion, note) = self.probe_encoder(&network, modality, false, config)?;
-        self.figures(&mut figures, Split::Test, &confusion, None)?;
+        self.map_figures(&mut figures, Split::Test, &confusion, None)?;
         self.counts(&mut files, &confusion)?;
         // The published form feeds depth into the RGB encoder: what that encoder holds by itself is another figure.
         let mixed = network.modalities().count() > 1 && network.config().decoder.fused == Fused::Rgb;
         if mixed && modality == Modality::Rgb {
             let (alone, _) = self.probe_encoder(&network, modality, true, config)?;
-            self.figures(&mut figures, Split::Test, &alone, Some(vec![modality]))?;
+            self.map_figures(&mut figures, Split::Test, &alone, Some(vec![modality]))?;
         }
         let output = files.get(COUNTS).map_or(String::new(), |digest| digest.sha256.clone());
         Ok(Record { note, ..self.record(figures, files, output) })
