@@ -51,7 +51,7 @@ fn encoders_as_good_as_their_teachers_are_left_alone() -> Outcome {
         "data.synthetic.noise-db=[20.0, 20.0]",
         "data.synthetic.babble-db=[20.0, 20.0]",
         "stage.joint.objective.kind=\"aux-heads\"",
-        "stage.joint.objective.weight=20.0",
+        "stage.joint.objective.weight=2.0",
         "train.steps=150",
         "train.batch=32",
     ];

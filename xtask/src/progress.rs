@@ -132,8 +132,10 @@ impl Watch for Progress {
         if self.terminal || !self.due() {
             return;
         }
-        let validation =
-            report.validation.map_or(String::new(), |v| format!(", validation top-1 {:.1} %", 100.0 * v.top1));
+        let validation = report.validation.map_or(String::new(), |v| match v.miou {
+            Some(miou) => format!(", validation mIoU {:.1} %", 100.0 * miou),
+            None => format!(", validation top-1 {:.1} %", 100.0 * v.top1),
+        });
         self.line(&format!(
             "{}: epoch {}, loss {:.3}{validation}, {:.0} samples/s",
             title(now),
@@ -149,9 +151,10 @@ impl Watch for Progress {
             return;
         }
         let speed = record.samples_per_second.map_or(String::new(), |s| format!(", {s:.0} samples/s"));
-        let top1 = record.figure(self.split, "top1");
-        let top1 = top1.map_or(String::new(), |v| format!("{} top-1 {:5.1} %", self.split, 100.0 * v));
-        self.line(&format!("{:<34} {top1}  ({:.1} s{speed}; {})", title(now), record.wall_seconds, record.note));
+        let figure = |metric, name| Some((name, record.figure(self.split, metric)?));
+        let figure = figure("miou", "mIoU").or_else(|| figure("top1", "top-1"));
+        let figure = figure.map_or(String::new(), |(name, v)| format!("{} {name} {:5.1} %", self.split, 100.0 * v));
+        self.line(&format!("{:<34} {figure}  ({:.1} s{speed}; {})", title(now), record.wall_seconds, record.note));
     }
 
     fn on_warning(&mut self, text: &str) {
