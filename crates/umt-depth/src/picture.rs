@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(DepthCode::Unit(0.2).millimetres(0), Some(0));
         assert_eq!(DepthCode::Unit(2.0).millimetres(40_000), None);
         for mm in [0u16, 1, 7, 8, 3_219, 10_000, 65_535] {
-            let stored = mm << 3 | mm >> 13;
+            let stored = mm.rotate_left(3);
             assert_eq!(DepthCode::Rotated.millimetres(stored), Some(mm));
         }
     }

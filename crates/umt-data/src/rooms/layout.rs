@@ -177,7 +177,7 @@ impl Room {
             };
             let mut place = [free(0, rng, reach[0]), free(1, rng, reach[1])];
             if against_wall {
-                let axis = usize::from(quarter % 2 == 0);
+                let axis = usize::from(quarter.is_multiple_of(2));
                 let length = self.size[[0, 2][axis]];
                 place[axis] = if quarter < 2 { reach[axis] + 0.01 } else { length - reach[axis] - 0.01 };
             }

@@ -106,7 +106,7 @@ impl Face {
         match self {
             Self::Plain(material) => of(*material),
             Self::Panels(material) => {
-                let gap = (t - 0.5).abs() < 0.02 || s < 0.04 || s > 0.96 || t > 0.97;
+                let gap = (t - 0.5).abs() < 0.02 || !(0.04..=0.96).contains(&s) || t > 0.97;
                 let knob = (s - 0.88).abs() * size[0] < 0.04 && (t - 0.47).abs() * size[1] < 0.06;
                 let colour = of(*material);
                 if knob {
