@@ -67,7 +67,7 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
     }
     let mut written = Written { cases: Vec::new() };
     println!(
-        "{:<22}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}",
+        "{:<26}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}",
         "case", "isa", "ours", "peer", "ratio", "our peak", "its peak"
     );
     for case in CASES.iter().filter(|c| c.work == work && args.case.as_deref().is_none_or(|name| name == c.name)) {
@@ -76,7 +76,7 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
             let seconds = |s: f64| format!("{:.2} ms", s * 1e3);
             let mib = |b: u64| format!("{:.0} MiB", b as f64 / f64::from(1 << 20));
             println!(
-                "{:<22}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}  {}",
+                "{:<26}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}  {}",
                 row.name,
                 row.isa,
                 seconds(row.ours_seconds),
