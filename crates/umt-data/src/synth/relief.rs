@@ -8,9 +8,9 @@ use crate::DepthPixels;
 use umt_random::Rng;
 
 /// Millimetres that strokes rise from the wall, from the least clear sample to the clearest.
-const HEIGHT: [f32; 2] = [25.0, 110.0];
+const HEIGHT: [f32; 2] = [60.0, 260.0];
 /// Standard deviation of a pixel's distance in millimetres, likewise.
-const NOISE: [f32; 2] = [40.0, 12.0];
+const NOISE: [f32; 2] = [40.0, 10.0];
 /// Pieces of other glyphs, likewise.
 const PIECES: [f32; 2] = [4.0, 1.0];
 /// Share of pixels that the sensor does not measure.
@@ -27,8 +27,8 @@ struct Raised {
 /// Distances in millimetres, 0 for holes; `size` is width and height in pixels.
 pub(super) fn picture(glyph: Strokes, class: usize, clear: f32, size: [usize; 2], rng: &mut Rng) -> DepthPixels {
     let [width, height] = size;
-    let wall = rng.range(1_500.0, 2_500.0);
-    let tilt = [0; 2].map(|_| rng.range(-300.0, 300.0));
+    let wall = rng.range(1_900.0, 2_100.0);
+    let tilt = [0; 2].map(|_| rng.range(-100.0, 100.0));
     let rise = at_clearness(HEIGHT, clear);
     let mut all = vec![Raised {
         strokes: glyph,

@@ -309,3 +309,25 @@ fn real_frames_are_read_and_their_runs_are_scenes() {
     assert_eq!(batch.maps.unwrap().shape, [40, 240, 320]);
     assert!(cache.class_weights().iter().all(|w| w.is_finite()));
 }
+
+/// Depth with a size of its own stands beside sound and video: one class per sample, no map, a picture that varies.
+#[test]
+fn depth_beside_clips_reaches_the_batch() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = DataConfig::synthetic_av();
+    (config.synthetic.train, config.synthetic.test) = (40, 10);
+    config.depth = Some(DepthInput { size: Some([24, 16]), ..DepthInput::default() });
+    let set = open("synthetic-av", None, &config)?;
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(folder.path())?;
+    let cache = Arc::new(Cache::build(&set, &config, folder.path(), &mut |_| {}, &store)?);
+    let settings = LoaderConfig { batch: 8, ..Default::default() };
+    let loader = Loader::new(cache.clone(), cache.indices(Split::Train), settings)?;
+    let batch = loader.epoch(0, 0).next().ok_or("no batch")??;
+    let depth = &batch.inputs[&Modality::Depth];
+    assert_eq!((depth.shape.as_slice(), batch.labels.len(), &batch.maps), (&[8, 16, 24, 1][..], 8, &None));
+    for picture in depth.data.chunks(16 * 24) {
+        let mean = picture.iter().sum::<f32>() / picture.len() as f32;
+        assert!(picture.iter().map(|v| (v - mean).abs()).sum::<f32>() / picture.len() as f32 > 0.1);
+    }
+    Ok(())
+}
