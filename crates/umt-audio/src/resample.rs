@@ -6,11 +6,12 @@ use umt_media::{Limits, MediaError};
 /// Frames of a block at the lower rate: the filter then passes 98 % of the lower band.
 const BLOCK: usize = 1024;
 
-/// A planned conversion between two rates; reuse it for clips of the same rates.
+/// A planned conversion between two rates; reuse it for clips of the same rates. It works in f64 like the spectrograms,
+/// so that the generic FFT is compiled once.
 pub struct Resampler {
     from: u32,
     to: u32,
-    inner: Option<Fft<f32>>,
+    inner: Option<Fft<f64>>,
 }
 
 impl Resampler {
@@ -48,9 +49,10 @@ impl Resampler {
             return Ok(Vec::new());
         }
         let (from, to) = (self.from as usize, self.to as usize);
-        let input = InterleavedSlice::new(samples, 1, samples.len()).map_err(|e| failed(from, to, &e))?;
+        let samples: Vec<f64> = samples.iter().map(|x| f64::from(*x)).collect();
+        let input = InterleavedSlice::new(samples.as_slice(), 1, samples.len()).map_err(|e| failed(from, to, &e))?;
         let output = inner.process_all(&input, samples.len(), None).map_err(|e| failed(from, to, &e))?;
-        let mut output = output.take_data();
+        let mut output: Vec<f32> = output.take_data().into_iter().map(|x| x as f32).collect();
         // The length is ours: the resampler computes it in floating point.
         output.resize(expected as usize, 0.0);
         Ok(output)
