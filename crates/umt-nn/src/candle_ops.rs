@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::kernels::Resize;
 use crate::{Array, ConvOptions, NnError, Param, Params, PoolOptions, Role, Tape, Var};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -84,6 +85,22 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: ConvO
 /// Shapes that do not fit.
 pub fn max_pool(x: &Tensor, options: PoolOptions) -> Result<Tensor, NnError> {
     apply(x, &BTreeMap::new(), &mut Params::default(), |tape, _, x| tape.max_pool(x, options))
+}
+
+/// Average over windows of `x` `[n, h, w, c]`, of any kernel, stride and padding; padding counts as zeros.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn average_pool(x: &Tensor, options: PoolOptions) -> Result<Tensor, NnError> {
+    apply(x, &BTreeMap::new(), &mut Params::default(), |tape, _, x| tape.average_pool(x, options))
+}
+
+/// `x` `[n, h, w, c]` at another size `[h', w']`: nearest, bilinear, or averages (adaptive pooling).
+///
+/// # Errors
+/// A size of 0.
+pub fn resize(x: &Tensor, to: [usize; 2], how: Resize) -> Result<Tensor, NnError> {
+    apply(x, &BTreeMap::new(), &mut Params::default(), |tape, _, x| tape.resize(x, to, how))
 }
 
 /// A tape that has run forward and waits for the way back.
@@ -173,6 +190,40 @@ mod tests {
             for var in [&x, &w] {
                 assert!(far(a.get(var).unwrap(), b.get(var).unwrap()) < 1e-4);
             }
+        }
+    }
+
+    /// Average pooling and averages of a map's parts are candle's own, forward and back, from a view that is not contiguous.
+    #[test]
+    fn averages_are_candles() {
+        let x = noise(&[2, 3, 8, 12], 1);
+        let pixels = x.permute((0, 2, 3, 1)).unwrap();
+        let theirs = x.avg_pool2d((4, 4)).unwrap();
+        let pooled = average_pool(&pixels, PoolOptions { kernel: 4, stride: 4, pad: 0 }).unwrap();
+        for ours in [pooled, resize(&pixels, [2, 3], Resize::Average).unwrap()] {
+            let ours = ours.permute((0, 3, 1, 2)).unwrap();
+            assert!(far(&ours, &theirs) < 1e-6);
+            let weigh = noise(theirs.dims(), 3);
+            let back = |y: &Tensor| (y * weigh.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+            assert!(far(back(&ours).get(&x).unwrap(), back(&theirs).get(&x).unwrap()) < 1e-6);
+        }
+    }
+
+    /// One pixel, one channel, one window; and a batch of none.
+    #[test]
+    fn the_smallest_inputs_and_a_batch_of_none() {
+        let w = noise(&[1, 1, 1, 1], 2);
+        for n in [0, 1] {
+            let x = CandleVar::from_tensor(&Tensor::ones((n, 1, 1, 1), candle_core::DType::F32, &Device::Cpu).unwrap());
+            let x = x.unwrap();
+            let y = conv2d(&x, &w, None, ConvOptions::default()).unwrap();
+            let y = max_pool(&y, PoolOptions { kernel: 1, stride: 1, pad: 0 }).unwrap();
+            let y = average_pool(&y, PoolOptions { kernel: 1, stride: 1, pad: 0 }).unwrap();
+            assert_eq!(y.dims(), [n, 1, 1, 1]);
+            let grads = y.sum_all().unwrap().backward().unwrap();
+            let dw = grads.get(&w).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(dw, [n as f32]);
+            assert_eq!(grads.get(&x).unwrap().dims(), [n, 1, 1, 1]);
         }
     }
 

@@ -33,6 +33,7 @@ pub mod optim;
 mod params;
 pub mod schedule;
 mod tape;
+pub mod timing;
 
 pub use array::Array;
 pub use error::NnError;

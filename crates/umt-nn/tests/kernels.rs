@@ -26,25 +26,32 @@ fn close(what: &str, got: &[f32], want: &Value) {
 fn convolutions_agree_with_pytorch() {
     for case in golden()["convolutions"].as_array().expect("a list") {
         let size = |name: &str| case[name].as_u64().expect("a size") as usize;
+        let pair = |name: &str| [0, 1].map(|i| case[name][i].as_u64().expect("a size") as usize);
         let s = ConvShape {
             n: size("n"),
             h: size("h"),
             w: size("w"),
             c: size("c"),
             k: size("k"),
-            kh: size("kernel"),
-            kw: size("kernel"),
-            stride: [size("stride"); 2],
-            pad: [size("pad"); 2],
-            dilation: [1; 2],
+            kh: pair("kernel")[0],
+            kw: pair("kernel")[1],
+            stride: pair("stride"),
+            pad: pair("pad"),
+            dilation: pair("dilation"),
             groups: size("groups"),
         };
         let (x, w, dy) = (values(s.x_len(), 1), values(s.w_len(), 2), values(s.y_len(), 3));
+        let bias = values(s.k, 16);
         let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
         conv2d(&s, &x, &w, None, &mut y);
         conv2d_grad_input(&s, &dy, &w, &mut dx);
         conv2d_grad_weight(&s, &x, &dy, &mut dw);
         close(&format!("y of {s:?}"), &y, &case["y"]);
+        // As trained, and with the weights in the form that an evaluated network keeps.
+        conv2d_relu(&s, &x, &w, Some(&bias), &mut y);
+        close(&format!("relu of {s:?}"), &y, &case["relu"]);
+        Prepared::new(&s, &w).forward(&s, &x, Some(&bias), true, &mut y);
+        close(&format!("prepared relu of {s:?}"), &y, &case["relu"]);
         close(&format!("dx of {s:?}"), &dx, &case["dx"]);
         close(&format!("dw of {s:?}"), &dw, &case["dw"]);
     }

@@ -1,11 +1,12 @@
 //! Ours against a peer: two processes that work in turn, so that a slow moment of the machine strikes both.
 
 use super::networks::{CASES, Case, Work};
-use anyhow::{Context, bail};
+use super::probe::{self, Probe};
+use super::side::{Side, median};
+use anyhow::bail;
 use serde::Serialize;
-use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use umt_nn::kernels::{self, Isa};
 use umt_store::Store;
 
@@ -45,6 +46,9 @@ struct Row {
     ours_peak_bytes: u64,
     peer_peak_bytes: Option<u64>,
     peer: Option<String>,
+    /// Under the default instruction set: scaling, and where the time goes.
+    #[serde(flatten)]
+    probe: Option<Probe>,
 }
 
 #[derive(Serialize)]
@@ -86,6 +90,9 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
                 row.peer_peak_bytes.map_or("-".into(), mib),
                 row.peer.as_deref().unwrap_or(""),
             );
+            if let Some(probe) = &row.probe {
+                probe.print();
+            }
             written.cases.push(row);
         }
     }
@@ -97,7 +104,7 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
 }
 
 fn row(args: &Args, case: &Case, isa: &str) -> anyhow::Result<Row> {
-    let mut ours = Side::start(ours(args, case, isa)?, "ours")?;
+    let mut ours = Side::ours(case, isa, args.threads)?;
     let mut peer = None;
     let mut used = None;
     if let Some(python) = args.peer.as_ref().filter(|_| isa != "portable") {
@@ -139,32 +146,22 @@ fn row(args: &Args, case: &Case, isa: &str) -> anyhow::Result<Row> {
             ratios.push(b / a);
         }
     }
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(std::thread::available_parallelism().map_or(1, usize::from));
+    let (ours_peak_bytes, peer_peak_bytes) = (ours.end()?, peer.map(Side::end).transpose()?);
+    let probe = if isa == "default" { Some(probe::probe(case, isa, threads)?) } else { None };
     Ok(Row {
         name: case.name,
         isa: isa.to_owned(),
         ours_isa: if isa == "default" { kernels::isa().as_str().to_owned() } else { isa.to_owned() },
-        threads: args.threads.unwrap_or(all),
+        threads,
         ours_seconds: median(mine),
         peer_seconds: (!other.is_empty()).then(|| median(other)),
         ratio: (!ratios.is_empty()).then(|| median(ratios)),
-        ours_peak_bytes: ours.end()?,
-        peer_peak_bytes: peer.map(Side::end).transpose()?,
+        ours_peak_bytes,
+        peer_peak_bytes,
         peer: used,
+        probe,
     })
-}
-
-fn ours(args: &Args, case: &Case, isa: &str) -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-    let work = if case.work == Work::Train { "train" } else { "infer" };
-    command.args(["bench", "worker", work, case.name]);
-    if let Some(threads) = args.threads {
-        command.args(["--threads", &threads.to_string()]);
-    }
-    if isa != "default" {
-        command.env("UMT_ISA", isa);
-    }
-    Ok(command)
 }
 
 fn theirs(args: &Args, python: &PathBuf, case: &Case, isa: &str, layout: &str) -> Command {
@@ -179,67 +176,4 @@ fn theirs(args: &Args, python: &PathBuf, case: &Case, isa: &str, layout: &str) -
         ]);
     }
     command
-}
-
-/// A process that works when told to.
-struct Side {
-    name: &'static str,
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Side {
-    fn start(mut command: Command, name: &'static str) -> anyhow::Result<Self> {
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.with_context(|| format!("starting {name}: {:?}", command.get_program()))?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("{name} has no pipes");
-        };
-        let mut side = Self { name, child, input: Some(input), output: BufReader::new(output) };
-        let ready = side.line()?;
-        if ready != "ready" {
-            bail!("{name} said `{ready}` instead of `ready`");
-        }
-        Ok(side)
-    }
-
-    fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        if line.is_empty() {
-            let status = self.child.wait()?;
-            bail!("{} ended early ({status}); its message stands above", self.name);
-        }
-        Ok(line.trim().to_owned())
-    }
-
-    /// Seconds of each of `rounds` rounds.
-    fn turn(&mut self, rounds: usize) -> anyhow::Result<Vec<f64>> {
-        if let Some(input) = &mut self.input {
-            writeln!(input, "{rounds}")?;
-            input.flush()?;
-        }
-        let line = self.line()?;
-        let seconds: Result<Vec<f64>, _> = line.split_whitespace().map(str::parse).collect();
-        let seconds = seconds.with_context(|| format!("{} said `{line}`", self.name))?;
-        if seconds.len() != rounds {
-            bail!("{} told {} times instead of {rounds}", self.name, seconds.len());
-        }
-        Ok(seconds)
-    }
-
-    /// Ends it; its peak memory in bytes.
-    fn end(mut self) -> anyhow::Result<u64> {
-        self.input = None;
-        let line = self.line()?;
-        self.child.wait()?;
-        line.parse().with_context(|| format!("{} said `{line}`", self.name))
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    if n == 0 { f64::NAN } else { (values[(n - 1) / 2] + values[n / 2]) / 2.0 }
 }

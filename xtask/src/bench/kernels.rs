@@ -143,10 +143,9 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn convolution(&mut self, s: &ConvShape) {
-        let stride = s.stride[0].max(s.stride[1]);
-        let name = format!("{}x{}x{}x{} to {}, {}x{} /{stride}", s.n, s.h, s.w, s.c, s.k, s.kh, s.kw);
+        let name = s.to_string();
         let (x, w, dy) = (noise(s.x_len()), noise(s.w_len()), noise(s.y_len()));
-        let flops = 2.0 * (s.y_len() * s.kh * s.kw * s.c) as f64;
+        let flops = s.flops() as f64;
         let floats = s.x_len() + s.w_len() + s.y_len();
         let (mut y, mut dx, mut dw) = (vec![0.0; s.y_len()], vec![0.0; s.x_len()], vec![0.0; s.w_len()]);
         self.time(&name, "forward", flops, floats, || kernels::conv2d(s, &x, &w, None, &mut y));

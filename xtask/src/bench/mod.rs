@@ -4,7 +4,9 @@ mod duel;
 mod kernels;
 mod load;
 mod networks;
+mod probe;
 mod rgbd;
+mod side;
 mod worker;
 
 use clap::Subcommand;

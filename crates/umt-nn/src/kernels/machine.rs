@@ -4,11 +4,12 @@
 //! Callers of the unsafe functions owe one thing: the processor has the instructions of `S`, which `dispatch` sees to.
 use super::Isa;
 use super::simd::{LANES, Op, Simd, dispatch};
-use rayon::prelude::*;
+use super::work::{Shared, cut, parallel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Rounds of the loop; a few milliseconds.
-const ROUNDS: usize = 4_000_000;
+/// Rounds of the loop; some milliseconds, so that waking a thread does not count.
+const ROUNDS: usize = 16_000_000;
 
 struct Fma;
 
@@ -40,34 +41,37 @@ unsafe fn chains<S: Simd, const N: usize>() -> (usize, f32) {
     (ROUNDS / N * N * LANES * 2, sum)
 }
 
-/// Multiplications and additions per second of a bare loop of fused multiply-adds in registers, on `threads` threads of
-/// rayon's pool; the best of five.
+/// Multiplications and additions per second of a bare loop of fused multiply-adds in registers, on `threads` of the current pool's threads; the
+/// best of five.
 pub fn fma_peak(isa: Isa, threads: usize) -> f64 {
+    let done = AtomicUsize::new(0);
     let once = || {
+        done.store(0, Ordering::Relaxed);
         let started = Instant::now();
-        let done: usize = (0..threads.max(1))
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|_| {
-                let (operations, value) = dispatch(isa, Fma);
-                std::hint::black_box(value);
-                operations
-            })
-            .sum();
-        done as f64 / started.elapsed().as_secs_f64()
+        parallel(threads, true, |_| {
+            let (operations, value) = dispatch(isa, Fma);
+            std::hint::black_box(value);
+            done.fetch_add(operations, Ordering::Relaxed);
+        });
+        done.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
     };
     (0..5).map(|_| once()).fold(0.0, f64::max)
 }
 
-/// Bytes read and written per second when 64 MiB are copied, on `threads` threads of rayon's pool; the best of five.
+/// Bytes read and written per second when 64 MiB are copied, on `threads` of the current pool's threads; the best of five.
 pub fn copy_bandwidth(threads: usize) -> f64 {
     const FLOATS: usize = 1 << 24;
     let from = vec![1.0f32; FLOATS];
     let mut to = vec![0.0f32; FLOATS];
-    let part = FLOATS.div_ceil(threads.max(1));
     let mut once = || {
         let started = Instant::now();
-        to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from));
+        let out = Shared::new(&mut to);
+        parallel(threads, true, |i| {
+            let range = cut(FLOATS, threads, LANES, i);
+            // SAFETY: ranges are disjoint.
+            let to = unsafe { out.part(range.start, range.len()) };
+            to.copy_from_slice(&from[range]);
+        });
         std::hint::black_box(&mut to);
         (2 * FLOATS * size_of::<f32>()) as f64 / started.elapsed().as_secs_f64()
     };

@@ -1,7 +1,11 @@
 //! The public kernels on feature maps beside convolution, batch-norm and max-pooling; lengths are checked here.
 use super::sample::{Sample, Taps, Weights};
 use super::tables::{self, DOUBLED, Factors};
-use super::{ConvShape, PoolShape, checked, conv, cross_entropy as entropy, elementwise, gate, isa, len, norm, sample};
+use super::{
+    ConvShape, PoolShape, checked, conv, cross_entropy as entropy, elementwise, gate, isa, len, norm, pass, product,
+    sample,
+};
+use crate::timing::timed;
 
 /// How a map changes its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +32,10 @@ impl Resize {
 pub fn resize(how: Resize, n: usize, from: [usize; 2], to: [usize; 2], c: usize, x: &[f32], y: &mut [f32]) {
     len("x", x, n * from[0] * from[1] * c);
     len("y", y, n * to[0] * to[1] * c);
-    separable(n, from, c, &how.axis(from[0], to[0]), &how.axis(from[1], to[1]), x, y);
+    timed(
+        || pass("resize", &[n, from[0], from[1], c], x.len() + n * to[0] * to[1] * c),
+        || separable(n, from, c, &how.axis(from[0], to[0]), &how.axis(from[1], to[1]), x, y),
+    );
 }
 
 /// Gradient of [`resize`] to its input; overwrites `dx`.
@@ -36,7 +43,10 @@ pub fn resize_backward(how: Resize, n: usize, from: [usize; 2], to: [usize; 2], 
     len("dy", dy, n * to[0] * to[1] * c);
     len("dx", dx, n * from[0] * from[1] * c);
     let (rows, columns) = (how.axis(from[0], to[0]).transposed(from[0]), how.axis(from[1], to[1]).transposed(from[1]));
-    separable(n, to, c, &rows, &columns, dy, dx);
+    timed(
+        || pass("resize, backward", &[n, from[0], from[1], c], dy.len() + n * from[0] * from[1] * c),
+        || separable(n, to, c, &rows, &columns, dy, dx),
+    );
 }
 
 fn separable(n: usize, source: [usize; 2], c: usize, rows: &Factors, columns: &Factors, x: &[f32], y: &mut [f32]) {
@@ -56,14 +66,20 @@ fn windows(s: &PoolShape) -> [Factors; 2] {
 pub fn average_pool(s: &PoolShape, x: &[f32], y: &mut [f32]) {
     super::checked_pool(s, x, y, None);
     let [rows, columns] = windows(s);
-    separable(s.n, [s.h, s.w], s.c, &rows, &columns, x, y);
+    timed(
+        || pass("average-pool", &[s.n, s.h, s.w, s.c], s.x_len() + s.y_len()),
+        || separable(s.n, [s.h, s.w], s.c, &rows, &columns, x, y),
+    );
 }
 
 /// Gradient of [`average_pool`] to its input; overwrites `dx`.
 pub fn average_pool_backward(s: &PoolShape, dy: &[f32], dx: &mut [f32]) {
     super::checked_pool(s, dx, dy, None);
     let [rows, columns] = windows(s);
-    separable(s.n, [s.out_h(), s.out_w()], s.c, &rows.transposed(s.h), &columns.transposed(s.w), dy, dx);
+    timed(
+        || pass("average-pool, backward", &[s.n, s.h, s.w, s.c], s.x_len() + s.y_len()),
+        || separable(s.n, [s.out_h(), s.out_w()], s.c, &rows.transposed(s.h), &columns.transposed(s.w), dy, dx),
+    );
 }
 
 /// Learned upsampling (Seichter et al., "Efficient RGB-D semantic segmentation", 2021): nearest to `to`, then a depth-wise convolution with weights
@@ -89,7 +105,11 @@ pub fn upsample(
     let (rows, columns) = (tables::doubled(from[0], to[0]), tables::doubled(from[1], to[1]));
     let joined = joined(c, w);
     let s = Sample { n, source: from, c, rows: &rows, columns: &columns, weights: Weights::ByChannel(&joined) };
-    sample::forward(isa(), &s, x, Some(bias), skip, y);
+    let floats = x.len() + y.len() * if skip.is_some() { 2 } else { 1 };
+    timed(
+        || pass("learned upsampling", &[n, from[0], from[1], c], floats),
+        || sample::forward(isa(), &s, x, Some(bias), skip, y),
+    );
 }
 
 /// Gradients of [`upsample`] to its input, if wanted, and its weights; overwrites both.
@@ -113,15 +133,20 @@ pub fn upsample_backward(
     let joined = joined(c, w);
     let s = Sample { n, source: from, c, rows: &rows, columns: &columns, weights: Weights::ByChannel(&joined) };
     let mut sums = vec![0.0; joined.len()];
-    sample::grad_weight(isa(), &s, x, dy, &mut sums);
-    dw.fill(0.0);
-    each_joined(|tap, at| add(&mut dw[tap * c..][..c], &sums[at * c..][..c]));
-    if let Some(dx) = dx {
-        len("dx", dx, x.len());
-        let (rows, columns) = (rows.transposed(from[0]), columns.transposed(from[1]));
-        let back = Sample { source: to, rows: &rows, columns: &columns, ..s };
-        sample::forward(isa(), &back, dy, None, None, dx);
-    }
+    timed(
+        || pass("learned upsampling, backward", &[n, from[0], from[1], c], 2 * (x.len() + dy.len())),
+        || {
+            sample::grad_weight(isa(), &s, x, dy, &mut sums);
+            dw.fill(0.0);
+            each_joined(|tap, at| add(&mut dw[tap * c..][..c], &sums[at * c..][..c]));
+            if let Some(dx) = dx {
+                len("dx", dx, x.len());
+                let (rows, columns) = (rows.transposed(from[0]), columns.transposed(from[1]));
+                let back = Sample { source: to, rows: &rows, columns: &columns, ..s };
+                sample::forward(isa(), &back, dy, None, None, dx);
+            }
+        },
+    );
 }
 
 fn checked_doubling(from: [usize; 2], to: [usize; 2]) {
@@ -165,7 +190,8 @@ pub fn gated_sum(rows: usize, c: usize, streams: &[(&[f32], &[f32])], y: &mut [f
         len("gate", g, y.len() / rows.max(1));
     }
     let streams: Vec<_> = streams.iter().map(|&(x, gate)| gate::Stream { x, gate }).collect();
-    gate::forward(isa(), rows, c, &streams, y);
+    let floats = (streams.len() + 1) * y.len();
+    timed(|| pass("gated sum", &[rows, c], floats), || gate::forward(isa(), rows, c, &streams, y));
 }
 
 /// Gradients of one stream of [`gated_sum`]: to `x`, if wanted, and to the gate; overwrites both.
@@ -182,13 +208,17 @@ pub fn gated_sum_backward(
     len("dx", dx.as_deref().unwrap_or(x), x.len());
     len("gate", gate, x.len() / rows.max(1));
     len("dgate", dgate, gate.len());
-    gate::backward(isa(), rows, c, gate::Stream { x, gate }, dy, dx, dgate);
+    let floats = x.len() * if dx.is_some() { 3 } else { 2 };
+    timed(
+        || pass("gated sum, backward", &[rows, c], floats),
+        || gate::backward(isa(), rows, c, gate::Stream { x, gate }, dy, dx, dgate),
+    );
 }
 
 /// Adds `scale` times `row`, `[n, c]`, to each of the rows of `x`, `[n, rows, c]`.
 pub fn add_rows(rows: usize, c: usize, row: &[f32], scale: f32, x: &mut [f32]) {
     len("row", row, x.len() / rows.max(1));
-    gate::add_rows(isa(), rows, c, row, scale, x);
+    timed(|| pass("sum with rows", &[rows, c], 2 * row.len() * rows), || gate::add_rows(isa(), rows, c, row, scale, x));
 }
 
 /// Convolution followed by a ReLU, see [`super::conv2d`].
@@ -197,7 +227,7 @@ pub fn conv2d_relu(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y:
     if let Some(b) = bias {
         len("bias", b, s.k);
     }
-    conv::forward(isa(), s, x, w, bias, true, y);
+    timed(|| product("convolution", s), || conv::forward(isa(), s, x, w, bias, true, y));
 }
 
 /// The gradient `d` of a ReLU of `[rows, c]` with output `y` becomes that of its input; `db` receives the gradient to a bias before the ReLU.
@@ -205,13 +235,16 @@ pub fn relu_bias_backward_in_place(rows: usize, c: usize, y: &[f32], d: &mut [f3
     len("y", y, rows * c);
     len("d", d, rows * c);
     len("db", db, c);
-    norm::masked_row_sums(isa(), rows, c, y, d, db);
+    timed(
+        || pass("ReLU, backward, and gradient to bias", &[rows, c], 3 * rows * c),
+        || norm::masked_row_sums(isa(), rows, c, y, d, db),
+    );
 }
 
 /// `d = 0` where the output `y` is not above 0.
 pub fn relu_backward_in_place(y: &[f32], d: &mut [f32]) {
     len("d", d, y.len());
-    elementwise::relu_backward_in_place(isa(), y, d);
+    timed(|| pass("ReLU, backward", &[], 3 * y.len()), || elementwise::relu_backward_in_place(isa(), y, d));
 }
 
 /// `y = 1 / (1 + e^-x)`
@@ -231,7 +264,7 @@ pub fn sigmoid_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
 pub fn squared_distance(a: &[f32], b: &[f32], scale: f32, grad: &mut [f32]) -> f64 {
     len("b", b, a.len());
     len("grad", grad, a.len());
-    elementwise::squared_distance(isa(), a, b, scale, grad)
+    timed(|| pass("squared distance", &[], 3 * b.len()), || elementwise::squared_distance(isa(), a, b, scale, grad))
 }
 
 /// What [`cross_entropy`] returns: both sums are over the rows that count.
@@ -269,5 +302,10 @@ pub fn cross_entropy(
     let targets = entropy::Targets { labels, weights, smoothing };
     let weight = targets.total(classes);
     let scale = if weight > 0.0 { (1.0 / weight) as f32 } else { 0.0 };
-    CrossEntropy { loss: entropy::run(isa(), classes, logits, &targets, scale, grad), weight }
+    let arrays = if grad.is_some() { 2 } else { 1 };
+    let loss = timed(
+        || pass("cross-entropy", &[labels.len(), classes], arrays * logits.len()),
+        || entropy::run(isa(), classes, logits, &targets, scale, grad),
+    );
+    CrossEntropy { loss, weight }
 }

@@ -1,7 +1,7 @@
 //! CPU kernels for training convolutional networks, forward and backward, on plain `f32` slices.
 //!
 //! Activations are NHWC, convolution weights HWIO (`[kh][kw][c / groups][k]`), everything row-major and of any alignment. Work is spread over
-//! rayon's threads by shape alone and sums have a fixed order, so no result depends on the number of threads, and a sample's forward result not
+//! threads by shape alone and sums have a fixed order, so no result depends on the number of threads, and a sample's forward result not
 //! on its batch.
 //!
 //! The one decision: every product, from a 7x7 stem to a linear layer, is one register tile ([`tile`]) over rows given by pointers, written once
@@ -11,12 +11,12 @@
 #![allow(unsafe_code)] // The hot loops: raw pointers and processor instructions; everything else of the crate denies it.
 #![allow(unsafe_op_in_unsafe_fn)] // Bodies of unsafe functions here are pointer arithmetic throughout; their contract stands on the function.
 
+mod batch_norm;
 mod conv;
 mod cross_entropy;
 mod direct;
 mod elementwise;
 mod gate;
-mod gemm;
 mod machine;
 mod maps;
 mod norm;
@@ -28,6 +28,7 @@ mod sample;
 mod shape;
 mod simd;
 mod tables;
+mod team;
 mod tile;
 mod transpose;
 mod weight;
@@ -44,6 +45,10 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use crate::timing::{Work, timed};
+pub use batch_norm::{
+    batch_norm_backward, batch_norm_relu_backward, batch_norm_stats, bias_grad, scale_shift, scale_shift_in_place,
+};
 pub use machine::{copy_bandwidth, fma_peak};
 pub use maps::{
     CrossEntropy, Resize, add_rows, average_pool, average_pool_backward, conv2d_relu, cross_entropy, gated_sum,
@@ -130,142 +135,36 @@ fn checked(s: &ConvShape, x: &[f32], w: &[f32], y: &[f32]) {
     len("y", y, s.y_len());
 }
 
+/// A convolution for the record.
+fn product(operator: &'static str, s: &ConvShape) -> Work {
+    Work { operator, shape: s.to_string(), flops: s.flops(), floats: s.x_len() + s.w_len() + s.y_len() }
+}
+
+/// A pass over `floats` values for the record.
+fn pass(operator: &'static str, shape: &[usize], floats: usize) -> Work {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    Work::pass(operator, sizes.join("x"), floats)
+}
+
 /// Convolution (cross-correlation): `y = x * w (+ bias)`.
 pub fn conv2d(s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     checked(s, x, w, y);
     if let Some(b) = bias {
         len("bias", b, s.k);
     }
-    conv::forward(isa(), s, x, w, bias, false, y);
+    timed(|| product("convolution", s), || conv::forward(isa(), s, x, w, bias, false, y));
 }
 
 /// Gradient of [`conv2d`] to its input; overwrites `dx`.
 pub fn conv2d_grad_input(s: &ConvShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     checked(s, dx, w, dy);
-    conv::grad_input(isa(), s, dy, w, dx);
+    timed(|| product("convolution, gradient to input", s), || conv::grad_input(isa(), s, dy, w, dx));
 }
 
 /// Gradient of [`conv2d`] to its weights; overwrites `dw`.
 pub fn conv2d_grad_weight(s: &ConvShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     checked(s, x, dw, dy);
-    conv::grad_weight(isa(), s, x, dy, dw);
-}
-
-/// Sum over rows of `[rows, c]`: gradient to a bias.
-pub fn bias_grad(rows: usize, c: usize, dy: &[f32], db: &mut [f32]) {
-    len("dy", dy, rows * c);
-    len("db", db, c);
-    norm::row_sums(isa(), rows, c, dy, db);
-}
-
-/// Mean and biased variance over the rows of `[rows, c]`.
-pub fn batch_norm_stats(rows: usize, c: usize, z: &[f32], mean: &mut [f32], var: &mut [f32]) {
-    len("z", z, rows * c);
-    len("mean", mean, c);
-    len("var", var, c);
-    norm::stats(isa(), rows, c, z, mean, var);
-}
-
-/// `y = relu?(a * z + b (+ skip))`, `a` and `b` by channel.
-pub fn scale_shift(
-    rows: usize,
-    c: usize,
-    z: &[f32],
-    a: &[f32],
-    b: &[f32],
-    skip: Option<&[f32]>,
-    relu: bool,
-    y: &mut [f32],
-) {
-    len("z", z, rows * c);
-    affine(rows, c, z.as_ptr(), a, b, skip, relu, y);
-}
-
-/// [`scale_shift`] with `y` in the place of `z`.
-pub fn scale_shift_in_place(
-    rows: usize,
-    c: usize,
-    z: &mut [f32],
-    a: &[f32],
-    b: &[f32],
-    skip: Option<&[f32]>,
-    relu: bool,
-) {
-    affine(rows, c, z.as_ptr(), a, b, skip, relu, z);
-}
-
-fn affine(rows: usize, c: usize, z: *const f32, a: &[f32], b: &[f32], skip: Option<&[f32]>, relu: bool, y: &mut [f32]) {
-    len("y", y, rows * c);
-    len("a", a, c);
-    len("b", b, c);
-    if let Some(s) = skip {
-        len("skip", s, rows * c);
-    }
-    // SAFETY: `z` comes from a slice of `rows * c` floats that is `y` itself or borrowed apart from it.
-    unsafe { norm::scale_shift(isa(), rows, c, z, a, b, skip, relu, y) }
-}
-
-/// Backward of batch normalisation with batch statistics, skip and ReLU: `y = relu?(gamma * (z - mean) * inv_std + beta (+ skip))`.
-///
-/// `y` is the output after the ReLU, `None` without one; `dskip` receives the gradient after the mask. Overwrites all outputs.
-pub fn batch_norm_backward(
-    rows: usize,
-    c: usize,
-    z: &[f32],
-    y: Option<&[f32]>,
-    dy: &[f32],
-    gamma: &[f32],
-    mean: &[f32],
-    inv_std: &[f32],
-    dz: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-    dskip: Option<&mut [f32]>,
-) {
-    for (what, v) in [("z", z), ("dy", dy), ("y", y.unwrap_or(z)), ("dz", dz), ("dskip", dskip.as_deref().unwrap_or(z))]
-    {
-        len(what, v, rows * c);
-    }
-    for (what, v) in [("gamma", gamma), ("mean", mean), ("inv_std", inv_std), ("dgamma", dgamma), ("dbeta", dbeta)] {
-        len(what, v, c);
-    }
-    let mask = y.map_or(norm_backward::Mask::All, norm_backward::Mask::Output);
-    let t = norm_backward::Backward { rows, c, z, mask, dy, gamma, mean, inv_std };
-    norm_backward::backward(isa(), &t, dz, dgamma, dbeta, dskip);
-}
-
-/// [`batch_norm_backward`] of `y = relu(a * z + b)` without skip, given the `a` and `b` that [`scale_shift`] had: the output is not read, nor need
-/// it be kept.
-pub fn batch_norm_relu_backward(
-    rows: usize,
-    c: usize,
-    z: &[f32],
-    a: &[f32],
-    b: &[f32],
-    dy: &[f32],
-    gamma: &[f32],
-    mean: &[f32],
-    inv_std: &[f32],
-    dz: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-) {
-    for (what, v) in [("z", z), ("dy", dy), ("dz", dz)] {
-        len(what, v, rows * c);
-    }
-    for (what, v) in [
-        ("a", a),
-        ("b", b),
-        ("gamma", gamma),
-        ("mean", mean),
-        ("inv_std", inv_std),
-        ("dgamma", dgamma),
-        ("dbeta", dbeta),
-    ] {
-        len(what, v, c);
-    }
-    let t = norm_backward::Backward { rows, c, z, mask: norm_backward::Mask::Affine(a, b), dy, gamma, mean, inv_std };
-    norm_backward::backward(isa(), &t, dz, dgamma, dbeta, None);
+    timed(|| product("convolution, gradient to weights", s), || conv::grad_weight(isa(), s, x, dy, dw));
 }
 
 #[track_caller]
@@ -281,39 +180,48 @@ fn checked_pool(s: &PoolShape, x: &[f32], y: &[f32], argmax: Option<usize>) {
 /// Max-pooling; `argmax` receives the position `row * w + column` of the first largest element in its image.
 pub fn max_pool(s: &PoolShape, x: &[f32], y: &mut [f32], argmax: Option<&mut [u32]>) {
     checked_pool(s, x, y, argmax.as_ref().map(|a| a.len()));
-    pool::max_pool(isa(), s, x, y, argmax);
+    timed(
+        || pass("max-pool", &[s.n, s.h, s.w, s.c], s.x_len() + 2 * s.y_len()),
+        || pool::max_pool(isa(), s, x, y, argmax),
+    );
 }
 
 /// Gradient of [`max_pool`] to its input; overwrites `dx`.
 pub fn max_pool_backward(s: &PoolShape, argmax: &[u32], dy: &[f32], dx: &mut [f32]) {
     checked_pool(s, dx, dy, Some(argmax.len()));
-    pool::max_pool_backward(isa(), s, argmax, dy, dx);
+    timed(
+        || pass("max-pool, backward", &[s.n, s.h, s.w, s.c], s.x_len() + 2 * s.y_len()),
+        || pool::max_pool_backward(isa(), s, argmax, dy, dx),
+    );
 }
 
 /// Mean over the middle axis of `[groups, rows, c]`.
 pub fn mean_rows(groups: usize, rows: usize, c: usize, x: &[f32], y: &mut [f32]) {
     len("x", x, groups * rows * c);
     len("y", y, groups * c);
-    pool::mean_rows(isa(), groups, rows, c, x, y);
+    timed(|| pass("mean", &[groups, rows, c], x.len()), || pool::mean_rows(isa(), groups, rows, c, x, y));
 }
 
 /// Backward of [`mean_rows`]; overwrites `dx`.
 pub fn mean_rows_backward(groups: usize, rows: usize, c: usize, dy: &[f32], dx: &mut [f32]) {
     len("dy", dy, groups * c);
     len("dx", dx, groups * rows * c);
-    pool::mean_rows_backward(groups, rows, c, dy, dx);
+    timed(
+        || pass("mean, backward", &[groups, rows, c], groups * rows * c),
+        || pool::mean_rows_backward(groups, rows, c, dy, dx),
+    );
 }
 
 /// `a += b`
 pub fn add_assign(a: &mut [f32], b: &[f32]) {
     len("b", b, a.len());
-    elementwise::add_assign(isa(), a, b);
+    timed(|| pass("sum", &[], 3 * b.len()), || elementwise::add_assign(isa(), a, b));
 }
 
 /// `a = relu?(a + b)`; NaN stays NaN.
 pub fn add_relu(a: &mut [f32], b: &[f32], relu: bool) {
     len("b", b, a.len());
-    elementwise::add_relu(isa(), a, b, relu);
+    timed(|| pass("sum, ReLU", &[], 3 * b.len()), || elementwise::add_relu(isa(), a, b, relu));
 }
 
 /// `y = max(x, 0)`; NaN stays NaN.
@@ -333,7 +241,8 @@ pub fn relu_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
 pub fn sgd_step(p: &mut [f32], g: &[f32], m: &mut [f32], lr: f32, momentum: f32, nesterov: bool, weight_decay: f32) {
     len("g", g, p.len());
     len("m", m, p.len());
-    elementwise::sgd_step(isa(), p, g, m, elementwise::Sgd { lr, momentum, nesterov, weight_decay });
+    let sgd = elementwise::Sgd { lr, momentum, nesterov, weight_decay };
+    timed(|| pass("optimiser", &[], 5 * g.len()), || elementwise::sgd_step(isa(), p, g, m, sgd));
 }
 
 /// One step of AdamW; `step` counts from 1.
@@ -352,36 +261,16 @@ pub fn adamw_step(
     len("m", m, p.len());
     len("v", v, p.len());
     let [beta1, beta2] = betas;
-    elementwise::adamw_step(isa(), p, g, m, v, elementwise::AdamW { lr, beta1, beta2, eps, weight_decay, step });
+    let adamw = elementwise::AdamW { lr, beta1, beta2, eps, weight_decay, step };
+    timed(|| pass("optimiser", &[], 7 * g.len()), || elementwise::adamw_step(isa(), p, g, m, v, adamw));
 }
 
 /// Σx² in f64, in a fixed order.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
-    elementwise::sum_of_squares(isa(), x)
+    timed(|| pass("norm of gradients", &[], x.len()), || elementwise::sum_of_squares(isa(), x))
 }
 
 /// Whether no element is NaN or infinite.
 pub fn all_finite(x: &[f32]) -> bool {
-    elementwise::all_finite(isa(), x)
-}
-
-/// `c = a b`, or `c += a b` if `accumulate`: `a` is m x k, `b` k x n, both with strides `[row, column]`; `c` is m x n, row-major.
-pub fn gemm(
-    m: usize,
-    n: usize,
-    k: usize,
-    a: &[f32],
-    a_strides: [usize; 2],
-    b: &[f32],
-    b_strides: [usize; 2],
-    c: &mut [f32],
-    accumulate: bool,
-) {
-    let last = |rows: usize, columns: usize, s: [usize; 2]| {
-        if rows * columns == 0 { 0 } else { (rows - 1) * s[0] + (columns - 1) * s[1] + 1 }
-    };
-    assert!(a.len() >= last(m, k, a_strides), "length of a");
-    assert!(b.len() >= last(k, n, b_strides), "length of b");
-    len("c", c, m * n);
-    gemm::gemm(isa(), [m, n, k], a, a_strides, b, b_strides, c, accumulate);
+    timed(|| pass("test for finite values", &[], x.len()), || elementwise::all_finite(isa(), x))
 }

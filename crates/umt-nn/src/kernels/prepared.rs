@@ -1,8 +1,9 @@
 //! Weights brought once into the form that a convolution multiplies by, for networks that are evaluated and not trained.
 use super::shape::ConvShape;
 use super::winograd_conv::{self, Way};
-use super::{checked, conv, direct, isa, len, patch};
+use super::{checked, conv, direct, isa, len, patch, product};
 use crate::Array;
+use crate::timing::{Work, timed};
 
 /// How an evaluated convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +70,14 @@ impl Prepared {
             len("bias", bias, s.k);
         }
         let w = self.weights.as_slice();
-        match self.choice {
+        let work = || Work { floats: s.x_len() + w.len() + s.y_len(), ..product("convolution", s) };
+        timed(work, || match self.choice {
             Choice::Winograd(way) => winograd_conv::forward_prepared(isa(), way, s, x, w, bias, relu, y),
             Choice::Direct => direct::forward_prepared(isa(), s, x, w, bias, relu, y),
             Choice::Plain => {
                 checked(s, x, w, y);
                 conv::forward(isa(), s, x, w, bias, relu, y);
             }
-        }
+        });
     }
 }

@@ -69,6 +69,22 @@ pub struct ConvShape {
     pub groups: usize,
 }
 
+impl std::fmt::Display for ConvShape {
+    /// `8x56x56x64 to 128, 3x3 / 2`, and what is unusual.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}x{}x{} to {}, {}x{}", self.n, self.h, self.w, self.c, self.k, self.kh, self.kw)?;
+        match self.stride {
+            [1, 1] => {}
+            [a, b] if a == b => write!(f, " / {a}")?,
+            [a, b] => write!(f, " / {a}x{b}")?,
+        }
+        if self.dilation != [1, 1] {
+            write!(f, ", dilation {}x{}", self.dilation[0], self.dilation[1])?;
+        }
+        if self.groups > 1 { write!(f, ", {} groups", self.groups) } else { Ok(()) }
+    }
+}
+
 impl ConvShape {
     /// Height of the output.
     pub fn out_h(&self) -> usize {

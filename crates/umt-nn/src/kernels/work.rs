@@ -1,4 +1,5 @@
-//! Scratch buffers kept by each thread, and the two ways work is spread over threads.
+//! Scratch buffers kept by each thread, and how work is spread over threads.
+use super::team;
 use rayon::prelude::*;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
@@ -135,11 +136,13 @@ unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
-/// Runs `tasks` tasks, each exactly once, on as many threads as there are. `heavy` false keeps them on this thread.
+/// Runs `tasks` tasks, each exactly once, on as many threads as the current pool of rayon has. `heavy` false keeps them on this thread.
 pub fn parallel(tasks: usize, heavy: bool, f: impl Fn(usize) + Sync + Send) {
-    if tasks <= 1 || !heavy || rayon::current_num_threads() == 1 {
+    let threads = if tasks <= 1 || !heavy { 1 } else { rayon::current_num_threads() };
+    if threads == 1 {
         (0..tasks).for_each(f);
-    } else {
+    } else if !team::run(tasks, threads, &f) {
+        // Somebody else's kernel has the helpers, or this is a task of one.
         (0..tasks).into_par_iter().with_max_len(1).for_each(f);
     }
 }

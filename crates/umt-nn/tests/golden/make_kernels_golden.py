@@ -22,19 +22,32 @@ def sample(t):
 nchw = lambda t: t.permute(0, 3, 1, 2)
 nhwc = lambda t: t.permute(0, 2, 3, 1)
 out = {"convolutions": []}
-for n, h, w, c, k, kernel, stride, pad, groups in [
-    (2, 12, 9, 16, 16, 3, 1, 1, 1),
-    (2, 16, 16, 16, 32, 3, 2, 1, 1),
-    (1, 15, 17, 3, 16, 7, 2, 3, 1),
-    (3, 8, 8, 12, 20, 1, 2, 0, 1),
-    (1, 7, 7, 8, 8, 3, 1, 1, 4),
+for n, h, w, c, k, kernel, stride, pad, dilation, groups in [
+    (2, 12, 9, 16, 16, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 16, 16, 16, 32, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    (1, 15, 17, 3, 16, (7, 7), (2, 2), (3, 3), (1, 1), 1),
+    (3, 8, 8, 12, 20, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    (1, 7, 7, 8, 8, (3, 3), (1, 1), (1, 1), (1, 1), 4),
+    (2, 17, 13, 10, 18, (3, 3), (3, 3), (1, 1), (1, 1), 1),
+    (1, 19, 18, 16, 16, (5, 5), (4, 4), (2, 2), (1, 1), 1),
+    (2, 9, 11, 16, 20, (3, 3), (1, 2), (2, 2), (2, 2), 1),
+    (2, 9, 12, 16, 32, (3, 1), (1, 1), (1, 0), (1, 1), 1),
+    (2, 9, 12, 16, 32, (1, 3), (1, 2), (0, 1), (1, 1), 1),
+    (2, 9, 7, 12, 12, (3, 3), (2, 2), (1, 1), (1, 1), 12),
+    (1, 7, 7, 300, 140, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (1, 1, 1, 1, 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
 ]:
     x = values((n, h, w, c), 1).requires_grad_()
-    g = values((kernel, kernel, c // groups, k), 2).requires_grad_()
-    y = nhwc(F.conv2d(nchw(x), g.permute(3, 2, 0, 1), stride=stride, padding=pad, groups=groups))
+    g = values((*kernel, c // groups, k), 2).requires_grad_()
+    b = values((k,), 16).requires_grad_()
+    options = dict(stride=stride, padding=pad, dilation=dilation, groups=groups)
+    y = nhwc(F.conv2d(nchw(x), g.permute(3, 2, 0, 1), **options))
     y.backward(values(tuple(y.shape), 3))
-    shape = dict(n=n, h=h, w=w, c=c, k=k, kernel=kernel, stride=stride, pad=pad, groups=groups)
-    out["convolutions"].append(shape | {"y": sample(y), "dx": sample(x.grad), "dw": sample(g.grad)})
+    with torch.no_grad():
+        relu = nhwc(F.relu(F.conv2d(nchw(x), g.permute(3, 2, 0, 1), b, **options)))
+    shape = dict(n=n, h=h, w=w, c=c, k=k, kernel=kernel, stride=stride, pad=pad, dilation=dilation, groups=groups)
+    found = {"y": sample(y), "relu": sample(relu), "dx": sample(x.grad), "dw": sample(g.grad)}
+    out["convolutions"].append(shape | found)
 
 rows, c = 50, 18
 z, gamma, beta = values((rows, c), 4).requires_grad_(), values((c,), 5).requires_grad_(), values((c,), 6).requires_grad_()

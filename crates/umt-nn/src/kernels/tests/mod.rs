@@ -3,6 +3,7 @@ mod conv;
 mod maps;
 mod norm;
 mod rest;
+mod team;
 
 use super::Isa;
 

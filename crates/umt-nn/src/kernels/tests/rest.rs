@@ -1,39 +1,5 @@
-use super::super::{Isa, PoolShape, elementwise, gemm, pool};
+use super::super::{Isa, PoolShape, elementwise, pool};
 use super::{close, isas, same_on_all_pools, values};
-
-#[test]
-fn gemm_agrees_with_plain_loops() {
-    for (m, n, k) in
-        [(1, 1, 1), (5, 7, 3), (12, 32, 64), (13, 33, 17), (64, 12, 128), (100, 130, 70), (3, 5, 0), (0, 4, 4)]
-    {
-        let (a, b, c) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
-        for (sa, sb) in [([k, 1], [n, 1]), ([1, m], [n, 1]), ([k, 1], [1, k]), ([1, m], [1, k])] {
-            for accumulate in [false, true] {
-                let mut want: Vec<f64> = c.iter().map(|&v| if accumulate { f64::from(v) } else { 0.0 }).collect();
-                for i in 0..m {
-                    for j in 0..n {
-                        want[i * n + j] += (0..k)
-                            .map(|d| f64::from(a[i * sa[0] + d * sa[1]]) * f64::from(b[d * sb[0] + j * sb[1]]))
-                            .sum::<f64>();
-                    }
-                }
-                for isa in isas() {
-                    let mut got = c.clone();
-                    gemm::gemm(isa, [m, n, k], &a, sa, &b, sb, &mut got, accumulate);
-                    close(&format!("gemm {m} {n} {k} {isa:?}"), &got, &want, 2e-6);
-                }
-            }
-        }
-    }
-    let (a, b) = (values(200 * 100, 4), values(100 * 300, 5));
-    for isa in isas() {
-        same_on_all_pools("gemm", || {
-            let mut c = vec![0.0; 200 * 300];
-            gemm::gemm(isa, [200, 300, 100], &a, [100, 1], &b, [300, 1], &mut c, false);
-            c
-        });
-    }
-}
 
 #[test]
 fn max_pool_agrees_with_plain_loops() {
