@@ -1,6 +1,6 @@
 //! The parameters behind the features, as candle variables.
 
-use candle_core::{Tensor, Var, backprop::GradStore};
+use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use std::collections::BTreeMap;
 use umt_nn::{Array, Grads, NnError, Params, Role, kernels};
 
@@ -13,7 +13,8 @@ impl Weights {
         let mut weights = BTreeMap::new();
         for (name, param) in params.iter() {
             if param.role == Role::Weight && !name.starts_with("encoder.") {
-                weights.insert(name.clone(), Var::from_tensor(&param.value.to_tensor()?)?);
+                let values = param.value.as_slice().to_vec();
+                weights.insert(name.clone(), Var::from_vec(values, param.value.shape(), &Device::Cpu)?);
             }
         }
         Ok(Self(weights))

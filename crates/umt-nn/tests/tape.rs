@@ -83,7 +83,7 @@ fn pass(operator: Operator, params: &Params, x: &Array) -> (f64, Array, Grads) {
 
 #[test]
 fn operators_on_maps_agree_with_central_differences() {
-    let cases: [(&str, Operator); 12] = [
+    let cases: [(&str, Operator); 10] = [
         ("nearest", |t, _, x| t.resize(x, [3, 9], Resize::Nearest)),
         ("bilinear", |t, _, x| t.resize(x, [7, 4], Resize::Bilinear)),
         ("average to a size", |t, _, x| t.resize(x, [3, 2], Resize::Average)),
@@ -94,15 +94,10 @@ fn operators_on_maps_agree_with_central_differences() {
             t.upsample(p, "up", x, [7, 10], Some(&twice))
         }),
         ("concat", |t, _, x| {
-            let small = t.relu(x)?;
+            let small = t.sigmoid(x)?;
             t.concat(&[x, &small, x])
         }),
         ("sigmoid", |t, _, x| t.sigmoid(x)),
-        ("relu", |t, _, x| t.relu(x)),
-        ("add", |t, _, x| {
-            let other = t.sigmoid(x)?;
-            t.add(x, &other)
-        }),
         ("mean beside the map", |t, _, x| {
             let gate = t.mean_inner(x)?;
             t.gated_sum(&[(x, &gate), (x, &gate)])
@@ -125,7 +120,7 @@ fn operators_on_maps_agree_with_central_differences() {
                 pass(operator, &params, &x).0
             };
             let (got, want) = (f64::from(dx.as_slice()[i]), slope([at(h), at(-h)]));
-            let kink = name.contains("relu") || name == "concat";
+            let kink = name.contains("relu");
             let near_kink = kink && x.as_slice()[i].abs() < h;
             assert!(near_kink || (got - want).abs() < 1e-2 * f64::from(largest), "{name}, x {i}: {got} for {want}");
         }
@@ -152,7 +147,6 @@ fn maps_that_do_not_fit_are_refused_by_name() {
     assert!(refusal(tape.upsample(&params, "up", &x, [9, 10], None)).contains("a map of half of [9, 10]"));
     assert!(refusal(tape.upsample(&params, "up", &x, [8, 10], Some(&other))).contains("to add"));
     assert!(refusal(tape.concat(&[&x, &other])).contains("[1, 4, 5, c]"));
-    assert!(refusal(tape.add(&x, &other)).contains("[1, 4, 5, 3]"));
     assert!(refusal(tape.resize(&x, [0, 3], Resize::Nearest)).contains("[0, 3]"));
     assert!(refusal(tape.gated_sum(&[])).contains("needs a stream"));
 }

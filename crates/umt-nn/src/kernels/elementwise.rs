@@ -63,23 +63,6 @@ pub fn add_relu(isa: Isa, a: &mut [f32], b: &[f32], relu: bool) {
     });
 }
 
-/// `y = max(x, 0)`, NaN kept.
-pub fn relu(isa: Isa, x: &[f32], y: &mut [f32]) {
-    let out = Shared::new(y);
-    chunks(x.len(), |from, to| {
-        // SAFETY: chunks are disjoint.
-        let y = unsafe { out.part(from, to - from) };
-        let x = &x[from..to];
-        dispatch(
-            isa,
-            Loop(
-                #[inline(always)]
-                || y.iter_mut().zip(x).for_each(|(y, &x)| *y = if x < 0.0 { 0.0 } else { x }),
-            ),
-        );
-    });
-}
-
 /// `x = max(x, 0)`, NaN kept.
 pub fn relu_in_place(isa: Isa, x: &mut [f32]) {
     let len = x.len();
@@ -144,27 +127,6 @@ pub fn squared_distance(isa: Isa, a: &[f32], b: &[f32], scale: f32, grad: &mut [
         );
     });
     sums.iter().map(|s| f64::from(*s)).sum()
-}
-
-/// `dx = dy` where `y > 0`, else 0.
-pub fn relu_backward(isa: Isa, y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    let out = Shared::new(dx);
-    chunks(y.len(), |from, to| {
-        // SAFETY: chunks are disjoint.
-        let dx = unsafe { out.part(from, to - from) };
-        let (y, dy) = (&y[from..to], &dy[from..to]);
-        dispatch(
-            isa,
-            Loop(
-                #[inline(always)]
-                || {
-                    for (d, (y, g)) in dx.iter_mut().zip(y.iter().zip(dy)) {
-                        *d = if *y > 0.0 { *g } else { 0.0 };
-                    }
-                },
-            ),
-        );
-    });
 }
 
 /// Constants of [`sgd_step`].

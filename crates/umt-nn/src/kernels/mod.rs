@@ -224,19 +224,6 @@ pub fn add_relu(a: &mut [f32], b: &[f32], relu: bool) {
     timed(|| pass("sum, ReLU", &[], 3 * b.len()), || elementwise::add_relu(isa(), a, b, relu));
 }
 
-/// `y = max(x, 0)`; NaN stays NaN.
-pub fn relu(x: &[f32], y: &mut [f32]) {
-    len("y", y, x.len());
-    elementwise::relu(isa(), x, y);
-}
-
-/// `dx = dy` where the output `y > 0`, else 0.
-pub fn relu_backward(y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    len("dy", dy, y.len());
-    len("dx", dx, y.len());
-    elementwise::relu_backward(isa(), y, dy, dx);
-}
-
 /// One step of SGD: `d = g + weight_decay * p`, `m = momentum * m + d`, `p -= lr * (nesterov ? d + momentum * m : m)`.
 pub fn sgd_step(p: &mut [f32], g: &[f32], m: &mut [f32], lr: f32, momentum: f32, nesterov: bool, weight_decay: f32) {
     len("g", g, p.len());

@@ -1,6 +1,6 @@
-//! Forward convolutions with few input channels (stems): windows of at most 32 values are packed side by side, then multiplied as matrices.
+//! Forward convolutions with few input channels (stems): windows of a few output rows are packed side by side, then multiplied as matrices.
 //!
-//! The inner dimension is too short for runs of pointers to pay; a packed window has constant addresses.
+//! Runs of the inner dimension are too short for pointers to pay; a packed window has constant addresses.
 //!
 //! # Safety
 //! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
@@ -16,16 +16,14 @@ use super::work::{Scratch, Shared, parallel};
 /// Pixels packed at once, in whole output rows.
 const PIXELS: usize = 240;
 
-/// Whether windows are small enough, and a whole vector store ends where the window ends.
+/// Most values of a window.
+const DEEPEST: usize = 256;
+
+/// Whether windows are small, and their rows too short for the direct kernel.
 pub fn suits(s: &ConvShape) -> bool {
-    let (run, wide) = (s.kw * s.c, wide(s));
-    s.groups == 1
-        && s.dilation == [1, 1]
-        && s.k.is_multiple_of(LANES)
-        && run <= LANES
-        && wide <= 2 * LANES
-        && (s.kh - 1) * run + LANES >= wide
-        && s.kh > 1
+    let depth = s.kh * s.kw * s.c;
+    let small = s.kw * s.c <= LANES && depth <= 2 * LANES || s.c <= 4 && depth <= DEEPEST;
+    s.groups == 1 && s.dilation == [1, 1] && s.k.is_multiple_of(LANES) && s.kh > 1 && small
 }
 
 /// Floats of a packed window.
@@ -54,28 +52,45 @@ pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32
     });
 }
 
-/// Packs the windows of a range of output rows as `[pixels][wide]`; `packed` has sixteen floats more.
+/// A stretch of a window that lies in one row of the source and in one block of sixteen.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Offset from the window's start in the source.
+    from: usize,
+    /// Offset from the window's place in its block.
+    to: usize,
+}
+
+/// The pieces of a window in order, for source rows of `width` floats and blocks of `block`. Each store runs over into what the next one writes,
+/// and what follows the last value is written as zeros by the last.
+fn pieces(s: &ConvShape, width: usize, block: usize) -> Vec<Piece> {
+    let (run, depth) = (s.kw * s.c, s.kh * s.kw * s.c);
+    let starts = (0..depth).filter(|i| i % run == 0 || i % LANES == 0);
+    starts.map(|i| Piece { from: i / run * width + i % run, to: i / LANES * block + i % LANES }).collect()
+}
+
+/// Packs the windows of a range of output rows as `[depth / 16][rows][16]`; `packed` has sixteen floats more than the blocks.
 #[inline(always)]
-unsafe fn pack<S: Simd>(s: &ConvShape, x: &[f32], lines: std::ops::Range<usize>, packed: &mut [f32]) {
-    let (oh, ow, run, wide) = (s.out_h(), s.out_w(), s.kw * s.c, wide(s));
+unsafe fn pack<S: Simd>(s: &ConvShape, x: &[f32], lines: std::ops::Range<usize>, rows: usize, packed: &mut [f32]) {
+    let (oh, ow, depth) = (s.out_h(), s.out_w(), s.kh * s.kw * s.c);
     let width = ((ow - 1) * s.stride[1] + s.kw) * s.c;
-    let mut rows = Scratch::new(s.kh * width + LANES);
-    let mut tail = [0.0f32; LANES];
-    tail[..run].fill(1.0);
-    let tail = S::load(tail.as_ptr());
-    let mut out = packed.as_mut_ptr();
+    let mut source = Scratch::new(s.kh * width + LANES);
+    let pieces = pieces(s, width, rows * LANES);
+    let end = packed.as_mut_ptr().add(depth / LANES * rows * LANES + depth % LANES);
+    let mut at = 0;
     for line in lines {
         for r in 0..s.kh {
-            copy_row(s, x, 0, line / oh, line % oh * s.stride[0] + r, &mut rows[r * width..][..width]);
+            copy_row(s, x, 0, line / oh, line % oh * s.stride[0] + r, &mut source[r * width..][..width]);
         }
         for p in 0..ow {
-            // Each store runs over into what the next one writes; the last one brings zeros.
-            let from = rows.as_ptr().add(p * s.stride[1] * s.c);
-            for r in 0..s.kh - 1 {
-                S::store(out.add(r * run), S::load(from.add(r * width)));
+            let (from, to) = (source.as_ptr().add(p * s.stride[1] * s.c), packed.as_mut_ptr().add(at));
+            for piece in &pieces {
+                S::store(to.add(piece.to), S::load(from.add(piece.from)));
             }
-            S::store(out.add((s.kh - 1) * run), S::where_positive(tail, S::load(from.add((s.kh - 1) * width))));
-            out = out.add(wide);
+            if !depth.is_multiple_of(LANES) {
+                S::store(end.add(at), S::splat(0.0));
+            }
+            at += LANES;
         }
     }
 }
@@ -97,8 +112,9 @@ impl Op for Forward<'_> {
     unsafe fn run<S: Simd>(self) {
         let (s, wide) = (self.s, wide(self.s));
         let pixels = self.lines.len() * s.out_w();
-        let mut packed = Scratch::new((pixels + S::ROWS) * wide + LANES);
-        pack::<S>(s, self.x, self.lines.clone(), &mut packed);
+        let rows = pixels + S::ROWS;
+        let mut packed = Scratch::new(rows * wide + LANES);
+        pack::<S>(s, self.x, self.lines.clone(), rows, &mut packed);
         let y = self.y.ptr().add(self.lines.start * s.out_w() * s.k);
         let mut rest = Scratch::new(S::ROWS * 2 * LANES);
         for first in (0..s.k).step_by(S::PANELS * LANES) {
@@ -107,8 +123,9 @@ impl Op for Forward<'_> {
                 // A tile that reaches over the end goes elsewhere first.
                 let whole = p + S::ROWS <= pixels;
                 let t = Dense {
-                    a: packed.as_ptr().add(p * wide),
-                    block_a: LANES,
+                    a: packed.as_ptr().add(p * LANES),
+                    rows: S::ROWS,
+                    block_a: rows * LANES,
                     depth: s.kh * s.kw * s.c,
                     b: self.weights.as_ptr().add(first * wide),
                     panel_b: wide * LANES,
@@ -119,11 +136,7 @@ impl Op for Forward<'_> {
                     fresh: true,
                     stream: whole && self.stream,
                 };
-                if wide == LANES {
-                    S::dense(&t, panels)
-                } else {
-                    S::dense_wide(&t, panels)
-                }
+                S::dense(&t, panels);
                 if !whole {
                     for (i, row) in rest.chunks_exact(panels * LANES).take(pixels - p).enumerate() {
                         std::ptr::copy_nonoverlapping(row.as_ptr(), y.add((p + i) * s.k + first), row.len());

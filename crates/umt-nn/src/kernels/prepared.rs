@@ -8,7 +8,10 @@ use crate::timing::{Work, timed};
 /// How an evaluated convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
+    /// Transformed filters.
     Winograd(Way),
+    /// Filters that are transformed each time.
+    Packed(Way),
     Direct,
     /// As in training: its weights are few.
     Plain,
@@ -21,20 +24,19 @@ pub struct Prepared {
     weights: Array,
 }
 
-/// Transformed filters of this size in bytes and more are read once for few tiles, and reading them is what takes the time.
-const LARGE: usize = 16 << 20;
+/// Transformed filters of this size in bytes and more leave the caches from one evaluation to the next, and reading four times as much takes longer
+/// than the transform.
+const LARGE: usize = 4 << 20;
 
 fn choice(s: &ConvShape) -> Choice {
     if conv::depthwise(s) {
         return Choice::Plain;
     }
     if let Some(way) = winograd_conv::way(s) {
-        // A property of the shape of one sample, so that a sample's bits do not depend on its batch.
-        let tiles = s.out_h().div_ceil(4) * s.out_w().div_ceil(4);
-        if tiles > 4 || way.weights() * s.c * s.k * size_of::<f32>() < LARGE {
-            return Choice::Winograd(way);
-        }
-    } else if patch::suits(s) {
+        let large = way.weights() * s.c * s.k * size_of::<f32>() >= LARGE;
+        return if large { Choice::Packed(way) } else { Choice::Winograd(way) };
+    }
+    if patch::suits(s) {
         return Choice::Plain;
     }
     if s.groups == 1 { Choice::Direct } else { Choice::Plain }
@@ -47,6 +49,7 @@ impl Prepared {
         let choice = choice(s);
         let weights = match choice {
             Choice::Winograd(way) => winograd_conv::prepare(isa(), way, s, w),
+            Choice::Packed(_) => winograd_conv::pack(s, w),
             Choice::Direct => direct::prepare(s, w),
             Choice::Plain => {
                 let mut copy = Array::unspecified(&[w.len()]);
@@ -72,7 +75,8 @@ impl Prepared {
         let w = self.weights.as_slice();
         let work = || Work { floats: s.x_len() + w.len() + s.y_len(), ..product("convolution", s) };
         timed(work, || match self.choice {
-            Choice::Winograd(way) => winograd_conv::forward_prepared(isa(), way, s, x, w, bias, relu, y),
+            Choice::Winograd(way) => winograd_conv::forward_prepared(isa(), way, s, x, w, true, bias, relu, y),
+            Choice::Packed(way) => winograd_conv::forward_prepared(isa(), way, s, x, w, false, bias, relu, y),
             Choice::Direct => direct::forward_prepared(isa(), s, x, w, bias, relu, y),
             Choice::Plain => {
                 checked(s, x, w, y);

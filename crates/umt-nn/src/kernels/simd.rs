@@ -58,8 +58,6 @@ pub trait Simd: Copy + 'static {
     unsafe fn tile(t: &super::tile::Tile, panels: usize);
     /// The product of blocked matrices, see [`super::tile::dense`].
     unsafe fn dense(t: &super::tile::Dense, panels: usize);
-    /// The same for rows of 32 floats.
-    unsafe fn dense_wide(t: &super::tile::Dense, panels: usize);
     /// The sum of outer products, see [`super::tile::outer`].
     unsafe fn outer(t: &super::tile::Outer);
 }
@@ -170,11 +168,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn dense(t: &super::tile::Dense, _panels: usize) {
-        super::tile::dense::<Self, 3, 1, 16>(t)
-    }
-    #[inline(always)]
-    unsafe fn dense_wide(t: &super::tile::Dense, _panels: usize) {
-        super::tile::dense::<Self, 3, 1, 32>(t)
+        super::tile::dense::<Self, 3, 1>(t)
     }
     #[inline(always)]
     unsafe fn outer(t: &super::tile::Outer) {
@@ -260,11 +254,12 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn dense(t: &Dense, panels: usize) {
-            if panels == 2 { dense::<Self, 12, 2, 16>(t) } else { dense::<Self, 12, 1, 16>(t) }
-        }
-        #[inline(always)]
-        unsafe fn dense_wide(t: &Dense, panels: usize) {
-            if panels == 2 { dense::<Self, 12, 2, 32>(t) } else { dense::<Self, 12, 1, 32>(t) }
+            match (panels, t.rows) {
+                // The last rows, and all of a small image.
+                (2, 0..=4) => dense::<Self, 4, 2>(t),
+                (2, _) => dense::<Self, 12, 2>(t),
+                _ => dense::<Self, 12, 1>(t),
+            }
         }
         #[inline(always)]
         unsafe fn outer(t: &Outer) {
@@ -357,11 +352,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn dense(t: &Dense, _panels: usize) {
-            dense::<Self, 6, 1, 16>(t)
-        }
-        #[inline(always)]
-        unsafe fn dense_wide(t: &Dense, _panels: usize) {
-            dense::<Self, 6, 1, 32>(t)
+            if t.rows <= 4 { dense::<Self, 4, 1>(t) } else { dense::<Self, 6, 1>(t) }
         }
         #[inline(always)]
         unsafe fn outer(t: &Outer) {

@@ -117,8 +117,10 @@ pub unsafe fn body<S: Simd, const R: usize, const P: usize>(t: &Tile) {
 
 /// Arguments of [`dense`]: matrices in blocks of sixteen of the inner dimension, so that every address is a pointer plus a constant.
 pub struct Dense {
-    /// `[blocks][rows][ROW]`, the first sixteen of each row
+    /// `[blocks][rows][16]`
     pub a: *const f32,
+    /// Rows that are wanted; a tile of more may write further ones, which exist.
+    pub rows: usize,
     /// Floats from block to block of `a`.
     pub block_a: usize,
     /// The inner dimension.
@@ -144,7 +146,7 @@ pub struct Dense {
 /// # Safety
 /// The pointers are valid as [`Dense`] says, and the code runs inside `dispatch`.
 #[inline(always)]
-pub unsafe fn dense<S: Simd, const R: usize, const P: usize, const ROW: usize>(t: &Dense) {
+pub unsafe fn dense<S: Simd, const R: usize, const P: usize>(t: &Dense) {
     let mut acc = [[S::splat(0.0); P]; R];
     if !t.fresh {
         for i in 0..R {
@@ -173,7 +175,7 @@ pub unsafe fn dense<S: Simd, const R: usize, const P: usize, const ROW: usize>(t
                 bv[j] = S::load(b.add(j * t.panel_b));
             }
             for i in 0..R {
-                let av = S::splat(*a.add(i * ROW));
+                let av = S::splat(*a.add(i * LANES));
                 for j in 0..P {
                     acc[i][j] = S::fma(av, bv[j], acc[i][j]);
                 }

@@ -9,7 +9,7 @@ use super::tile::Dense;
 use super::winograd::{Form, Place};
 use super::winograd_filter::{Filter, Panel};
 use super::winograd_tiles::Tiles;
-use super::work::{Scratch, Shared, parallel};
+use super::work::{Scratch, Shared, cut, parallel};
 
 /// A convolution with a 3 by 3 kernel: forward, or backward with turned weights.
 pub struct Conv<'a, F> {
@@ -33,7 +33,7 @@ pub enum Filters<'a> {
 
 /// Each panel of sixteen filters is a task.
 pub fn transform_filters<F: Form>(isa: Isa, form: F, f: &Filter, u: &mut [f32]) {
-    let (c, k) = if f.turned { (f.k, f.c) } else { (f.c, f.k) };
+    let [c, k] = f.channels();
     let (panels, depth) = (k.div_ceil(LANES), c.next_multiple_of(LANES));
     let size = F::WEIGHTS * depth * LANES;
     let shared = Shared::new(u);
@@ -57,7 +57,7 @@ fn block_tiles<F: Form>(c: usize) -> usize {
 /// Output panels multiplied before they are transformed back.
 const PANELS: usize = 4;
 /// Input channels whose filters are transformed at once when there are few tiles; a constant, though it would not change a bit.
-const DEPTH: usize = 128;
+const DEPTH: usize = 64;
 
 impl<F: Form> Conv<'_, F> {
     fn depth(&self) -> usize {
@@ -67,7 +67,7 @@ impl<F: Form> Conv<'_, F> {
     pub fn run(&self, isa: Isa, filters: &Filters) {
         let (count, k, depth) = (self.tiles.count(), self.sizes[3], self.depth());
         let few = if F::POINTS <= 36 { 128 } else { 48 };
-        // Transformed filters need not be worth their transform, only the threads.
+        // Filters that were transformed before need not be worth their transform, only the threads.
         let large = match filters {
             Filters::Plain(_) => depth * k > 128 * 128,
             Filters::Ready(_) => depth * k >= 32 * 32,
@@ -89,6 +89,8 @@ impl<F: Form> Conv<'_, F> {
     fn by_tiles(&self, isa: Isa, u: &[f32]) {
         let (count, k, depth) = (self.tiles.count(), self.sizes[3], self.depth());
         let per = block_tiles::<F>(depth);
+        // A few blocks would leave threads without work.
+        let per = if count.div_ceil(per) < 6 { count.div_ceil(6).next_multiple_of(12).clamp(12, per) } else { per };
         parallel(count.div_ceil(per), count * depth * k * F::POINTS > 1 << 18, |b| {
             let range = b * per..(b * per + per).min(count);
             dispatch(isa, Block { conv: self, u, range, per });
@@ -102,10 +104,13 @@ impl<F: Form> Conv<'_, F> {
         let step = depth * per + LANES;
         let mut v = Scratch::new(F::POINTS * step);
         let shared = Shared::new(&mut v);
-        let groups = count.div_ceil(4);
-        parallel(groups, true, |g| {
+        let (groups, c) = (count.div_ceil(4), self.sizes[2]);
+        let parts = if groups < 8 { c.div_ceil(8 * LANES) } else { 1 };
+        parallel(groups * parts, true, |i| {
+            let g = i / parts;
             let range = g * 4..(g * 4 + 4).min(count);
-            dispatch(isa, Inputs { conv: self, range, per, step, v: shared, first: 0 });
+            let channels = cut(c, parts, LANES, i % parts);
+            dispatch(isa, Inputs { conv: self, range, channels, per, step, v: shared, first: 0 });
         });
         let pairs = self.sizes[3].div_ceil(2 * LANES);
         parallel(pairs, true, |pair| {
@@ -158,6 +163,8 @@ impl<F: Form> Conv<'_, F> {
 struct Inputs<'a, F> {
     conv: &'a Conv<'a, F>,
     range: std::ops::Range<usize>,
+    /// Whole lanes, but for the last.
+    channels: std::ops::Range<usize>,
     per: usize,
     step: usize,
     v: Shared,
@@ -173,7 +180,7 @@ impl<F: Form> Op for Inputs<'_, F> {
         for t in self.range {
             conv.tiles.prefetch::<S>(t + self.per, conv.x.as_ptr(), h, w, c, F::STEP);
             let window = conv.tiles.window(t, conv.x.as_ptr(), h, w, c, conv.pad);
-            for first in (0..c).step_by(LANES) {
+            for first in self.channels.clone().step_by(LANES) {
                 let patch = window.channels(first, c);
                 let out = self.v.ptr().add(first * self.per + (t - self.first) * LANES);
                 F::input::<S>(&patch, out, self.step);
@@ -214,6 +221,7 @@ impl<F: Form> Products<'_, F> {
                 while row < rows {
                     let t = Dense {
                         a: self.v.as_ptr().add(point * self.step + self.depth.start * per + row * LANES),
+                        rows: rows - row,
                         block_a: per * LANES,
                         depth,
                         b: u.as_ptr().add(p * size + F::weights(point) * depth * LANES),
@@ -289,7 +297,8 @@ impl<F: Form> Op for Block<'_, F> {
         let step = depth * per + LANES;
         let mut v = Scratch::new(F::POINTS * step);
         let shared = Shared::new(&mut v);
-        Inputs { conv, range: self.range.clone(), per, step, v: shared, first: self.range.start }.run::<S>();
+        let channels = 0..conv.sizes[2];
+        Inputs { conv, range: self.range.clone(), channels, per, step, v: shared, first: self.range.start }.run::<S>();
         let mut m = Scratch::new(F::POINTS * (PANELS * per * LANES + LANES));
         let size = F::WEIGHTS * depth * LANES;
         let all = conv.sizes[3].div_ceil(LANES);

@@ -7,7 +7,7 @@ use super::shape::ConvShape;
 use super::simd::LANES;
 use super::winograd::{Doubling, Form, Halving, Same};
 use super::winograd_block::{Conv, Filters, transform_filters};
-use super::winograd_filter::Filter;
+use super::winograd_filter::{Filter, Order};
 use super::winograd_line::{Across, Down};
 use super::winograd_tiles::Tiles;
 use super::work::Shared;
@@ -68,7 +68,7 @@ pub fn forward(
     let stream = s.k.is_multiple_of(LANES) && streams(y);
     let job = Job {
         isa,
-        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, turned: false }),
+        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, order: Order::Stored }),
         out: [s.n, s.out_h(), s.out_w()],
         x,
         sizes: [s.h, s.w, s.c, s.k],
@@ -88,7 +88,7 @@ pub fn forward(
 
 /// Transformed filters `[panels][points][depth][16]` for [`forward_prepared`].
 pub fn prepare(isa: Isa, way: Way, s: &ConvShape, w: &[f32]) -> Array {
-    let f = Filter { w, c: s.c, k: s.k, turned: false };
+    let f = Filter { w, c: s.c, k: s.k, order: Order::Stored };
     match way {
         Way::Same => transformed(isa, Same, &f),
         Way::Halving => transformed(isa, Halving, &f),
@@ -104,21 +104,31 @@ fn transformed<F: Form>(isa: Isa, form: F, f: &Filter) -> Array {
     u
 }
 
-/// [`forward`] with filters from [`prepare`].
+/// Filters of `taps` elements in the order of [`Order::Packed`], for [`forward_prepared`].
+pub fn pack(s: &ConvShape, w: &[f32]) -> Array {
+    let taps = s.kh * s.kw;
+    let mut packed = Array::unspecified(&[s.k.div_ceil(LANES) * s.c * taps * LANES]);
+    Filter { w, c: s.c, k: s.k, order: Order::Stored }.pack(taps, packed.make_mut());
+    packed
+}
+
+/// [`forward`] with filters from [`prepare`], or from [`pack`] if they are not transformed yet.
 pub fn forward_prepared(
     isa: Isa,
     way: Way,
     s: &ConvShape,
     x: &[f32],
-    u: &[f32],
+    w: &[f32],
+    transformed: bool,
     bias: Option<&[f32]>,
     relu: bool,
     y: &mut [f32],
 ) {
     let stream = s.k.is_multiple_of(LANES) && streams(y);
+    let packed = Filter { w, c: s.c, k: s.k, order: Order::Packed };
     let job = Job {
         isa,
-        filters: Filters::Ready(u),
+        filters: if transformed { Filters::Ready(w) } else { Filters::Plain(packed) },
         out: [s.n, s.out_h(), s.out_w()],
         x,
         sizes: [s.h, s.w, s.c, s.k],
@@ -143,7 +153,7 @@ pub fn grad_input(isa: Isa, way: Way, s: &ConvShape, dy: &[f32], w: &[f32], dx: 
     let pad: Vec<usize> = turned_pad.collect();
     let job = Job {
         isa,
-        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, turned: true }),
+        filters: Filters::Plain(Filter { w, c: s.c, k: s.k, order: Order::Turned }),
         out: [s.n, s.h, s.w],
         x: dy,
         sizes: [s.out_h(), s.out_w(), s.k, s.c],

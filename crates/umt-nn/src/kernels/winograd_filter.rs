@@ -6,12 +6,41 @@
 use super::simd::{LANES, Op, Simd};
 use super::winograd::Form;
 
-/// Weights `[taps][c][k]`; turned ones convolve k channels to c.
+/// How weights lie, and what they are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `[taps][c][k]`
+    Stored,
+    /// The same, turned by 180 degrees and from k channels to c.
+    Turned,
+    /// `[k / 16][c][taps][16]`, so that a panel's filters are read in one stretch.
+    Packed,
+}
+
+/// Weights of a convolution.
 pub struct Filter<'a> {
     pub w: &'a [f32],
     pub c: usize,
     pub k: usize,
-    pub turned: bool,
+    pub order: Order,
+}
+
+impl Filter<'_> {
+    /// Channels that are read and written.
+    pub fn channels(&self) -> [usize; 2] {
+        if self.order == Order::Turned { [self.k, self.c] } else { [self.c, self.k] }
+    }
+
+    /// Stored weights in the packed order; channels beyond the last are 0.
+    pub fn pack(&self, taps: usize, packed: &mut [f32]) {
+        let lines = packed.chunks_exact_mut(LANES);
+        for (i, line) in lines.enumerate() {
+            let (tap, c, first) = (i % taps, i / taps % self.c, i / taps / self.c * LANES);
+            let lanes = (self.k - first).min(LANES);
+            line[..lanes].copy_from_slice(&self.w[(tap * self.c + c) * self.k + first..][..lanes]);
+            line[lanes..].fill(0.0);
+        }
+    }
 }
 
 /// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][weights][depth][16]`.
@@ -29,7 +58,7 @@ impl<F: Form> Op for Panel<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (f, _) = (self.f, self.form);
-        let (c, outputs) = if f.turned { (f.k, f.c) } else { (f.c, f.k) };
+        let [c, outputs] = f.channels();
         let (start, depth) = (self.depth.start, self.depth.len());
         let end = self.depth.end.min(c);
         let size = F::WEIGHTS * depth * LANES;
@@ -40,15 +69,19 @@ impl<F: Form> Op for Panel<'_, F> {
                 let first = (self.panel + i) * LANES;
                 let lanes = (outputs - first).min(LANES);
                 let to = self.out.as_mut_ptr().add(i * size + (d - start) * LANES);
-                let (from, step_d, step_g) = if f.turned {
-                    turn::<S>(f, F::TAPS, first, lanes, d, n, &mut g);
-                    (g.as_ptr(), F::TAPS * LANES, LANES)
-                } else {
-                    (f.w.as_ptr().add(d * f.k + first), f.k, f.c * f.k)
+                let (from, step_d, step_g) = match f.order {
+                    Order::Turned => {
+                        turn::<S>(f, F::TAPS, first, lanes, d, n, &mut g);
+                        (g.as_ptr(), F::TAPS * LANES, LANES)
+                    }
+                    Order::Stored => (f.w.as_ptr().add(d * f.k + first), f.k, f.c * f.k),
+                    Order::Packed => {
+                        (f.w.as_ptr().add(((self.panel + i) * f.c + d) * F::TAPS * LANES), F::TAPS * LANES, LANES)
+                    }
                 };
                 for l in 0..n {
                     let from = from.add(l * step_d);
-                    if !f.turned {
+                    if f.order == Order::Stored {
                         // Rows of the weights lie apart, so the processor does not guess the next ones.
                         for tap in 0..F::TAPS {
                             S::prefetch(from.wrapping_add(tap * step_g + LANES * step_d));

@@ -54,31 +54,4 @@ impl Tape {
             Ok(())
         }))
     }
-
-    /// `max(x, 0)`; a convolution or a batch-norm has one of its own, in the same pass.
-    pub fn relu(&mut self, x: &Var) -> Result<Var, NnError> {
-        let mut y = Array::unspecified(x.shape());
-        kernels::relu(x.value.as_slice(), y.make_mut());
-        let (node, output) = (x.node, y.clone());
-        Ok(self.push(y, move |mut dy, sink| {
-            kernels::relu_backward_in_place(output.as_slice(), dy.make_mut());
-            sink.add_to(node, dy);
-            Ok(())
-        }))
-    }
-
-    /// `a + b`, of the same shape.
-    pub fn add(&mut self, a: &Var, b: &Var) -> Result<Var, NnError> {
-        if a.shape() != b.shape() {
-            return Err(NnError::shape("add", format!("{:?}", a.shape()), b.shape()));
-        }
-        let mut y = a.value.clone();
-        kernels::add_assign(y.make_mut(), b.value.as_slice());
-        let nodes = [a.node, b.node];
-        Ok(self.push(y, move |dy, sink| {
-            sink.add_to(nodes[0], dy.clone());
-            sink.add_to(nodes[1], dy);
-            Ok(())
-        }))
-    }
 }

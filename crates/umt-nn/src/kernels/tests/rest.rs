@@ -82,10 +82,11 @@ fn elementwise_operators() {
             elementwise::add_assign(isa, &mut sum, &b);
             assert!(sum.iter().zip(a.iter().zip(&b)).all(|(s, (a, b))| *s == a + b));
             let mut y = vec![9.0; len];
-            elementwise::relu(isa, &a, &mut y);
+            y.copy_from_slice(&a);
+            elementwise::relu_in_place(isa, &mut y);
             assert!(y.iter().zip(&a).all(|(y, a)| *y == a.max(0.0)));
-            let mut dx = vec![9.0; len];
-            elementwise::relu_backward(isa, &a, &b, &mut dx);
+            let mut dx = b.clone();
+            elementwise::relu_backward_in_place(isa, &a, &mut dx);
             assert!(dx.iter().zip(a.iter().zip(&b)).all(|(d, (y, g))| *d == if *y > 0.0 { *g } else { 0.0 }));
             let squares: f64 = a.iter().map(|&v| f64::from(v).powi(2)).sum();
             assert!((elementwise::sum_of_squares(isa, &a) - squares).abs() <= 1e-12 * squares);
@@ -99,8 +100,8 @@ fn elementwise_operators() {
             }
         }
     }
-    let mut y = [0.0];
-    elementwise::relu(Isa::Avx512, &[f32::NAN], &mut y);
+    let mut y = [f32::NAN];
+    elementwise::relu_in_place(Isa::Avx512, &mut y);
     assert!(y[0].is_nan());
     let x = values(100_000, 12);
     same_on_all_pools("sum of squares", || vec![elementwise::sum_of_squares(Isa::Avx512, &x) as f32]);
