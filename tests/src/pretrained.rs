@@ -35,7 +35,7 @@ fn with_hub(out: &Path, only: &[&str], server: &Server) -> Options {
 }
 
 /// The model of a finished stage.
-fn model(run: &Path, stage: &str) -> Result<Tensors, Box<dyn Error>> {
+pub fn model(run: &Path, stage: &str) -> Result<Tensors, Box<dyn Error>> {
     for entry in std::fs::read_dir(run.join("stages"))? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{stage}.seed"))) {
@@ -45,7 +45,8 @@ fn model(run: &Path, stage: &str) -> Result<Tensors, Box<dyn Error>> {
     Err(format!("no stage {stage}").into())
 }
 
-fn record(run: &Path, stage: &str) -> Result<serde_json::Value, Box<dyn Error>> {
+/// What a finished stage says of itself.
+pub fn record(run: &Path, stage: &str) -> Result<serde_json::Value, Box<dyn Error>> {
     for entry in std::fs::read_dir(run.join("stages"))? {
         let path = entry?.path().join("result.json");
         let record: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;

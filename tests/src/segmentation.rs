@@ -5,7 +5,8 @@ use umt_recipe::{Overrides, Recipe, RecipeError};
 
 use crate::tiny::{Outcome, Watcher, options, run};
 
-const RECIPE: &str = r#"about = "segmentation, as small as it gets"
+/// Five rows of networks, their probes, 4 updates each.
+pub const RECIPE: &str = r#"about = "segmentation, as small as it gets"
 seeds = [1]
 
 [data]
@@ -50,10 +51,10 @@ from = ["teacher.*"]
 
 [[stage]]
 id = "probe"
-task = { kind = "linear-probe", of = ["teacher.*", "umt"], probe = { l2 = [1e-2] } }
+task = { kind = "linear-probe", of = ["teacher.*", "joint", "umt"], probe = { l2 = [1e-2] } }
 "#;
 
-fn parse(text: &str) -> Result<umt_recipe::Loaded, RecipeError> {
+pub fn parse(text: &str) -> Result<umt_recipe::Loaded, RecipeError> {
     Recipe::parse("rooms", "rooms.toml", text, &Overrides::default())
 }
 
@@ -79,6 +80,25 @@ fn every_row_has_its_figures_and_a_second_call_does_nothing() -> Outcome {
     for file in ["scenes.svg", "classes.svg", "probes.svg", "confusion.umt.svg"] {
         assert!(out.join(file).is_file(), "{file}");
     }
+    // Differences are of mean IoU, over pictures.
+    let paired = results["paired"].as_array().ok_or("no pairs")?;
+    let named = |a: &str, b: &str| paired.iter().find(|p| p["a"] == a && p["b"] == b);
+    for (a, b) in [
+        ("umt", "joint"),
+        ("probe.umt.rgb", "probe.joint.rgb"),
+        ("probe.umt.depth", "probe.joint.depth"),
+        ("probe.joint.depth", "probe.teacher.depth"),
+    ] {
+        let pair = named(a, b).ok_or(format!("no {a} - {b}"))?;
+        let number = |key: &str| pair[key].as_f64().unwrap_or(f64::NAN);
+        let of =
+            |stage: &str| rows.iter().find(|r| r["stage"] == stage && r["metric"] == "miou" && r["split"] == "test");
+        let value = |stage: &str| of(stage).and_then(|row| row["value"].as_f64()).unwrap_or(f64::NAN);
+        assert!((number("mean") - (value(a) - value(b))).abs() < 1e-12, "{pair}");
+        assert!(number("low") <= number("high") && pair["metric"] == "miou" && pair["n"] == 6, "{pair}");
+    }
+    let report = std::fs::read_to_string(out.join("results.md"))?;
+    assert!(report.contains("| umt − joint") && report.contains("| mIoU %"), "{report}");
     let again = run(&loaded, &options(folder.path(), &[]), &mut Watcher::default())?;
     assert_eq!(again.ran, 0);
     Ok(())

@@ -1,4 +1,5 @@
-//! `data check`: what is there, missing, broken. `data fetch-weights` is in a file of its own.
+//! `data check`: what is there, missing, broken. `data make`: frames in a set's own form. `data fetch-weights` is in a file
+//! of its own.
 
 use crate::fetch;
 use crate::recipes::Place;
@@ -8,10 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use umt_data::{CheckOptions, check_with};
+use umt_data::{CheckOptions, Frames, check_with, generate};
 use umt_recipe::RecipeError;
 
-/// Look at a data set, or fetch pretrained weights.
+/// Look at a data set, make frames in its form, or fetch pretrained weights.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -22,6 +23,8 @@ pub struct Args {
 enum Verb {
     /// What is there, missing, broken; class counts. Exit code 6 when something cannot be used.
     Check(Check),
+    /// Frames made by code in the form of a set's own files, to try a recipe without the set.
+    Make(Make),
     FetchWeights(fetch::Args),
 }
 
@@ -43,22 +46,65 @@ struct Check {
     json: bool,
 }
 
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask data make frames --dataset nyuv2\n  \
+    cargo xtask reproduce nyuv2 --data frames --quick")]
+struct Make {
+    /// A new folder.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The set whose form they have: nyuv2 or sunrgbd.
+    #[arg(long, value_name = "NAME")]
+    dataset: String,
+    /// Training frames.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    train: usize,
+    /// Test frames.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    test: usize,
+    /// Another seed gives other frames.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let args = match args.verb {
-        Verb::Check(args) => args,
-        Verb::FetchWeights(args) => return fetch::run(args),
+    match args.verb {
+        Verb::Check(args) => look(args),
+        Verb::Make(args) => make(&args),
+        Verb::FetchWeights(args) => fetch::run(args),
+    }
+}
+
+fn bar() -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
     };
+    ProgressBar::with_draw_target(None, target)
+}
+
+fn make(args: &Make) -> anyhow::Result<ExitCode> {
+    let Make { dir, dataset, train, test, seed } = args;
+    let frames = Frames { train: *train, test: *test, seed: *seed };
+    let bar = bar();
+    generate(dataset, dir, frames, &mut |p| {
+        bar.set_length(p.total as u64);
+        bar.set_position(p.done as u64);
+    })?;
+    bar.finish_and_clear();
+    println!("{} frames in the form of {dataset}: {}", train + test, dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn look(args: Check) -> anyhow::Result<ExitCode> {
     let Some(dataset) = args.place.dataset else {
         let known: Vec<&str> = umt_data::KINDS.iter().map(|k| k.name()).collect();
         bail!(RecipeError::Usage(format!("--dataset NAME is needed: one of {}", known.join(", "))));
     };
     let root = args.dir.or(args.place.data);
     let options = CheckOptions { decode: !args.list_only, ..CheckOptions::default() };
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target(None, target);
+    let bar = bar();
     let report = check_with(root.as_deref(), &dataset, &options, &mut |p| {
         bar.set_length(p.total as u64);
         bar.set_position(p.done as u64);

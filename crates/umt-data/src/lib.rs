@@ -50,6 +50,7 @@ mod loader;
 mod check;
 mod synth;
 mod rooms;
+mod generate;
 mod error;
 
 pub use batch::Batch;
@@ -63,6 +64,7 @@ pub use dataset::{Dataset, DenseForm, SampleInfo, Source, Split};
 pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};
 pub use dense::{DenseInput, DepthInput, DepthNormalise, LabelMaps, RgbInput};
 pub use error::DataError;
+pub use generate::{Frames, forms, generate};
 pub use kinds::{KINDS, Kind, open};
 pub use loader::{Epoch, Loader, LoaderConfig};
 pub use problem::{Problem, Skipped};

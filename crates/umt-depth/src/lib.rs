@@ -23,4 +23,4 @@ pub mod classes;
 
 pub use mat5::{Mat5, Value};
 pub use nyu::{ClassMapping, NyuMat, Splits};
-pub use picture::{DepthCode, DepthMap, IdMap, decode_depth, decode_ids};
+pub use picture::{DepthCode, DepthMap, IdMap, decode_depth, decode_ids, encode_depth, encode_ids};

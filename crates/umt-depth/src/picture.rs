@@ -1,6 +1,6 @@
 //! Depth and class ids stored as PNG.
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Transformations};
 use std::io::Cursor;
 use umt_media::{Limits, MediaError};
 
@@ -36,6 +36,17 @@ pub enum DepthCode {
 }
 
 impl DepthCode {
+    /// The value of a depth; `None` where it does not fit into 16 bits.
+    pub fn value(self, mm: u16) -> Option<u16> {
+        match self {
+            Self::Unit(unit) => {
+                let value = (f64::from(mm) / unit).round();
+                (0.0..=65_535.0).contains(&value).then_some(value as u16)
+            }
+            Self::Rotated => Some(mm.rotate_left(3)),
+        }
+    }
+
     /// The depth of a value; `None` over 65,535 mm.
     pub fn millimetres(self, value: u16) -> Option<u16> {
         match self {
@@ -115,6 +126,48 @@ fn decode_grey(bytes: &[u8], indexed: bool, what: &str, limits: &Limits) -> Resu
     Ok(IdMap { width: width as usize, height: height as usize, ids })
 }
 
+/// A depth map as a grey PNG of 16 bit.
+///
+/// # Errors
+/// A map whose values do not fit its size, or the code's 16 bits.
+pub fn encode_depth(map: &DepthMap, code: DepthCode) -> Result<Vec<u8>, MediaError> {
+    let unfit =
+        || MediaError::malformed("the depth map", format!("a depth that does not fit into 16 bits with {code:?}"));
+    let values: Vec<u16> = map.mm.iter().map(|&mm| code.value(mm).ok_or_else(unfit)).collect::<Result<_, _>>()?;
+    let bytes: Vec<u8> = values.into_iter().flat_map(u16::to_be_bytes).collect();
+    encode_grey(map.width, map.height, BitDepth::Sixteen, &bytes)
+}
+
+/// A map of ids as a grey PNG, of 8 bit where all fit.
+///
+/// # Errors
+/// A map whose values do not fit its size.
+pub fn encode_ids(map: &IdMap) -> Result<Vec<u8>, MediaError> {
+    let narrow: Option<Vec<u8>> = map.ids.iter().map(|&id| u8::try_from(id).ok()).collect();
+    match narrow {
+        Some(bytes) => encode_grey(map.width, map.height, BitDepth::Eight, &bytes),
+        None => {
+            let bytes: Vec<u8> = map.ids.iter().flat_map(|id| id.to_be_bytes()).collect();
+            encode_grey(map.width, map.height, BitDepth::Sixteen, &bytes)
+        }
+    }
+}
+
+fn encode_grey(width: usize, height: usize, bits: BitDepth, bytes: &[u8]) -> Result<Vec<u8>, MediaError> {
+    let failed = |reason: String| MediaError::malformed("the map", reason);
+    let (Ok(wide), Ok(high)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(failed(format!("{width}x{height} is too large for a picture")));
+    };
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, wide, high);
+    encoder.set_color(ColorType::Grayscale);
+    encoder.set_depth(bits);
+    let mut writer = encoder.write_header().map_err(|error| failed(error.to_string()))?;
+    writer.write_image_data(bytes).map_err(|error| failed(error.to_string()))?;
+    writer.finish().map_err(|error| failed(error.to_string()))?;
+    Ok(out)
+}
+
 /// What the decoder may take for rows and chunks, apart from the picture itself.
 const DECODER_MEMORY: usize = 48 << 20;
 
@@ -134,6 +187,22 @@ mod tests {
         for mm in [0u16, 1, 7, 8, 3_219, 10_000, 65_535] {
             let stored = mm.rotate_left(3);
             assert_eq!(DepthCode::Rotated.millimetres(stored), Some(mm));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mm = vec![0, 1, 700, 8_191, 8_192, 65_535];
+        let map = DepthMap { width: 3, height: 2, mm };
+        for code in [DepthCode::Unit(1.0), DepthCode::Rotated] {
+            let bytes = encode_depth(&map, code).unwrap();
+            assert_eq!(decode_depth(&bytes, code, &Limits::default()).unwrap(), map);
+        }
+        assert!(encode_depth(&map, DepthCode::Unit(0.5)).is_err());
+        assert!(encode_depth(&DepthMap { width: 4, ..map }, DepthCode::Unit(1.0)).is_err());
+        for ids in [vec![0, 40, 255], vec![0, 256, 894]] {
+            let map = IdMap { width: 1, height: 3, ids };
+            assert_eq!(decode_ids(&encode_ids(&map).unwrap(), &Limits::default()).unwrap(), map);
         }
     }
 }

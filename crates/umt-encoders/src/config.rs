@@ -62,6 +62,14 @@ impl EncoderConfig {
         }
     }
 
+    /// The residual block, where there is a choice.
+    pub fn block(&self) -> Option<Block> {
+        match self {
+            Self::Resnet20(c) | Self::Resnet18(c) | Self::Resnet34(c) => Some(c.block),
+            Self::Resnet50(_) | Self::R2plus1d18(_) => None,
+        }
+    }
+
     /// Channels of the input.
     pub fn channels(&self) -> usize {
         match self {

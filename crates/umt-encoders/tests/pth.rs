@@ -32,6 +32,8 @@ fn state_dicts_of_pytorch_are_read() {
     assert_eq!(shared["all"], (vec![4, 3], numbers(12)));
     assert_eq!(shared["rows"], (vec![2, 3], numbers(12)[3..9].to_vec()));
     assert_eq!(shared["double"], (vec![2, 2], numbers(4)));
+    let half = read(&bytes("half.pth")).unwrap();
+    assert_eq!((&half["half"], &half["brain"]), (&(vec![3], numbers(3)), &(vec![3], numbers(3))));
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
         other => panic!("{other}"),
     }
     assert!(!PathBuf::from("pwned").exists());
-    assert!(matches!(fail("half.pth"), PthError::Type { kind, .. } if kind == "HalfStorage"));
+    assert!(matches!(fail("bytes.pth"), PthError::Type { kind, .. } if kind == "ByteStorage"));
     assert!(matches!(fail("old.pth"), PthError::Archive(_)));
     assert!(fail("old.pth").to_string().contains("1.6"));
     assert!(matches!(fail("module.pth"), PthError::NotAStateDict(_)));

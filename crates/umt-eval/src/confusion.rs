@@ -84,6 +84,19 @@ impl Confusion {
         Ok(())
     }
 
+    /// Adds the counts of another matrix.
+    ///
+    /// # Errors
+    /// [`EvalError::Shape`] for another number of classes.
+    pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
+        let (expected, got) = (self.classes, other.classes);
+        if expected != got {
+            return Err(EvalError::Shape { what: "classes of a confusion matrix", expected, got });
+        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        Ok(())
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.classes

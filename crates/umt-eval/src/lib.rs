@@ -31,6 +31,7 @@ mod features;
 pub mod metrics;
 mod normal;
 pub mod paired;
+pub mod tallies;
 pub mod predictions;
 pub mod probe;
 mod ranking;

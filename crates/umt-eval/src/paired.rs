@@ -67,7 +67,7 @@ pub fn bootstrap(a: &[Vec<bool>], b: &[Vec<bool>], seed: u64, resamples: usize) 
 }
 
 /// Quantile of sorted values, interpolated linearly between neighbours (numpy's default).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (below, share) = (at.floor() as usize, at.fract());
     let above = (below + 1).min(sorted.len() - 1);

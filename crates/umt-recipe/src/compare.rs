@@ -2,11 +2,13 @@
 
 use crate::error::RecipeError;
 use crate::folder::read_predictions;
-use crate::recipe::{Recipe, Task};
+use crate::recipe::{Recipe, Stage, Task};
 use crate::report::{eval, of};
 use crate::run::{Done, Finished};
+use crate::work::dense::TALLIES;
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
+use umt_eval::tallies::{self, Resampled, Tallies};
 use umt_eval::{PairedRow, metrics, paired};
 use umt_media::Modality;
 
@@ -18,13 +20,21 @@ pub(crate) fn probe_of(recipe: &Recipe, stage: usize, modality: Modality) -> Opt
 /// Which pairs of rows are compared: each method with its baseline, and each probe with its counterpart.
 fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
     let probe = |stage, m| probe_of(recipe, stage, m);
-    let fusion = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
+    let several = |stage: &Stage| match &stage.task {
+        Task::Fusion { .. } => true,
+        Task::Segmentation { .. } => recipe.modalities(stage).len() > 1,
+        _ => false,
+    };
+    let alone = |stage: &Stage| match &stage.task {
+        Task::Segmentation { distance, .. } => distance.is_none(),
+        _ => stage.distill.is_none(),
+    };
     let baselines: Vec<usize> =
-        (0..recipe.stage.len()).filter(fusion).filter(|&i| recipe.stage[i].distill.is_none()).collect();
+        (0..recipe.stage.len()).filter(|&i| several(&recipe.stage[i]) && alone(&recipe.stage[i])).collect();
     let mut pairs = Vec::new();
     let mut probes = Vec::new();
     for (i, stage) in recipe.stage.iter().enumerate() {
-        if !matches!(stage.task, Task::Fusion { .. } | Task::Ensemble { .. } | Task::Auto { .. }) {
+        if !several(stage) && !matches!(stage.task, Task::Ensemble { .. } | Task::Auto { .. }) {
             continue;
         }
         // With the baseline of the same fusion, and with the first one, which all rows share.
@@ -40,7 +50,12 @@ fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
     }
     for &base in &baselines {
         for modality in recipe.modalities(&recipe.stage[base]) {
-            let teacher = recipe.stage.iter().position(|s| s.task == Task::Single { modality });
+            let teaches = |s: &Stage| match s.task {
+                Task::Single { modality: own } => own == modality,
+                Task::Segmentation { .. } => recipe.modalities(s) == [modality],
+                _ => false,
+            };
+            let teacher = recipe.stage.iter().position(teaches);
             probes.extend(probe(base, modality).zip(teacher.and_then(|t| probe(t, modality))));
         }
     }
@@ -48,32 +63,65 @@ fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
     pairs
 }
 
+/// Each pair over the seeds that both have: accuracy, or mean IoU where each pixel has a class. Pixels of a picture are no
+/// independent samples, so pictures are drawn.
 pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<PairedRow>, RecipeError> {
-    // Pixels of a picture are no independent samples.
-    if recipe.data.config.dense.is_some() {
-        return Ok(Vec::new());
-    }
-    let mut kept: BTreeMap<String, Vec<(u64, Vec<bool>)>> = BTreeMap::new();
+    let maps = recipe.data.config.dense.is_some();
+    let metric = if maps { "miou" } else { "top1" };
+    let (mut hits_of, mut resampled_of) = (BTreeMap::new(), BTreeMap::new());
     let mut out = Vec::new();
     for (a, b) in pairs(recipe) {
-        for id in [&a, &b] {
-            if !kept.contains_key(id) {
-                kept.insert(id.clone(), hits(of(finished, id).into_iter(), id)?);
-            }
-        }
-        let (of_a, of_b) = (&kept[&a], &kept[&b]);
-        let common: BTreeSet<u64> = of_a.iter().map(|x| x.0).filter(|s| of_b.iter().any(|x| x.0 == *s)).collect();
+        let seeds = |id: &str| -> BTreeSet<u64> {
+            let done = of(finished, id).into_iter();
+            done.filter(|d| !maps || d.record.files.contains_key(TALLIES)).map(|d| d.record.seed).collect()
+        };
+        let common: Vec<u64> = seeds(&a).intersection(&seeds(&b)).copied().collect();
         if common.is_empty() {
             continue;
         }
-        let pick = |all: &[(u64, Vec<bool>)]| -> Vec<Vec<bool>> {
-            all.iter().filter(|(s, _)| common.contains(s)).map(|(_, h)| h.clone()).collect()
+        let difference = if maps {
+            for id in [&a, &b] {
+                let key = (id.clone(), common.clone());
+                if !resampled_of.contains_key(&key) {
+                    resampled_of.insert(key, resampled(finished, id, &common)?);
+                }
+            }
+            let row = |id: &String| &resampled_of[&(id.clone(), common.clone())];
+            row(&a).minus(row(&b))
+        } else {
+            for id in [&a, &b] {
+                if !hits_of.contains_key(id) {
+                    hits_of.insert(id.clone(), hits(of(finished, id).into_iter(), id)?);
+                }
+            }
+            let pick = |id: &String| -> Vec<Vec<bool>> {
+                hits_of[id].iter().filter(|(s, _)| common.contains(s)).map(|(_, h)| h.clone()).collect()
+            };
+            paired::bootstrap(&pick(&a), &pick(&b), 0, paired::RESAMPLES)
         };
-        let d = paired::bootstrap(&pick(of_a), &pick(of_b), 0, paired::RESAMPLES).map_err(|e| eval(&a, e))?;
-        let (split, metric) = ("test".into(), "top1".into());
-        out.push(PairedRow { a, b, split, metric, mean: d.mean, low: d.low, high: d.high, n: d.n });
+        let d = difference.map_err(|e| eval(&a, e))?;
+        out.push(PairedRow {
+            a,
+            b,
+            split: "test".into(),
+            metric: metric.into(),
+            mean: d.mean,
+            low: d.low,
+            high: d.high,
+            n: d.n,
+        });
     }
     Ok(out)
+}
+
+/// Mean IoU of a row on resampled test pictures.
+fn resampled(finished: &Finished, id: &str, seeds: &[u64]) -> Result<Resampled, RecipeError> {
+    let mut all = Vec::new();
+    for done in of(finished, id).into_iter().filter(|d| seeds.contains(&d.record.seed)) {
+        let counts: Vec<u64> = umt_store::read_json(&done.dir.join(TALLIES))?;
+        all.push(Tallies::from_counts(finished.classes.len(), counts).map_err(|e| eval(id, e))?);
+    }
+    Resampled::new(&all, 0, tallies::RESAMPLES).map_err(|e| eval(id, e))
 }
 
 /// By seed, whether each test sample was classified rightly.

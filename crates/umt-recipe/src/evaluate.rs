@@ -7,14 +7,15 @@ use crate::opened::Opened;
 use crate::pass::{self, PassError, Shift, Subsets};
 use crate::recipe::Task;
 use crate::record::Record;
+use crate::segment;
 use crate::watch::Watch;
-use crate::work::network_config;
+use crate::work::{load_segmenter, network_config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use umt_data::{Cache, Dataset, Loader, LoaderConfig, Split};
-use umt_eval::{EvalError, Predictions, Results, Row, ensemble, metrics, summary};
+use umt_data::{Cache, DataConfig, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
+use umt_eval::{EvalError, Predictions, Results, Row, dense, ensemble, metrics, summary};
 use umt_media::Modality;
 use umt_store::Store;
 
@@ -50,10 +51,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     }
     // Before anything is decoded.
     let classes = opened.classes();
-    known_classes(&dataset, &classes)?;
     let digest = dataset.digest();
-    let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
-    let cache = Arc::new(Cache::build(&dataset, &recipe.data.config, &store.path("cache"), &mut tell, &store)?);
+    let known = known_classes(&dataset, &classes)?;
+    let mut caches = Caches { set: &dataset, config: &recipe.data.config, store: &store, kept: BTreeMap::new() };
+    let stopped = || stop.load(Ordering::Relaxed) != 0;
 
     let mut rows = Vec::new();
     let mut said: BTreeMap<(String, u64), Predictions> = BTreeMap::new();
@@ -71,8 +72,21 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                     average(&members).map_err(fail)?
                 }
                 Task::Segmentation { .. } => {
-                    let reason = format!("stage `{stage}` gives a class to every pixel, which eval does not read yet");
-                    return Err(RecipeError::Usage(reason));
+                    if wanted {
+                        let (record, dir) = (&done.record, &done.dir);
+                        let network = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir)
+                            .map_err(|e| {
+                                e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
+                            })?;
+                        let loader = caches.loader(record, options.split, own.train.batch, watch)?;
+                        let said = segment::run(&network, &loader, &known, &stopped)
+                            .map_err(|e| stage_error(e, stage, stop))?;
+                        for metric in &dense::METRICS {
+                            let value = metric.value(&said.confusion).map_err(fail)?;
+                            rows.push(row(stage, *seed, options.split, metric.id(), value, key));
+                        }
+                    }
+                    continue;
                 }
                 _ => {
                     let record = &done.record;
@@ -80,13 +94,11 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                     let network = load_network(&config, *seed, &done.dir).map_err(|e| {
                         e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
                     })?;
-                    let loader =
-                        Loader::new(Arc::clone(&cache), cache.indices(options.split), LoaderConfig::default())?;
-                    let shift = shift(record, &cache);
-                    let stopped = || stop.load(Ordering::Relaxed) != 0;
+                    let loader = caches.loader(record, options.split, own.train.batch, watch)?;
+                    let shift = shift(record, loader.cache());
                     let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)
                         .map_err(|e| stage_error(e, stage, stop))?;
-                    relabel(pass.predictions, &dataset, &classes, stage)?
+                    relabel(pass.predictions, &known, stage)?
                 }
             };
             if wanted {
@@ -112,6 +124,38 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     Ok(results)
 }
 
+/// The decoded set, once for each way in which the stages were given their depth.
+struct Caches<'a> {
+    set: &'a Dataset,
+    config: &'a DataConfig,
+    store: &'a Store,
+    kept: BTreeMap<Option<[u32; 2]>, Arc<Cache>>,
+}
+
+impl Caches<'_> {
+    /// A split for a stage: depth is normalised as it was when the stage was trained, whatever this set's own depths are.
+    fn loader(
+        &mut self,
+        record: &Record,
+        split: Split,
+        batch: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<Loader, RecipeError> {
+        let mut config = self.config.clone();
+        if let (Some(depth), Some([mean, std])) = (&mut config.depth, record.depth_stats) {
+            depth.normalise = DepthNormalise::Fixed { mean, std: std.max(1e-6) };
+        }
+        let key = record.depth_stats.map(|stats| stats.map(f32::to_bits));
+        if !self.kept.contains_key(&key) {
+            let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
+            let cache = Cache::build(self.set, &config, &self.store.path("cache"), &mut tell, self.store)?;
+            self.kept.insert(key, Arc::new(cache));
+        }
+        let cache = &self.kept[&key];
+        Ok(Loader::new(Arc::clone(cache), cache.indices(split), LoaderConfig { batch, ..LoaderConfig::default() })?)
+    }
+}
+
 /// Another set has other statistics; the network wants its input as it was trained.
 fn shift(record: &Record, cache: &Cache) -> Shift {
     match (record.audio_stats, cache.audio_stats()) {
@@ -123,10 +167,9 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
     }
 }
 
-/// Labels of the set as classes of the network, by name.
-fn relabel(said: Predictions, set: &Dataset, classes: &[String], stage: &str) -> Result<Predictions, RecipeError> {
-    let to = known_classes(set, classes)?;
-    let labels: Vec<u32> = said.labels().iter().filter_map(|&l| to.get(l as usize).copied()).collect();
+/// Labels of the set as classes of the network.
+fn relabel(said: Predictions, known: &[u32], stage: &str) -> Result<Predictions, RecipeError> {
+    let labels: Vec<u32> = said.labels().iter().filter_map(|&l| known.get(l as usize).copied()).collect();
     Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
         .map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
 }
@@ -156,20 +199,24 @@ fn figures(said: &Predictions, stage: &str, seed: u64, split: Split, key: &str) 
     let mut rows = Vec::new();
     for id in metrics::REPORTED {
         match metrics::by_id(id)?.value(&scores) {
-            Ok(value) => rows.push(Row {
-                stage: stage.into(),
-                seed,
-                split: split.to_string(),
-                metric: (*id).into(),
-                value,
-                given: None,
-                key: key.into(),
-            }),
+            Ok(value) => rows.push(row(stage, seed, split, id, value, key)),
             Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(rows)
+}
+
+fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str) -> Row {
+    Row {
+        stage: stage.into(),
+        seed,
+        split: split.to_string(),
+        metric: metric.into(),
+        value,
+        given: None,
+        key: key.into(),
+    }
 }
 
 fn stage_error(error: PassError, stage: &str, stop: &AtomicUsize) -> RecipeError {

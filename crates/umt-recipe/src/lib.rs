@@ -49,6 +49,7 @@ mod course;
 mod folder;
 mod material;
 mod pass;
+mod segment;
 mod record;
 mod report;
 mod scenes;

@@ -321,13 +321,15 @@ fn name_own_keys(error: RecipeError) -> RecipeError {
     }
 }
 
-/// Moves `encoder.<modality>.pretrained` beside the encoders, which know shapes and nothing of files.
+/// Moves `encoder.<modality>.pretrained` beside the encoders, which know shapes and nothing of files; `"none"` takes
+/// back what stands below it: drawn weights.
 fn lift_pretrained(tree: &mut Tree<'_>) {
     let Some(DeValue::Table(encoders)) = tree.get_mut("encoder").map(Spanned::get_mut) else { return };
     let mut lifted = Tree::new();
     for (modality, encoder) in encoders.iter_mut() {
         if let DeValue::Table(encoder) = encoder.get_mut()
             && let Some(pretrained) = encoder.remove("pretrained")
+            && pretrained.get_ref().as_str() != Some("none")
         {
             lifted.insert(modality.clone(), pretrained);
         }

@@ -34,6 +34,9 @@ pub struct Record {
     pub classes: Vec<String>,
     /// Mean and standard deviation that spectrograms were normalised by, for stages with a network.
     pub audio_stats: Option<[f32; 2]>,
+    /// Mean and standard deviation that depth was normalised by, in millimetres, for stages with a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth_stats: Option<[f32; 2]>,
     /// Optimiser updates; 0 where nothing is trained by steps.
     pub steps: u64,
     /// Which weights were kept, or how the probe was regularised.

@@ -28,8 +28,11 @@ pub(crate) fn check(recipe: &Recipe, index: usize) -> Result<(), Problem> {
             "segmentation keeps maps near its teachers': task.distance = { weight = 1.0 } and from",
         );
     }
-    if stage.weights.is_some() {
-        return refuse("weights", "weights of whole segmentation networks are not taken here yet");
+    if stage.weights.is_some() && (distance.is_some() || !stage.from.is_empty()) {
+        return refuse(
+            "weights",
+            "with weights it is not trained, so it keeps near no teacher: leave distance and from out",
+        );
     }
     if distance.is_some() == stage.from.is_empty() {
         return refuse("task", "distance and from, which names the teachers, come together or not at all");

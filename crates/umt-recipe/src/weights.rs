@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use umt_encoders::EncoderConfig;
 use umt_encoders::pretrained::{FirstConv, known, pth};
+use umt_encoders::{Block, EncoderConfig};
 use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::Tensors;
@@ -109,10 +109,16 @@ impl Weights {
         self.hub_file()
             .check()
             .map_err(|error| format!("{error}; a file of your own ends in .safetensors, .pth, .pt or .bin"))?;
-        match (known::repository(&self.from), encoder.map(EncoderConfig::kind)) {
-            (Some(known), Some(kind)) if known.kind != kind => {
+        let (Some(known), Some(encoder)) = (known::repository(&self.from), encoder) else { return Ok(()) };
+        match (encoder.kind(), encoder.block()) {
+            (kind, _) if known.kind != kind => {
                 Err(format!("{} is a {}, the encoder is a {kind}", self.from, known.kind))
             }
+            (_, Some(Block::NonBottleneck1d)) => Err(format!(
+                "{} is made of basic blocks, the encoder of non-bottleneck-1d ones, for which the Hub has no weights: \
+                 give a file of such an encoder, or \"none\"",
+                self.from
+            )),
             _ => Ok(()),
         }
     }
@@ -227,12 +233,21 @@ impl GivenFiles {
         pretrained: &BTreeMap<Modality, Weights>,
     ) -> Result<String, RecipeError> {
         if let Some(weights) = &stage.weights {
-            let given = self.get(weights)?;
-            network.load(given.tensors()?).map_err(|e| given.unfit(&e))?;
-            return Ok(format!("weights of {}, not trained here", given.label));
+            return self.give_whole(weights, &mut |tensors| network.load(tensors));
         }
         let modalities: Vec<Modality> = network.modalities().collect();
         self.give_encoders(&modalities, pretrained, &mut |m, tensors, how| network.load_encoder(m, tensors, how))
+    }
+
+    /// Gives a network that is not trained all its weights, by `load`, and says so in a few words.
+    pub fn give_whole(
+        &self,
+        weights: &Weights,
+        load: &mut dyn FnMut(Tensors) -> Result<(), umt_nn::NnError>,
+    ) -> Result<String, RecipeError> {
+        let given = self.get(weights)?;
+        load(given.tensors()?).map_err(|e| given.unfit(&e))?;
+        Ok(format!("weights of {}, not trained here", given.label))
     }
 
     /// Gives each encoder the weights that its recipe names, by `load`, and says so in a few words.

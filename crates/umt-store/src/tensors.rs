@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, View};
 
 use crate::StoreError;
@@ -48,11 +49,11 @@ fn serialize(tensors: &Tensors, views: Vec<(String, Values<'_>)>) -> Result<Vec<
     safetensors::serialize(views, Some(metadata)).map_err(unreadable)
 }
 
-/// Reads a safetensors file. Values of type I64 (PyTorch's `num_batches_tracked`) are converted.
+/// Reads a safetensors file as F32: values of type F16 and BF16 exactly, F64 and I64 (PyTorch's
+/// `num_batches_tracked`) rounded.
 ///
 /// # Errors
-/// [`StoreError::Tensors`] if the bytes are no safetensors file, or hold another type than F32
-/// and I64, by name.
+/// [`StoreError::Tensors`] if the bytes are no safetensors file, or hold another type, by name.
 pub fn read(bytes: &[u8]) -> Result<Tensors, StoreError> {
     let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
     let mut tensors = Tensors::new();
@@ -60,9 +61,12 @@ pub fn read(bytes: &[u8]) -> Result<Tensors, StoreError> {
         let data = view.data();
         let values = match view.dtype() {
             Dtype::F32 => data.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect(),
+            Dtype::F16 => data.as_chunks::<2>().0.iter().map(|two| f16::from_le_bytes(*two).to_f32()).collect(),
+            Dtype::BF16 => data.as_chunks::<2>().0.iter().map(|two| bf16::from_le_bytes(*two).to_f32()).collect(),
+            Dtype::F64 => data.as_chunks::<8>().0.iter().map(|eight| f64::from_le_bytes(*eight) as f32).collect(),
             Dtype::I64 => data.as_chunks::<8>().0.iter().map(|eight| i64::from_le_bytes(*eight) as f32).collect(),
             other => {
-                let reason = format!("\"{name}\" is of type {other:?}; F32 and I64 can be read");
+                let reason = format!("\"{name}\" is of type {other:?}; F32, F16, BF16, F64 and I64 can be read");
                 return Err(StoreError::Tensors { reason });
             }
         };

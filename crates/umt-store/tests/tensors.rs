@@ -40,8 +40,15 @@ fn integers_are_converted_and_other_types_named() {
     };
     let read = tensors::read(&file("I64", &25_i64.to_le_bytes())).expect("read");
     assert_eq!(read["n"], (vec![1], vec![25.0]));
-    let error = tensors::read(&file("BF16", &[0, 0])).expect_err("not supported");
-    assert!(error.to_string().contains("\"n\" is of type BF16"), "{error}");
+    // 1.5 and the largest value of each 16-bit type, as numpy and PyTorch write them.
+    for (dtype, bits, value) in
+        [("F16", 0x3e00_u16, 1.5), ("F16", 0x7bff, 65_504.0), ("F16", 0x0001, 2_f32.powi(-24)), ("BF16", 0xbfc0, -1.5)]
+    {
+        assert_eq!(tensors::read(&file(dtype, &bits.to_le_bytes())).expect("read")["n"], (vec![1], vec![value]));
+    }
+    assert_eq!(tensors::read(&file("F64", &0.1_f64.to_le_bytes())).expect("read")["n"], (vec![1], vec![0.1]));
+    let error = tensors::read(&file("U8", &[0])).expect_err("not supported");
+    assert!(error.to_string().contains("\"n\" is of type U8"), "{error}");
     assert_eq!(error.exit_code(), 4);
 }
 

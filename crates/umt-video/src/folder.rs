@@ -6,7 +6,9 @@ use crate::{
     named,
     select::{Pick, Select, Timeline},
 };
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader, codecs::jpeg::JpegEncoder, metadata,
+};
 use std::{
     cmp::Ordering,
     io::Cursor,
@@ -134,6 +136,25 @@ pub fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<Frame, MediaError
     let picture = picture.into_rgb8();
     let (width, height) = picture.dimensions();
     Ok(Frame { width: width as usize, height: height as usize, rgb: picture.into_raw() })
+}
+
+/// A frame as jpeg, `quality` from 1 to 100.
+///
+/// # Errors
+/// A size of nothing, over 65,535, or that does not fit the bytes.
+pub fn encode_jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>, MediaError> {
+    let Frame { width, height, rgb } = frame;
+    let (Ok(wide), Ok(high)) = (u16::try_from(*width), u16::try_from(*height)) else {
+        return Err(MediaError::malformed("the frame", format!("{width}x{height} is too large for a jpeg")));
+    };
+    if rgb.len() != width * height * 3 || rgb.is_empty() {
+        return Err(MediaError::malformed("the frame", format!("{} bytes for {width}x{height} pixels", rgb.len())));
+    }
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode(rgb, u32::from(wide), u32::from(high), ExtendedColorType::Rgb8)
+        .map_err(picture_error)?;
+    Ok(bytes)
 }
 
 /// Reads a picture's header and compares its size with the limit.

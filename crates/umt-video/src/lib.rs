@@ -30,7 +30,7 @@ mod h264;
 mod mp4;
 
 pub use clip::{ClipInfo, decode_clip, probe};
-pub use folder::{decode_folder, decode_picture};
+pub use folder::{decode_folder, decode_picture, encode_jpeg};
 pub use frame::Frame;
 pub use select::{Pick, Select, Timeline};
 

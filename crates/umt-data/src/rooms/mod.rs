@@ -105,7 +105,7 @@ pub(crate) fn dataset(config: &SyntheticRoomsConfig) -> Result<Dataset, DataErro
 }
 
 impl SyntheticRoomsConfig {
-    fn validate(&self) -> Result<(), DataError> {
+    pub(crate) fn validate(&self) -> Result<(), DataError> {
         let refuse = |key: &str, reason: String| Err(DataError::config(format!("rooms.{key}"), reason));
         for (key, value) in [("train", self.train), ("test", self.test), ("views", self.views)] {
             if !(1..=1_000_000).contains(&value) {

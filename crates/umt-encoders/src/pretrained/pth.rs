@@ -51,7 +51,7 @@ pub enum PthError {
         callable: String,
     },
     /// Values of a type that no parameter has here.
-    #[error("\"{name}\" has values of type {kind}; float32, float64 and int64 can be read")]
+    #[error("\"{name}\" has values of type {kind}; float32, float16, bfloat16, float64 and int64 can be read")]
     Type {
         /// The name in the state dict.
         name: String,
@@ -307,6 +307,7 @@ fn number(value: &Object) -> Option<usize> {
 fn values(name: &str, storage: &[u8], shape: &Shape) -> Result<Vec<f32>, PthError> {
     let width = match shape.kind.as_str() {
         "FloatStorage" => 4,
+        "HalfStorage" | "BFloat16Storage" => 2,
         "DoubleStorage" | "LongStorage" => 8,
         other => return Err(PthError::Type { name: name.to_owned(), kind: other.to_owned() }),
     };
@@ -319,6 +320,8 @@ fn values(name: &str, storage: &[u8], shape: &Shape) -> Result<Vec<f32>, PthErro
     })?;
     Ok(match shape.kind.as_str() {
         "FloatStorage" => data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        "HalfStorage" => data.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).collect(),
+        "BFloat16Storage" => data.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).collect(),
         "DoubleStorage" => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
         _ => data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
     })

@@ -31,6 +31,8 @@ pub struct Places {
     pub rows: Vec<f32>,
     /// The class of each place.
     pub labels: Vec<u32>,
+    /// How many places each picture has, in the order of the batch.
+    pub pictures: Vec<usize>,
 }
 
 /// At most `most` labelled places of each picture of `rows` `[n, h, w, c]`: labels, `[n, height, width]` with `size` = `[height, width]` and 255 for
@@ -65,6 +67,7 @@ pub fn sample_rows(
                 taken += 1;
             }
         }
+        places.pictures.push(taken);
     }
     Ok(places)
 }
@@ -96,7 +99,7 @@ mod tests {
             assert_eq!(*label, 2 * (row[0] as u32 % 24 / 6));
         }
         let some = sample_rows(&rows, &labels, [8, 12], &ids, 7).unwrap();
-        assert_eq!(some.labels.len(), 14);
+        assert_eq!((some.labels.len(), &some.pictures[..]), (14, &[7, 7][..]));
         let turned = ["b".to_string(), "a".to_string()];
         assert_ne!(some.rows[..21], sample_rows(&rows, &labels, [8, 12], &turned, 7).unwrap().rows[..21]);
         assert!(sample_rows(&rows, &labels, [8, 8], &ids, 7).is_err());

@@ -1,4 +1,4 @@
-//! Stages whose networks give a class to every pixel, and probes of their encoders.
+//! Stages whose networks give a class to every pixel.
 
 use super::Work;
 use crate::error::RecipeError;
@@ -7,25 +7,25 @@ use crate::pass::{Shift, inputs};
 use crate::recipe::{ClassWeights, Recipe, Stage, Task};
 use crate::record::{Figure, Record};
 use crate::scenes::{self, FRAMES};
+use crate::segment::{self, Segmented};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
-use umt_data::{LabelMaps, Loader, Split};
+use umt_data::{Loader, Split};
 use umt_distill::{DenseLossConfig, DenseTask, predicted_map};
-use umt_eval::{Confusion, EvalError, LinearProbe, ProbeConfig, dense};
-use umt_fusion::segmenter::{DecoderConfig, Fused, Places, map_rows, sample_rows};
+use umt_eval::{Confusion, dense};
+use umt_fusion::segmenter::DecoderConfig;
 use umt_fusion::{Segmenter, SegmenterConfig};
 use umt_media::Modality;
-use umt_nn::Array;
+use umt_nn::{Array, NnError};
 use umt_store::{Digest, tensors};
 use umt_train::Outcome;
 
 /// The file of a stage's confusion matrix on test: counts `[true class, predicted class]`.
 pub(crate) const COUNTS: &str = "confusion.test.json";
-/// The maps that a probe reads, side by side: behind each of the four stages.
-const PROBED: [usize; 4] = [1, 2, 3, 4];
-/// Places of each picture that a probe is fitted on, and tested on.
-const FITTED_PLACES: usize = 64;
-const TESTED_PLACES: usize = 1024;
+/// The file of what each test picture adds to it: `[pictures, 3, classes]`, hits, support and predictions.
+pub(crate) const TALLIES: &str = "tallies.test.json";
 
 /// The decoder of a stage's network.
 pub(crate) fn decoder(recipe: &Recipe, modalities: &[Modality]) -> DecoderConfig {
@@ -39,16 +39,35 @@ pub(crate) fn segmenter_config(recipe: &Recipe, modalities: &[Modality], classes
     SegmenterConfig { encoders, decoder: decoder(recipe, modalities), classes }
 }
 
+/// The network of a finished stage's folder.
+pub(crate) fn load_segmenter(
+    recipe: &Recipe,
+    modalities: &[Modality],
+    classes: usize,
+    seed: u64,
+    dir: &Path,
+) -> Result<Segmenter, Result<RecipeError, NnError>> {
+    let mut network = Segmenter::new(&segmenter_config(recipe, modalities, classes), seed).map_err(Err)?;
+    let stored = tensors::read(&read(&dir.join(MODEL)).map_err(Ok)?).map_err(|e| Ok(e.into()))?;
+    network.load(stored).map_err(Err)?;
+    Ok(network)
+}
+
 impl Work<'_> {
     pub(super) fn segmentation(&mut self) -> Result<Record, RecipeError> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
-        let (network, outcome, begin) = self.train_segmenter(stage)?;
+        let (network, begin) = self.begin_segmenter(stage)?;
+        let (network, outcome) = match stage.weights {
+            Some(_) => (network, None),
+            None => self.train_segmenter(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
+        };
+        let steps = outcome.map_or(0, |o| o.steps);
 
         let started = Instant::now();
         let mut files = BTreeMap::new();
-        let bytes = tensors::write_module(&network.params().to_tensors(), outcome.steps)?;
+        let bytes = tensors::write_module(&network.params().to_tensors(), steps)?;
         let output = self.file(&mut files, MODEL, &bytes)?;
         let mut figures = Vec::new();
         for split in [Split::Validation, Split::Test] {
@@ -56,10 +75,10 @@ impl Work<'_> {
             let Some(loader) = self.optional_loader(split, refit)?.filter(|_| split == Split::Test || !refit) else {
                 continue;
             };
-            let confusion = self.segment(&network, &loader)?;
-            self.map_figures(&mut figures, split, &confusion, None)?;
+            let segmented = self.segment(&network, &loader)?;
+            self.map_figures(&mut figures, split, &segmented.confusion, None)?;
             if split == Split::Test {
-                self.counts(&mut files, &confusion)?;
+                self.counts(&mut files, &segmented)?;
                 let frames = self.frames(&network, &loader)?;
                 self.file(&mut files, FRAMES, &tensors::write(&frames)?)?;
             }
@@ -70,29 +89,44 @@ impl Work<'_> {
                 files.insert(name.to_owned(), umt_store::digest_file(&path)?);
             }
         }
-        let which = if outcome.kept.best { "best by validation" } else { "last" };
-        let on = if refit { ", trained on train and validation" } else { "" };
+        let note = match outcome {
+            None => begin,
+            Some(outcome) => {
+                let which = if outcome.kept.best { "best by validation" } else { "last" };
+                let on = if refit { ", trained on train and validation" } else { "" };
+                format!("{which} weights, epoch {}{on}{begin}", outcome.kept.epoch)
+            }
+        };
         Ok(Record {
-            steps: outcome.steps,
-            note: format!("{which} weights, epoch {}{on}{begin}", outcome.kept.epoch),
-            wall_seconds: outcome.seconds + started.elapsed().as_secs_f64(),
-            samples_per_second: Some(outcome.samples_per_second),
+            steps,
+            note,
+            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + started.elapsed().as_secs_f64(),
+            samples_per_second: outcome.map(|o| o.samples_per_second),
             samples: Some(self.material.samples(refit, self.store, self.watch)?),
             classes: self.material.classes().to_vec(),
+            depth_stats: self.material.cache(refit, self.store, self.watch)?.depth_stats(),
             ..self.record(figures, files, output)
         })
     }
 
-    fn train_segmenter(&mut self, stage: &Stage) -> Result<(Segmenter, Outcome, String), RecipeError> {
-        let Task::Segmentation { distance, class_weights, .. } = &stage.task else {
-            return Err(RecipeError::Usage(format!("stage `{}` is no segmentation", stage.id)));
-        };
+    /// The stage's network as it begins, and what there is to say about given weights.
+    fn begin_segmenter(&self, stage: &Stage) -> Result<(Segmenter, String), RecipeError> {
         let modalities = &self.node.unit.modalities;
         let config = segmenter_config(self.recipe, modalities, self.material.classes().len());
         let mut network = Segmenter::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
-        let begin = self.given.give_encoders(modalities, &self.recipe.pretrained, &mut |m, tensors, how| {
-            network.load_encoder(m, tensors, how)
-        })?;
+        let note = match &stage.weights {
+            Some(weights) => self.given.give_whole(weights, &mut |tensors| network.load(tensors))?,
+            None => self.given.give_encoders(modalities, &self.recipe.pretrained, &mut |m, tensors, how| {
+                network.load_encoder(m, tensors, how)
+            })?,
+        };
+        Ok((network, note))
+    }
+
+    fn train_segmenter(&mut self, stage: &Stage, network: Segmenter) -> Result<(Segmenter, Outcome), RecipeError> {
+        let Task::Segmentation { distance, class_weights, .. } = &stage.task else {
+            return Err(RecipeError::Usage(format!("stage `{}` is no segmentation", stage.id)));
+        };
         let mut teachers = BTreeMap::new();
         for index in 0..self.parents.len() {
             let teacher = self.segmenter(index)?;
@@ -104,34 +138,21 @@ impl Work<'_> {
         let borrowed = teachers.iter().map(|(m, n)| (*m, n)).collect();
         let mut task = DenseTask::new(network, loss, distance.clone(), borrowed).map_err(|e| self.nn(e))?;
         let outcome = self.fit(stage, &mut task)?;
-        Ok((task.into_network(), outcome, begin))
+        Ok((task.into_network(), outcome))
     }
 
     /// The trained network of a finished stage.
-    fn segmenter(&self, parent: usize) -> Result<Segmenter, RecipeError> {
+    pub(super) fn segmenter(&self, parent: usize) -> Result<Segmenter, RecipeError> {
         let parent = &self.parents[parent];
         let classes = self.material.classes().len();
-        let config = segmenter_config(self.recipe, &parent.node.unit.modalities, classes);
-        let mut network = Segmenter::new(&config, parent.node.seed).map_err(|e| self.nn(e))?;
-        let stored = tensors::read(&read(&parent.dir.join(MODEL))?)?;
-        network.load(stored).map_err(|e| self.nn(e))?;
-        Ok(network)
+        load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir)
+            .map_err(|e| e.unwrap_or_else(|source| self.nn(source)))
     }
 
     /// Counts the pixels of a split, each prediction at its label's own size.
-    fn segment(&self, network: &Segmenter, loader: &Loader) -> Result<Confusion, RecipeError> {
-        let mut confusion = Confusion::new(self.material.classes().len());
-        for batch in loader.epoch(0, 0) {
-            self.stop_if_asked()?;
-            let batch = batch?;
-            let logits = self.logits(network, &batch)?;
-            let Some(maps) = &batch.maps else { continue };
-            for i in 0..maps.shape[0] {
-                let predicted = predicted_map(&logits, i, [maps.shape[1], maps.shape[2]]).map_err(|e| self.nn(e))?;
-                confusion.add_maps(maps.map(i), &predicted, LabelMaps::VOID).map_err(|e| self.eval(e))?;
-            }
-        }
-        Ok(confusion)
+    fn segment(&self, network: &Segmenter, loader: &Loader) -> Result<Segmented, RecipeError> {
+        let own: Vec<u32> = (0..network.config().classes as u32).collect();
+        segment::run(network, loader, &own, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|e| self.passed(e))
     }
 
     fn logits(&self, network: &Segmenter, batch: &umt_data::Batch) -> Result<Array, RecipeError> {
@@ -139,7 +160,7 @@ impl Work<'_> {
         network.predict(&inputs).map_err(|e| self.nn(e))
     }
 
-    fn map_figures(
+    pub(super) fn map_figures(
         &self,
         figures: &mut Vec<Figure>,
         split: Split,
@@ -153,13 +174,17 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn counts(&self, files: &mut BTreeMap<String, Digest>, confusion: &Confusion) -> Result<(), RecipeError> {
+    pub(super) fn counts(
+        &self,
+        files: &mut BTreeMap<String, Digest>,
+        segmented: &Segmented,
+    ) -> Result<String, RecipeError> {
         let names = self.material.classes().to_vec();
-        let matrix = confusion.to_csv(&names).map_err(|e| self.eval(e))?;
+        let matrix = segmented.confusion.to_csv(&names).map_err(|e| self.eval(e))?;
         self.file(files, "confusion.test.csv", matrix.as_bytes())?;
-        let counts = serde_json::to_vec(confusion.counts()).unwrap_or_default();
-        self.file(files, COUNTS, &counts)?;
-        Ok(())
+        let json = |counts: &[u64]| serde_json::to_vec(counts).unwrap_or_default();
+        self.file(files, TALLIES, &json(segmented.tallies.counts()))?;
+        self.file(files, COUNTS, &json(segmented.confusion.counts()))
     }
 
     /// Some test frames, evenly over the list, with what the network says of them.
@@ -179,90 +204,5 @@ impl Work<'_> {
             scenes::keep(&mut frames, k, &scene, &predicted);
         }
         Ok(frames)
-    }
-
-    /// A 1x1 convolution on the frozen maps of one encoder: a linear classifier of their places.
-    pub(super) fn probe_maps(&mut self, config: &ProbeConfig) -> Result<Record, RecipeError> {
-        let Some(&modality) = self.node.unit.modalities.first() else {
-            return Err(RecipeError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
-        };
-        let network = self.segmenter(0)?;
-        let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
-        let (confusion, note) = self.probe_encoder(&network, modality, false, config)?;
-        self.map_figures(&mut figures, Split::Test, &confusion, None)?;
-        self.counts(&mut files, &confusion)?;
-        // The published form feeds depth into the RGB encoder: what that encoder holds by itself is another figure.
-        let mixed = network.modalities().count() > 1 && network.config().decoder.fused == Fused::Rgb;
-        if mixed && modality == Modality::Rgb {
-            let (alone, _) = self.probe_encoder(&network, modality, true, config)?;
-            self.map_figures(&mut figures, Split::Test, &alone, Some(vec![modality]))?;
-        }
-        let output = files.get(COUNTS).map_or(String::new(), |digest| digest.sha256.clone());
-        Ok(Record { note, ..self.record(figures, files, output) })
-    }
-
-    /// Fits a probe and counts its places on test. `alone`: depth's contribution to the encoder is set to zero.
-    fn probe_encoder(
-        &mut self,
-        network: &Segmenter,
-        modality: Modality,
-        alone: bool,
-        config: &ProbeConfig,
-    ) -> Result<(Confusion, String), RecipeError> {
-        let classes = self.material.classes().len();
-        let mut read = |split, most| self.places(network, modality, alone, split, most);
-        let train = read(Split::Train, FITTED_PLACES)?;
-        let held = read(Split::Validation, FITTED_PLACES)?;
-        let test = read(Split::Test, TESTED_PLACES)?;
-        let view = |places| view(places, classes).map_err(|e| self.eval(e));
-        let (Some(fitted_on), Some(tested_on)) = (view(&train)?, view(&test)?) else {
-            return Err(self.eval(EvalError::Empty { what: "labelled places" }));
-        };
-        let fitted = LinearProbe::fit(fitted_on, view(&held)?, config).map_err(|e| self.eval(e))?;
-        let logits = fitted.model.predict(tested_on.values()).map_err(|e| self.eval(e))?;
-        let scores = umt_eval::Scores::new(&logits, classes, &test.labels).map_err(|e| self.eval(e))?;
-        let note = format!(
-            "1x1 convolution on the maps of the four stages, l2 {:e}, {} places",
-            fitted.l2,
-            train.labels.len()
-        );
-        Ok((Confusion::of(&scores), note))
-    }
-
-    fn places(
-        &mut self,
-        network: &Segmenter,
-        modality: Modality,
-        alone: bool,
-        split: Split,
-        most: usize,
-    ) -> Result<Places, RecipeError> {
-        let refit = self.recipe.stage[self.parents[0].node.unit.stage].train.refit;
-        let mut places = Places::default();
-        let Some(loader) = self.optional_loader(split, refit)? else { return Ok(places) };
-        for batch in loader.epoch(0, 0) {
-            self.stop_if_asked()?;
-            let batch = batch?;
-            let inputs = inputs(&batch, &Shift::default()).map_err(|e| self.nn(e))?;
-            let maps = match (alone, inputs.get(&modality)) {
-                (true, Some(input)) => network.maps_alone(modality, input),
-                _ => network.maps(&inputs).map(|mut maps| maps.remove(&modality).unwrap_or_default()),
-            };
-            let rows = maps.and_then(|maps| map_rows(&maps, &PROBED)).map_err(|e| self.nn(e))?;
-            let Some(labels) = &batch.maps else { continue };
-            let size = [labels.shape[1], labels.shape[2]];
-            let some = sample_rows(&rows, &labels.data, size, &batch.ids, most).map_err(|e| self.nn(e))?;
-            places.rows.extend(some.rows);
-            places.labels.extend(some.labels);
-        }
-        Ok(places)
-    }
-}
-
-/// Places as features; none where there are none.
-fn view(places: &Places, classes: usize) -> Result<Option<umt_eval::Features<'_>>, EvalError> {
-    match places.labels.len() {
-        0 => Ok(None),
-        n => umt_eval::Features::new(&places.rows, places.rows.len() / n, &places.labels, classes).map(Some),
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod dense;
 mod ensemble;
 mod network;
 mod probe;
+mod probe_maps;
 
 use crate::error::RecipeError;
 use crate::folder::{forget_checkpoints, load_network, predictions_file};
@@ -83,14 +84,18 @@ impl Work<'_> {
     }
 
     fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RecipeError> {
-        pass::run(network, loader, &Shift::default(), subsets, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(
-            |error| match error {
-                PassError::Data(error) => error.into(),
-                PassError::Nn(error) => self.nn(error),
-                PassError::Eval(error) => self.eval(error),
-                PassError::Stopped => self.stopped(),
-            },
-        )
+        pass::run(network, loader, &Shift::default(), subsets, &|| self.stop.load(Ordering::Relaxed) != 0)
+            .map_err(|error| self.passed(error))
+    }
+
+    /// The error of a pass over a split.
+    fn passed(&self, error: PassError) -> RecipeError {
+        match error {
+            PassError::Data(error) => error.into(),
+            PassError::Nn(error) => self.nn(error),
+            PassError::Eval(error) => self.eval(error),
+            PassError::Stopped => self.stopped(),
+        }
     }
 
     fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RecipeError> {
@@ -177,6 +182,7 @@ impl Work<'_> {
             samples: None,
             classes: Vec::new(),
             audio_stats: None,
+            depth_stats: None,
             steps: 0,
             note: String::new(),
             mix: BTreeMap::new(),
@@ -211,7 +217,7 @@ impl Work<'_> {
     }
 }
 
-pub(crate) use dense::{decoder, segmenter_config};
+pub(crate) use dense::{decoder, load_segmenter, segmenter_config};
 
 /// The network of a stage.
 pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], stage: &Stage, classes: usize) -> NetworkConfig {

@@ -89,6 +89,7 @@ impl Work<'_> {
             samples: Some(samples),
             classes: self.material.classes().to_vec(),
             audio_stats: self.material.cache(refit, self.store, self.watch)?.audio_stats(),
+            depth_stats: self.material.cache(refit, self.store, self.watch)?.depth_stats(),
             ..self.record(figures, files, output)
         })
     }
