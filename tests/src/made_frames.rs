@@ -16,7 +16,7 @@ fn call(arguments: &[&str]) -> Result<(i32, String), Box<dyn std::error::Error>>
 
 fn made(folder: &Path, set: &str) -> Outcome {
     let folder = folder.display().to_string();
-    let make = ["data", "make", &folder, "--dataset", set, "--train", "3", "--test", "1"];
+    let make = ["data", "make", &folder, "--dataset", set, "--train", "4", "--test", "1"];
     let (code, said) = call(&make)?;
     assert_eq!(code, 0, "{said}");
     let (code, said) = call(&["data", "check", &folder, "--dataset", set])?;
@@ -37,7 +37,13 @@ fn the_full_recipes_take_a_step_on_made_frames() -> Outcome {
         assert_eq!(size, if set == "nyuv2" { (640, 480) } else { (730, 530) });
         assert_eq!(image::image_dimensions(frames.join("label/0002.png"))?, size);
         let (frames, out) = (frames.display().to_string(), out.display().to_string());
-        let narrow = ["encoder.rgb.width=4", "encoder.depth.width=4", "data.dense.size=[64, 64]", "train.batch=2"];
+        let narrow = [
+            "encoder.rgb.width=4",
+            "encoder.depth.width=4",
+            "data.dense.size=[64, 64]",
+            "data.validation.share=0.5",
+            "train.batch=2",
+        ];
         let mut arguments = vec!["reproduce", set, "--data", &frames, "--quick", "--out", &out, "--only", "umt"];
         narrow.iter().for_each(|set| arguments.extend(["--set", set]));
         let (code, said) = call(&arguments)?;

@@ -70,7 +70,9 @@ pub fn generate(set: &str, folder: &Path, frames: Frames, progress: &mut dyn FnM
     for number in 0..train + test {
         let size = form.sizes[number % form.sizes.len()];
         let rooms::Made { rgb, depth, map } = rooms::make(&design(size), number as u64);
-        let name = format!("{:04}", number + 1);
+        // A gap in the numbers between rooms: unbroken runs are scenes where a set has no other word for them.
+        let room = number / design(size).views;
+        let name = format!("{:04}", number + room + 1);
         let parts = [
             ("rgb", "jpg", rgb.map(|rgb| colours(rgb, form.border))),
             ("depth", "png", depth.map(|depth| distances(depth, form.depth))),
