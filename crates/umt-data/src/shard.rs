@@ -146,8 +146,15 @@ impl<'a> Writer<'a> {
             video.shape
         });
         let scene = sample.scene.as_ref().map(|scene| {
-            self.bytes.extend(scene.rgb.iter().flat_map(|rgb| &rgb.data));
-            self.bytes.extend(scene.depth.iter().flat_map(|depth| &depth.data).flat_map(|mm| mm.to_le_bytes()));
+            if let Some(rgb) = &scene.rgb {
+                self.bytes.extend_from_slice(&rgb.data);
+            }
+            if let Some(depth) = &scene.depth {
+                let start = self.bytes.len();
+                self.bytes.resize(start + 2 * depth.data.len(), 0);
+                let words = self.bytes[start..].as_chunks_mut::<2>().0;
+                words.iter_mut().zip(&depth.data).for_each(|(word, mm)| *word = mm.to_le_bytes());
+            }
             self.bytes.extend_from_slice(&scene.map.data);
             SceneEntry {
                 rgb: scene.rgb.as_ref().map(|rgb| rgb.shape),
