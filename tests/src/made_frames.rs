@@ -37,13 +37,7 @@ fn the_full_recipes_take_a_step_on_made_frames() -> Outcome {
         assert_eq!(size, if set == "nyuv2" { (640, 480) } else { (730, 530) });
         assert_eq!(image::image_dimensions(frames.join("label/0002.png"))?, size);
         let (frames, out) = (frames.display().to_string(), out.display().to_string());
-        let narrow = [
-            "encoder.rgb.width=4",
-            "encoder.depth.width=4",
-            "data.dense.size=[64, 64]",
-            "data.validation.share=0.5",
-            "train.batch=2",
-        ];
+        let narrow = ["encoder.rgb.width=4", "encoder.depth.width=4", "data.dense.size=[64, 64]", "train.batch=2"];
         let mut arguments = vec!["reproduce", set, "--data", &frames, "--quick", "--out", &out, "--only", "umt"];
         narrow.iter().for_each(|set| arguments.extend(["--set", set]));
         let (code, said) = call(&arguments)?;
