@@ -6,7 +6,7 @@ use crate::recipe::{Recipe, Stage, Task};
 use crate::report::{eval, of};
 use crate::run::{Done, Finished};
 use crate::work::dense::TALLIES;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use umt_data::Split;
 use umt_eval::tallies::{self, Resampled, Tallies};
 use umt_eval::{PairedRow, metrics, paired};
@@ -82,8 +82,8 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<Pa
         let difference = if maps {
             for id in [&a, &b] {
                 let key = (id.clone(), common.clone());
-                if !resampled_of.contains_key(&key) {
-                    resampled_of.insert(key, resampled(finished, id, &common)?);
+                if let Entry::Vacant(place) = resampled_of.entry(key) {
+                    place.insert(resampled(finished, id, &common)?);
                 }
             }
             let row = |id: &String| &resampled_of[&(id.clone(), common.clone())];
