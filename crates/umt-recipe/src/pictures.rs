@@ -102,12 +102,21 @@ fn lines(area: &Area<'_>, title: &str, curves: &[Curve], legend: SeriesLabelPosi
     Ok(())
 }
 
-/// Bars by group, `of` what figure, with the standard deviation over seeds as whiskers.
+/// Bars by group, `of` what figure, with the standard deviation over seeds as whiskers; in several rows where there are
+/// many groups, such as classes.
 ///
 /// # Errors
 /// What the drawing library refuses.
 pub fn bars(title: &str, of: &str, groups: &[BarGroup]) -> Outcome {
-    draw((bars_width(groups), 400), |area| bar_panel(area, title, of, groups))
+    let slots = names_of(groups).len() + 1;
+    let rows = (groups.len() * slots).div_ceil(ROW_OF_BARS).max(1);
+    let in_a_row = groups.len().div_ceil(rows).max(1);
+    draw((bars_width(in_a_row * slots), 400 * rows as u32), |area| {
+        for (row, (panel, groups)) in area.split_evenly((rows, 1)).iter().zip(groups.chunks(in_a_row)).enumerate() {
+            bar_panel(panel, if row == 0 { title } else { "" }, of, groups, in_a_row)?;
+        }
+        Ok(())
+    })
 }
 
 /// What is known of each encoder as bars, and the share of each in the gradient's norm as lines where it was logged.
@@ -115,17 +124,20 @@ pub fn bars(title: &str, of: &str, groups: &[BarGroup]) -> Outcome {
 /// # Errors
 /// What the drawing library refuses.
 pub fn diagnosis(title: &str, groups: &[BarGroup], shares: &[Curve]) -> Outcome {
-    let left = bars_width(groups).max(560);
+    let left = bars_width(groups.len() * (names_of(groups).len() + 1)).max(560);
     let right = if shares.is_empty() { 0 } else { 480 };
     draw((left + right, 420), |area| {
         let (bars, lines_area) = area.split_horizontally(left);
-        bar_panel(&bars, title, "fraction, on test", groups)?;
+        bar_panel(&bars, title, "fraction, on test", groups, groups.len())?;
         if !shares.is_empty() {
             lines(&lines_area, "share of the gradient's norm", shares, SeriesLabelPosition::LowerRight)?;
         }
         Ok(())
     })
 }
+
+/// How many bars stand beside each other.
+const ROW_OF_BARS: usize = 40;
 
 fn names_of(groups: &[BarGroup]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
@@ -137,11 +149,18 @@ fn names_of(groups: &[BarGroup]) -> Vec<&str> {
     names
 }
 
-fn bars_width(groups: &[BarGroup]) -> u32 {
-    360 + 60 * (groups.len() * (names_of(groups).len() + 1)) as u32
+fn bars_width(slots: usize) -> u32 {
+    360 + if slots > 20 { 36 } else { 60 } * slots as u32
 }
 
-fn bar_panel(area: &Area<'_>, title: &str, y_desc: &str, groups: &[BarGroup]) -> Result<(), Box<dyn Error>> {
+/// Bars in a panel that has room for `columns` groups.
+fn bar_panel(
+    area: &Area<'_>,
+    title: &str,
+    y_desc: &str,
+    groups: &[BarGroup],
+    columns: usize,
+) -> Result<(), Box<dyn Error>> {
     let names = names_of(groups);
     let slots = (names.len() + 1) as f64;
     let lowest = groups.iter().flat_map(|g| &g.bars).map(|b| b.1 - b.2).fold(1.0, f64::min);
@@ -151,7 +170,7 @@ fn bar_panel(area: &Area<'_>, title: &str, y_desc: &str, groups: &[BarGroup]) ->
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(52)
-        .build_cartesian_2d(0.0..slots * groups.len() as f64 + 1.8, lowest.min(0.0)..1.0)?;
+        .build_cartesian_2d(0.0..slots * columns as f64 + 1.8, lowest.min(0.0)..1.0)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -183,11 +202,13 @@ fn bar_panel(area: &Area<'_>, title: &str, y_desc: &str, groups: &[BarGroup]) ->
             Text::new(format!("{:.1}", 100.0 * mean), (x + 0.2, (mean + std + 0.05).min(0.99)), ("sans-serif", 12))
         }))?;
     }
+    // The chart knows places on the whole picture, the panel on itself.
+    let (left, top) = (area.get_pixel_range().0.start, area.get_pixel_range().1.start);
     for (g, group) in groups.iter().enumerate() {
         let (x, y) = chart.backend_coord(&(g as f64 * slots + slots / 2.0, 0.0));
         let size = 14;
         let shift = (group.label.len() * size / 4) as i32;
-        area.draw(&Text::new(group.label.clone(), (x - shift, y + 10), ("sans-serif", size as i32)))?;
+        area.draw(&Text::new(group.label.clone(), (x - left - shift, y - top + 10), ("sans-serif", size as i32)))?;
     }
     chart
         .configure_series_labels()
@@ -199,7 +220,8 @@ fn bar_panel(area: &Area<'_>, title: &str, y_desc: &str, groups: &[BarGroup]) ->
     Ok(())
 }
 
-/// A confusion matrix `[true, predicted]` of `names.len()` classes, each row shaded by its share.
+/// A confusion matrix `[true, predicted]` of `names.len()` classes, each row shaded by its share. Its numbers are
+/// counts, or per cent of the row where the counts are of pixels and would not fit.
 ///
 /// # Errors
 /// What the drawing library refuses.
@@ -207,8 +229,10 @@ pub fn confusion(title: &str, names: &[String], counts: &[u64]) -> Outcome {
     let n = names.len();
     let (cell, left, top) = (if n > 24 { 16 } else { 34 }, 110, 50);
     let side = (n * cell as usize) as i32;
+    let large = counts.iter().any(|&count| count > 9999);
+    let title = if large { format!("{title}, % of the row") } else { title.to_owned() };
     draw(((side + left + 20) as u32, (side + top + 90) as u32), |area| {
-        area.draw(&Text::new(title.to_owned(), (10, 12), ("sans-serif", 16)))?;
+        area.draw(&Text::new(title.clone(), (10, 12), ("sans-serif", 16)))?;
         for (row, line) in counts.chunks(n.max(1)).enumerate() {
             let total = line.iter().sum::<u64>().max(1) as f64;
             let y = top + cell * row as i32;
@@ -217,10 +241,11 @@ pub fn confusion(title: &str, names: &[String], counts: &[u64]) -> Outcome {
                 let x = left + cell * column as i32;
                 let share = count as f64 / total;
                 area.draw(&Rectangle::new([(x, y), (x + cell, y + cell)], colour(0).mix(share).filled()))?;
-                if count > 0 && n <= 24 {
+                let shown = if large { (100.0 * share).round() as u64 } else { count };
+                if shown > 0 && n <= 24 {
                     let ink = if share > 0.5 { WHITE } else { BLACK };
                     let style = ("sans-serif", 11).into_font().color(&ink);
-                    area.draw(&Text::new(count.to_string(), (x + 6, y + cell / 2 - 6), style))?;
+                    area.draw(&Text::new(shown.to_string(), (x + 6, y + cell / 2 - 6), style))?;
                 }
             }
         }
