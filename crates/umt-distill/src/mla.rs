@@ -16,6 +16,9 @@ use umt_train::StepContext;
 /// P begins as the identity and takes in, before each step but the first, the mean feature `h` of the step before:
 /// `P <- P - P h (P h)^T / (a + h^T P h)`, recursive least squares.
 ///
+/// This is the paper's formula. The authors' code differs: it lets a fall from 0.1 to 0.01 over each epoch and divides P
+/// by its Frobenius norm after each step.
+///
 /// Only one encoder runs per step: a step costs as much less, and an epoch trains each encoder on one batch in M. For
 /// as many updates of each as other methods make, give it M times the epochs. The features of all modalities must have
 /// the same length.
