@@ -7,7 +7,7 @@ use super::Isa;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Dense;
 use super::winograd::{Form, Place};
-use super::winograd_filter::{Filter, Panel};
+use super::winograd_filter::{Filter, Panel, step as step_u};
 use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, cut, parallel};
 
@@ -35,7 +35,7 @@ pub enum Filters<'a> {
 pub fn transform_filters<F: Form>(isa: Isa, form: F, f: &Filter, u: &mut [f32]) {
     let [c, k] = f.channels();
     let (panels, depth) = (k.div_ceil(LANES), c.next_multiple_of(LANES));
-    let size = F::WEIGHTS * depth * LANES;
+    let size = F::WEIGHTS * step_u(depth);
     let shared = Shared::new(u);
     parallel(panels, panels * depth > 256, |panel| {
         // SAFETY: each task writes its own panel.
@@ -78,7 +78,7 @@ impl<F: Form> Conv<'_, F> {
         }
         match filters {
             Filters::Plain(f) => {
-                let mut u = Scratch::new(k.div_ceil(LANES) * F::WEIGHTS * depth * LANES);
+                let mut u = Scratch::new(k.div_ceil(LANES) * F::WEIGHTS * step_u(depth));
                 transform_filters(isa, self.form, f, &mut u);
                 self.by_tiles(isa, &u);
             }
@@ -130,16 +130,16 @@ impl<F: Form> Conv<'_, F> {
             let f = match filters {
                 Filters::Plain(f) => f,
                 Filters::Ready(u) => {
-                    let size = F::WEIGHTS * depth * LANES;
+                    let size = F::WEIGHTS * step_u(depth);
                     dispatch(isa, Multiply(&mut p, &u[pair * 2 * size..][..panels * size]));
                     dispatch(isa, Back(&p));
                     return;
                 }
             };
-            let mut u = Scratch::new(panels * F::WEIGHTS * DEPTH.min(depth) * LANES);
+            let mut u = Scratch::new(panels * F::WEIGHTS * step_u(DEPTH.min(depth)));
             for from in (0..depth).step_by(DEPTH) {
                 let part = from..(from + DEPTH).min(depth);
-                let size = F::WEIGHTS * part.len() * LANES;
+                let size = F::WEIGHTS * step_u(part.len());
                 dispatch(
                     isa,
                     Panel {
@@ -208,11 +208,11 @@ impl<F: Form> Products<'_, F> {
         self.panels * self.per * LANES + LANES
     }
 
-    /// `u` is `[panels][36][depth][16]`.
+    /// `u` is `[panels][36][depth][16]` with a line behind each depth.
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&mut self, u: &[f32]) {
         let (depth, per, rows) = (self.depth.len(), self.per, self.range.len());
-        let (size, step_m) = (F::WEIGHTS * depth * LANES, self.step_m());
+        let (size, step_m) = (F::WEIGHTS * step_u(depth), self.step_m());
         for point in 0..F::POINTS {
             let mut p = 0;
             while p < self.panels {
@@ -224,7 +224,7 @@ impl<F: Form> Products<'_, F> {
                         rows: rows - row,
                         block_a: per * LANES,
                         depth,
-                        b: u.as_ptr().add(p * size + F::weights(point) * depth * LANES),
+                        b: u.as_ptr().add(p * size + F::weights(point) * step_u(depth)),
                         panel_b: size,
                         out: self.m.as_mut_ptr().add(point * step_m + (p * per + row) * LANES),
                         panel_out: per * LANES,
@@ -300,7 +300,7 @@ impl<F: Form> Op for Block<'_, F> {
         let channels = 0..conv.sizes[2];
         Inputs { conv, range: self.range.clone(), channels, per, step, v: shared, first: self.range.start }.run::<S>();
         let mut m = Scratch::new(F::POINTS * (PANELS * per * LANES + LANES));
-        let size = F::WEIGHTS * depth * LANES;
+        let size = F::WEIGHTS * step_u(depth);
         let all = conv.sizes[3].div_ceil(LANES);
         for panel in (0..all).step_by(PANELS) {
             let panels = PANELS.min(all - panel);

@@ -7,7 +7,7 @@ use super::shape::ConvShape;
 use super::simd::LANES;
 use super::winograd::{Doubling, Form, Halving, Same};
 use super::winograd_block::{Conv, Filters, transform_filters};
-use super::winograd_filter::{Filter, Order};
+use super::winograd_filter::{Filter, Order, step};
 use super::winograd_line::{Across, Down};
 use super::winograd_tiles::Tiles;
 use super::work::Shared;
@@ -86,7 +86,7 @@ pub fn forward(
     }
 }
 
-/// Transformed filters `[panels][points][depth][16]` for [`forward_prepared`].
+/// Transformed filters `[panels][points][depth][16]`, a line behind each depth, for [`forward_prepared`].
 pub fn prepare(isa: Isa, way: Way, s: &ConvShape, w: &[f32]) -> Array {
     let f = Filter { w, c: s.c, k: s.k, order: Order::Stored };
     match way {
@@ -99,7 +99,7 @@ pub fn prepare(isa: Isa, way: Way, s: &ConvShape, w: &[f32]) -> Array {
 
 fn transformed<F: Form>(isa: Isa, form: F, f: &Filter) -> Array {
     let (panels, depth) = (f.k.div_ceil(LANES), f.c.next_multiple_of(LANES));
-    let mut u = Array::unspecified(&[panels * F::WEIGHTS * depth * LANES]);
+    let mut u = Array::unspecified(&[panels * F::WEIGHTS * step(depth)]);
     transform_filters(isa, form, f, u.make_mut());
     u
 }

@@ -43,7 +43,12 @@ impl Filter<'_> {
     }
 }
 
-/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][weights][depth][16]`.
+/// Floats from point to point of transformed filters of `depth` channels: one line more than they take, so that points do not share cache sets.
+pub fn step(depth: usize) -> usize {
+    depth * LANES + LANES
+}
+
+/// Transforms the filters of a part of the depth to `panels` times sixteen outputs, `[panels][weights][depth][16]` with a line behind each depth.
 pub struct Panel<'a, F> {
     pub form: F,
     pub f: &'a Filter<'a>,
@@ -61,7 +66,7 @@ impl<F: Form> Op for Panel<'_, F> {
         let [c, outputs] = f.channels();
         let (start, depth) = (self.depth.start, self.depth.len());
         let end = self.depth.end.min(c);
-        let size = F::WEIGHTS * depth * LANES;
+        let size = F::WEIGHTS * step(depth);
         let mut g = [0.0f32; 9 * LANES * LANES];
         for d in (start..end).step_by(LANES) {
             let n = (end - d).min(LANES);
@@ -81,17 +86,17 @@ impl<F: Form> Op for Panel<'_, F> {
                 };
                 for l in 0..n {
                     let from = from.add(l * step_d);
-                    if f.order == Order::Stored {
-                        // Rows of the weights lie apart, so the processor does not guess the next ones.
+                    if f.order != Order::Turned {
+                        // Rows of the weights lie apart, and a transform is too long for the processor to look ahead by itself.
                         for tap in 0..F::TAPS {
                             S::prefetch(from.wrapping_add(tap * step_g + LANES * step_d));
                         }
                     }
-                    F::weight::<S>(from, step_g, lanes, to.add(l * LANES), depth * LANES);
+                    F::weight::<S>(from, step_g, lanes, to.add(l * LANES), step(depth));
                 }
             }
         }
-        for point in self.out.chunks_exact_mut(depth * LANES) {
+        for point in self.out.chunks_exact_mut(step(depth)) {
             point[(end - start) * LANES..].fill(0.0);
         }
     }
@@ -103,6 +108,9 @@ unsafe fn turn<S: Simd>(f: &Filter, taps: usize, first: usize, lanes: usize, d: 
     for tap in 0..taps {
         let at = ((taps - 1 - tap) * f.c + first) * f.k + d;
         if n == LANES && lanes == LANES {
+            for l in 0..LANES {
+                S::prefetch(f.w.as_ptr().wrapping_add(at + l * f.k + LANES));
+            }
             S::transpose(f.w.as_ptr().add(at), f.k, g.as_mut_ptr().add(tap * LANES), taps * LANES);
             continue;
         }

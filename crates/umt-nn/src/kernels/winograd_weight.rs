@@ -93,19 +93,19 @@ impl<F: Trained> Job<'_, F> {
         for phase in 0..phases {
             let range = cut(count, phases, 1, phase);
             let per = range.len();
-            let (mut v, mut z) =
-                (Scratch::new(F::POINTS * self.cb * per * LANES), Scratch::new(F::POINTS * self.kb * per * LANES));
+            // One line more than a power of two, so that points do not share cache sets.
+            let steps = [self.cb * per * LANES + LANES, self.kb * per * LANES + LANES];
+            let (mut v, mut z) = (Scratch::new(F::POINTS * steps[0]), Scratch::new(F::POINTS * steps[1]));
             let (vs, zs) = (Shared::new(&mut v), Shared::new(&mut z));
             parallel(per.div_ceil(4), true, |g| {
                 let tiles = range.start + g * 4..(range.start + g * 4 + 4).min(range.end);
-                let (row, steps) = (g * 4, [self.cb * per * LANES, self.kb * per * LANES]);
-                dispatch(isa, Transforms { job: self, tiles, row, per, v: vs, z: zs, steps });
+                dispatch(isa, Transforms { job: self, tiles, row: g * 4, per, v: vs, z: zs, steps });
             });
             let (across, down) = (self.kb.div_ceil(TASK[1]), self.cb.div_ceil(TASK[0]));
             parallel(across * down, true, |t| {
                 let (cb, kb) = (t / across * TASK[0], t % across * TASK[1]);
                 let blocks = [cb, (cb + TASK[0]).min(self.cb), kb, (kb + TASK[1]).min(self.kb)];
-                dispatch(isa, Blocks { job: self, v: &v, z: &z, per, blocks, dw: out, add: phase > 0 });
+                dispatch(isa, Blocks { job: self, v: &v, z: &z, steps, per, blocks, dw: out, add: phase > 0 });
             });
         }
     }
@@ -204,6 +204,7 @@ struct Blocks<'a, F> {
     job: &'a Job<'a, F>,
     v: &'a [f32],
     z: &'a [f32],
+    steps: [usize; 2],
     per: usize,
     blocks: [usize; 4],
     dw: Shared,
@@ -215,7 +216,7 @@ impl<F: Trained> Op for Blocks<'_, F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (j, per, [c0, c1, k0, k1]) = (self.job, self.per, self.blocks);
-        let step = (c1 - c0) * (k1 - k0) * LANES * LANES;
+        let step = (c1 - c0) * (k1 - k0) * LANES * LANES + LANES;
         let mut du = Scratch::new(F::WEIGHTS * step);
         for point in 0..F::POINTS {
             let mut out = du.as_mut_ptr().add(F::weights(point) * step);
@@ -223,9 +224,9 @@ impl<F: Trained> Op for Blocks<'_, F> {
             for c in c0..c1 {
                 for k in k0..k1 {
                     let t = Outer {
-                        a: self.v.as_ptr().add((point * j.cb + c) * per * LANES),
+                        a: self.v.as_ptr().add(point * self.steps[0] + c * per * LANES),
                         step_a: LANES,
-                        b: self.z.as_ptr().add((point * j.kb + k) * per * LANES),
+                        b: self.z.as_ptr().add(point * self.steps[1] + k * per * LANES),
                         step_b: LANES,
                         steps: per,
                         out,
