@@ -11,7 +11,7 @@ mod rows;
 mod step;
 
 pub use config::{DecoderConfig, Fused, SegmenterConfig};
-pub use rows::{Places, map_rows, sample_rows};
+pub use rows::{Places, sample_places};
 pub use step::{DenseLoss, DenseOutputs};
 
 use parts::{conv_norm, gate, init_context, init_conv, init_conv_norm, init_gate, init_module, init_upsample, size};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use umt_data::Split;
 use umt_eval::{Confusion, EvalError, LinearProbe, ProbeConfig, Scores};
 use umt_fusion::Segmenter;
-use umt_fusion::segmenter::{Fused, Places, map_rows, sample_rows};
+use umt_fusion::segmenter::{Fused, Places, sample_places};
 use umt_media::Modality;
 
 /// The maps that a probe reads, side by side: behind each of the four stages.
@@ -93,10 +93,11 @@ impl Work<'_> {
                 (true, Some(input)) => network.maps_alone(modality, input),
                 _ => network.maps(&inputs).map(|mut maps| maps.remove(&modality).unwrap_or_default()),
             };
-            let rows = maps.and_then(|maps| map_rows(&maps, &PROBED)).map_err(|e| self.nn(e))?;
             let Some(labels) = &batch.maps else { continue };
             let size = [labels.shape[1], labels.shape[2]];
-            let some = sample_rows(&rows, &labels.data, size, &batch.ids, most).map_err(|e| self.nn(e))?;
+            let some = maps
+                .and_then(|maps| sample_places(&maps, &PROBED, &labels.data, size, &batch.ids, most))
+                .map_err(|e| self.nn(e))?;
             sampled.places.rows.extend(some.rows);
             sampled.places.labels.extend(some.labels);
             sampled.places.pictures.extend(some.pictures);
