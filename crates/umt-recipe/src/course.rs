@@ -7,8 +7,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_distill::{JOINT, Losses};
 
-/// Losses after the first epoch and after the last, by modality; of the stage with several, under [`JOINT`].
-pub(crate) fn courses(parents: &[Parent<'_>]) -> Result<BTreeMap<String, [Losses; 2]>, RecipeError> {
+/// Losses before the first epoch and after the last, by modality; of the stage with several, under [`JOINT`].
+///
+/// An untrained network says the same of each of the `classes`: its loss is their logarithm on both splits. What was
+/// measured after the first epoch would not do: running statistics lag behind at a high rate, and the validation loss
+/// may stand far above an untrained network's, which reads as overfitting that training then took back.
+pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap<String, [Losses; 2]>, RecipeError> {
+    let untrained = (classes.max(1) as f64).ln();
     let mut courses = BTreeMap::new();
     for parent in parents {
         let name = match parent.node.unit.modalities.as_slice() {
@@ -16,13 +21,12 @@ pub(crate) fn courses(parents: &[Parent<'_>]) -> Result<BTreeMap<String, [Losses
             _ => JOINT,
         };
         let bytes = read(&parent.dir.join("metrics.jsonl"))?;
-        let rows: Vec<Losses> = String::from_utf8_lossy(&bytes).lines().filter_map(losses).collect();
-        let (Some(first), Some(last), true) = (rows.first(), rows.last(), rows.len() > 1) else {
+        let Some(last) = String::from_utf8_lossy(&bytes).lines().filter_map(losses).next_back() else {
             let id = &parent.node.unit.id;
-            let message = format!("stage `{id}` has not validated in two epochs, so nothing can be measured on it");
+            let message = format!("stage `{id}` has not validated, so nothing can be measured on it");
             return Err(RecipeError::Usage(message));
         };
-        courses.insert(name.to_owned(), [*first, *last]);
+        courses.insert(name.to_owned(), [Losses { train: untrained, validation: untrained }, last]);
     }
     Ok(courses)
 }

@@ -106,7 +106,10 @@ impl Work<'_> {
     fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RecipeError> {
         let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task);
         let (objective, teachers) = match objective.wants_courses() {
-            true => (objective.measured(&courses(&self.parents)?).map_err(|e| self.nn(e))?, Vec::new()),
+            true => {
+                let courses = courses(&self.parents, self.material.classes().len())?;
+                (objective.measured(&courses).map_err(|e| self.nn(e))?, Vec::new())
+            }
             false => (objective, self.parents.iter().map(|p| self.teacher(p)).collect::<Result<_, _>>()?),
         };
         let borrowed = teachers.iter().collect();
