@@ -99,7 +99,7 @@ pub fn options(out: &Path, only: &[&str]) -> Options {
         seeds: None,
         only: only.iter().map(|row| row.to_string()).collect(),
         hub: HubSettings { offline: true, ..HubSettings::new(&out.join("hub")) },
-        device: "cpu".to_string(),
+        place: umt_nn::Place::Host,
         threads: 1,
     }
 }

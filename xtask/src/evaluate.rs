@@ -35,10 +35,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(split) = known.into_iter().find(|s| s.name() == args.split) else {
         bail!(RecipeError::Usage(format!("--split {}: one of train, validation, test", args.split)));
     };
+    let compute_on = args.compute.place()?;
     args.compute.begin()?;
     let stop = stop_flag()?;
-    let options =
-        EvalOptions { run: args.run, data: args.place.data, dataset: args.place.dataset, split, only: args.only };
+    let options = EvalOptions {
+        run: args.run,
+        data: args.place.data,
+        dataset: args.place.dataset,
+        split,
+        only: args.only,
+        place: compute_on,
+    };
     let mut progress = Progress::new(&stop, "test");
     let results = umt_recipe::evaluate(&options, &mut progress, &stop)?;
     progress.end();

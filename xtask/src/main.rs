@@ -47,6 +47,8 @@ enum Verb {
     Bench(bench::Args),
     /// Formatting, lints, house rules and all tests, cheapest first.
     Test,
+    /// Checks that take longer or need more, each by name.
+    Check(check::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Data(args) => data::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Test => check::run(),
+        Verb::Check(args) => check::check(&args),
     };
     match result {
         Ok(code) => code,

@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => recipes::DEFAULTS.to_vec(),
     };
     let loaded: Vec<Loaded> = names.iter().map(|name| recipes::load(name, &args.change)).collect::<Result<_, _>>()?;
-    let threads = args.compute.begin()?;
+    let (compute_on, threads) = (args.compute.place()?, args.compute.begin()?);
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         seeds: (!args.seeds.is_empty()).then_some(args.seeds),
         only: args.only,
         hub: hub::settings()?,
-        device: args.compute.device,
+        place: compute_on,
         threads,
     };
     let mut unmet = 0;

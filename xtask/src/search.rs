@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .map(|o| o.parse().map_err(|e| RecipeError::Usage(format!("--over {e}"))))
         .collect::<Result<_, _>>()?;
     let text = recipes::text(&args.recipe)?;
-    let threads = args.compute.begin()?;
+    let (compute_on, threads) = (args.compute.place()?, args.compute.begin()?);
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
@@ -56,7 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         seeds: args.seed.map(|s| vec![s]),
         only: args.only,
         hub: hub::settings()?,
-        device: args.compute.device,
+        place: compute_on,
         threads,
     };
     let mut progress = Progress::new(&stop, "validation");

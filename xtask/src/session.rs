@@ -4,31 +4,39 @@ use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use umt_nn::{NnError, Place, Precision};
 use umt_recipe::RecipeError;
 use umt_store::hub::HubError;
 
 /// Options of every command that computes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Compute {
-    /// Where to compute: cpu.
+    /// Where networks compute: cpu, or with a build for it (docs/GPU.md) cuda, cuda:1, ...
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
-    pub device: String,
+    device: String,
+    /// How a CUDA device rounds in convolutions and products: f32, tf32 or bf16.
+    #[arg(long, default_value = "f32", value_name = "NAME")]
+    precision: String,
     /// Threads of the kernels; all cores when left out. No result depends on it.
     #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    threads: Option<usize>,
 }
 
 impl Compute {
+    /// Opens the device that was asked for.
+    pub fn place(&self) -> anyhow::Result<Place> {
+        let Some(precision) = Precision::of(&self.precision) else {
+            let reason = format!("--precision {}: one of f32, tf32, bf16", self.precision);
+            return Err(RecipeError::Usage(reason).into());
+        };
+        Place::open(&self.device, precision).map_err(|error| match error {
+            NnError::Device(reason) => RecipeError::Usage(format!("--device {reason}")).into(),
+            other => other.into(),
+        })
+    }
+
     /// Sets the kernels' threads up and returns how many there are.
     pub fn begin(&self) -> anyhow::Result<usize> {
-        if self.device != "cpu" {
-            let known = if self.device.starts_with("cuda") {
-                "this build has no CUDA; it computes on the CPU alone"
-            } else {
-                "known: cpu"
-            };
-            return Err(RecipeError::Usage(format!("--device {}: {known}", self.device)).into());
-        }
         let threads = match self.threads {
             Some(0) => bail!(RecipeError::Usage("--threads 0: at least 1".into())),
             Some(n) => n,

@@ -5,7 +5,7 @@ use crate::network_task::inputs;
 use crate::objective::within;
 use crate::scores::{cross_entropy, number};
 use crate::{Objective, PREFIX, Pass, Shape, heads};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use umt_fusion::{Loss, Network, Weights};
@@ -175,7 +175,7 @@ fn validation_losses(
     source: &dyn BatchSource,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<f64>>, TrainError> {
-    let weights = Weights::of(network.params())?;
+    let (weights, place) = (Weights::of(network.params())?, network.params().place());
     let (mut sums, mut samples) = (vec![0.0; network.shapes().stages.len() + 1], 0.0);
     for batch in source.epoch(0, 0) {
         if stopped() {
@@ -183,8 +183,8 @@ fn validation_losses(
         }
         let batch = batch?;
         let count = batch.labels.len() as f64;
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu).map_err(NnError::from)?;
-        let encoded = network.encode(&inputs(&batch)?)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &place.device()).map_err(NnError::from)?;
+        let encoded = network.encode(&inputs(&batch, &place)?)?;
         let mut logits = Vec::new();
         for (&modality, x) in &encoded.features {
             logits.push(heads::logits(&weights, modality, x)?);

@@ -51,7 +51,8 @@ impl Objective for Mla {
         loss.buffers.push((buffer("projection"), projection.clone()));
         loss.finish.push(Box::new(move |result, _| {
             if let Some(grad) = result.grads.get_mut("head.weight") {
-                let product = grad.to_tensor()?.matmul(&projection.to_tensor()?)?;
+                let grad_tensor = grad.to_tensor()?;
+                let product = grad_tensor.matmul(&projection.to_tensor()?.to_device(grad_tensor.device())?)?;
                 *grad = Array::from_tensor(&product)?;
             }
             Ok(())

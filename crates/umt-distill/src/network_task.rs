@@ -2,12 +2,12 @@
 
 use crate::Objective;
 use crate::objective::{PREFIX, Shape, Targets, loss};
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Batch;
 use umt_fusion::Network;
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params, kernels};
+use umt_nn::{Array, Grads, NnError, Params, Place, compute::sums_of_squares};
 use umt_train::{EpochContext, Evaluation, StepContext, StepOutput, Task, TrainError};
 
 /// Trains `network` under `objective`, with frozen teachers where the objective has them.
@@ -58,7 +58,7 @@ impl<'a> NetworkTask<'a> {
 
     /// Labels, and what the teachers say of the same inputs.
     fn targets(&self, batch: &Batch, inputs: &BTreeMap<Modality, Array>) -> Result<Targets, NnError> {
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &Device::Cpu)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.params().place().device())?;
         let mut targets = Targets::of(labels);
         let needs = self.objective.needs();
         for teacher in &self.teachers {
@@ -75,26 +75,31 @@ impl<'a> NetworkTask<'a> {
     }
 }
 
-/// The inputs of a batch as the network takes them.
-pub(crate) fn inputs(batch: &Batch) -> Result<BTreeMap<Modality, Array>, NnError> {
-    let array = |x: &umt_media::Array| Array::from_slice(&x.shape, &x.data);
+/// The inputs of a batch where the network is, so that it and its teachers share them.
+pub(crate) fn inputs(batch: &Batch, place: &Place) -> Result<BTreeMap<Modality, Array>, NnError> {
+    let array = |x: &umt_media::Array| place.array(&x.shape, &x.data);
     batch.inputs.iter().map(|(modality, x)| Ok((*modality, array(x)?))).collect()
 }
 
 /// The share of each encoder in the norms of all encoders' gradients, as `gradient-share.<modality>`; nothing for one.
-fn gradient_shares(modalities: &[Modality], grads: &Grads) -> Vec<(String, f32)> {
+fn gradient_shares(modalities: &[Modality], grads: &Grads) -> Result<Vec<(String, f32)>, NnError> {
+    if modalities.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let (names, arrays): (Vec<&String>, Vec<&Array>) = grads.iter().unzip();
+    let squares = sums_of_squares(&arrays)?;
     let norm = |modality: &Modality| {
         let prefix = format!("encoder.{modality}.");
-        let own = grads.iter().filter(|(name, _)| name.starts_with(&prefix));
-        own.map(|(_, grad)| kernels::sum_of_squares(grad.as_slice())).sum::<f64>().sqrt()
+        let own = names.iter().zip(&squares).filter(|(name, _)| name.starts_with(&prefix));
+        own.map(|(_, sum)| sum).sum::<f64>().sqrt()
     };
     let norms: Vec<f64> = modalities.iter().map(norm).collect();
     let total: f64 = norms.iter().sum();
-    if modalities.len() < 2 || total.is_nan() || total <= 0.0 {
-        return Vec::new();
+    if total.is_nan() || total <= 0.0 {
+        return Ok(Vec::new());
     }
     let named = |(modality, norm): (&Modality, f64)| (format!("gradient-share.{modality}"), (norm / total) as f32);
-    modalities.iter().zip(norms).map(named).collect()
+    Ok(modalities.iter().zip(norms).map(named).collect())
 }
 
 impl Task for NetworkTask<'_> {
@@ -107,7 +112,7 @@ impl Task for NetworkTask<'_> {
     }
 
     fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError> {
-        let inputs = inputs(batch)?;
+        let inputs = inputs(batch, &self.params().place())?;
         let targets = self.targets(batch, &inputs)?;
         let all: Vec<Modality> = self.network.modalities().collect();
         let objective = self.objective.as_ref();
@@ -117,12 +122,12 @@ impl Task for NetworkTask<'_> {
             loss(objective, outputs.clone(), &targets, *context)
         })?;
         let mut log = result.log;
-        log.extend(gradient_shares(&all, &result.grads));
+        log.extend(gradient_shares(&all, &result.grads)?);
         Ok(StepOutput { loss: result.loss, log, grads: result.grads })
     }
 
     fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::Logits(self.network.logits(&inputs(batch)?)?))
+        Ok(Evaluation::Logits(self.network.logits(&inputs(batch, &self.params().place())?)?))
     }
 
     fn end_of_epoch(&self, context: &EpochContext<'_>) -> Result<Option<Vec<(String, Array)>>, TrainError> {

@@ -60,6 +60,7 @@ impl Objective for Pmr {
         let (mut scores, mut similarities) = (Figures::new(), Vec::new());
         for (&modality, features) in pass.outputs.features() {
             let prototypes = pass.outputs.buffer(&buffer(&format!("prototypes.{modality}")))?.to_tensor()?;
+            let prototypes = prototypes.to_device(pass.task.device())?;
             let similarity = distances(features, &prototypes)?.neg()?.broadcast_add(&mask)?;
             let own = own_probability(&similarity, &pass.targets.labels)?;
             scores.insert(modality, own.iter().zip(&of_label).map(|(p, k)| p * f64::from(*k)).sum());

@@ -71,7 +71,7 @@ impl Model<'_> {
         let mut pass = Pass { encoded: Encoded::default(), statistics: Vec::new(), segments: Vec::new() };
         let mut handed: BTreeMap<Modality, Array> = BTreeMap::new();
         let mut gates: BTreeMap<Modality, Tensor> = BTreeMap::new();
-        let mut from = 0;
+        let (mut from, place) = (0, self.params.place());
         for cut in cuts {
             let mut streams = BTreeMap::new();
             let mut means = BTreeMap::new();
@@ -82,7 +82,7 @@ impl Model<'_> {
                         let (map, gate) = (tape.leaf(map), tape.leaf(Array::from_tensor(gate)?));
                         (tape.gated_sum(&[(&map, &gate)])?, training.then_some([map, gate]))
                     }
-                    _ => (tape.input(input_of(inputs, modality)?), None),
+                    _ => (tape.input(input_of(inputs, modality)?.to_place(&place)?), None),
                 };
                 let mut shown = Vec::new();
                 let own = last(encoder);
@@ -104,12 +104,12 @@ impl Model<'_> {
                 streams.insert(modality, Stream { tape: Some(tape), entry, end: x, shown });
             }
             if let Some((all, standing)) = &self.absent {
-                let some = means.values().next().ok_or_else(no_modality)?;
+                let some = means.values().next().ok_or_else(no_modality)?.clone();
                 let samples = some.dim(0)?;
                 for (&modality, stages) in all {
                     let own = cut.min(stages.len().saturating_sub(1));
                     let channels = stages.get(own).copied().unwrap_or(0);
-                    let mean = stand_in(standing, modality, cut, [samples, channels])?;
+                    let mean = stand_in(standing, modality, cut, [samples, channels])?.to_device(some.device())?;
                     if cut == end && self.fusion.needs_maps() {
                         let map = mean.reshape((samples, 1, 1, channels))?;
                         pass.encoded.maps.entry(modality).or_default().insert(own, map);
@@ -166,7 +166,9 @@ impl Pass {
                 }
                 match handed.remove(&modality) {
                     Some(grad) => seeds.push((end.clone(), grad)),
-                    None if seeds.is_empty() && last => seeds.push((end.clone(), Array::zeros(end.shape()))),
+                    None if seeds.is_empty() && last => {
+                        seeds.push((end.clone(), end.value().place().zeros(end.shape())?))
+                    }
                     None if seeds.is_empty() => continue,
                     None => {}
                 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use std::collections::BTreeMap;
-use umt_nn::{Array, Grads, NnError, Params, Role, kernels};
+use umt_nn::{Array, Grads, NnError, Params, Role};
 
 /// Parameters of fusion and head as candle variables, so that candle differentiates by them.
 pub struct Weights(BTreeMap<String, Var>);
@@ -46,7 +46,7 @@ impl Weights {
         let grad = |(name, var): (&String, &Var)| {
             let array = match store.get(var) {
                 Some(grad) => Array::from_tensor(grad)?,
-                None => Array::zeros(var.dims()),
+                None => Array::from_tensor(&var.zeros_like()?)?,
             };
             Ok((name.clone(), array))
         };
@@ -57,7 +57,7 @@ impl Weights {
     pub(crate) fn add_grads(&self, store: &GradStore, grads: &mut Grads) -> Result<(), NnError> {
         for (name, var) in &self.0 {
             if let (Some(more), Some(sum)) = (store.get(var), grads.get_mut(name)) {
-                kernels::add_assign(sum.make_mut(), Array::from_tensor(more)?.as_slice());
+                sum.add(&Array::from_tensor(more)?)?;
             }
         }
         Ok(())

@@ -1,21 +1,30 @@
 //! The array that encoders work on.
 
-use crate::{NnError, buffer::Buffer};
+#[cfg(feature = "cuda")]
+use crate::cuda;
+use crate::{NnError, Place, buffer::Buffer};
 use candle_core::{DType, Device, Tensor};
 use std::{fmt, sync::Arc};
 
-/// A row-major array of `f32` in a pooled, 64-byte aligned buffer. Cloning shares the buffer.
+/// A row-major array of `f32`. Cloning shares its memory: a pooled, 64-byte aligned buffer of the host, or memory of a device.
 #[derive(Clone)]
 pub struct Array {
     shape: Vec<usize>,
-    buffer: Arc<Buffer>,
+    data: Data,
+}
+
+#[derive(Clone)]
+enum Data {
+    Host(Arc<Buffer>),
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<cuda::Memory>),
 }
 
 impl Array {
-    /// An array whose values are unspecified until written.
+    /// An array of the host whose values are unspecified until written.
     pub fn unspecified(shape: &[usize]) -> Self {
         let buffer = Arc::new(Buffer::unspecified(shape.iter().product()));
-        Self { shape: shape.to_vec(), buffer }
+        Self { shape: shape.to_vec(), data: Data::Host(buffer) }
     }
 
     /// An array of one value.
@@ -47,7 +56,11 @@ impl Array {
 
     /// Number of values.
     pub fn len(&self) -> usize {
-        self.as_slice().len()
+        match &self.data {
+            Data::Host(buffer) => buffer.as_slice().len(),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(memory) => memory.len(),
+        }
     }
 
     /// Whether there are no values.
@@ -55,19 +68,42 @@ impl Array {
         self.len() == 0
     }
 
-    /// The values.
+    /// The values. Of an array on a device a copy is fetched, which waits for the device, and kept until the array changes: for results,
+    /// parameters and tests, not for operators.
+    ///
+    /// # Panics
+    /// When the device fails; it can then do no further work for this process.
     pub fn as_slice(&self) -> &[f32] {
-        self.buffer.as_slice()
+        match &self.data {
+            Data::Host(buffer) => buffer.as_slice(),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(memory) => memory.values(),
+        }
     }
 
-    /// The values for writing; copies them first if another array shares the buffer.
+    /// The values for writing; copies them first if another array shares the buffer. An array on a device is fetched, and lies on the host from
+    /// then on: operators bring it back where they need it.
+    ///
+    /// # Panics
+    /// As [`Array::as_slice`].
     pub fn make_mut(&mut self) -> &mut [f32] {
-        if Arc::get_mut(&mut self.buffer).is_none() {
-            let mut copy = Buffer::unspecified(self.buffer.as_slice().len());
-            copy.as_mut_slice().copy_from_slice(self.buffer.as_slice());
-            self.buffer = Arc::new(copy);
+        let unique = match &mut self.data {
+            Data::Host(buffer) => Arc::get_mut(buffer).is_some(),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(_) => false,
+        };
+        if !unique {
+            let values = self.as_slice();
+            let mut copy = Buffer::unspecified(values.len());
+            copy.as_mut_slice().copy_from_slice(values);
+            self.data = Data::Host(Arc::new(copy));
         }
-        match Arc::get_mut(&mut self.buffer) {
+        let unique = match &mut self.data {
+            Data::Host(buffer) => Arc::get_mut(buffer),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(_) => None,
+        };
+        match unique {
             Some(buffer) => buffer.as_mut_slice(),
             None => unreachable!("the buffer was made unique above"),
         }
@@ -78,18 +114,100 @@ impl Array {
         if shape.iter().product::<usize>() != self.len() {
             return Err(NnError::shape("reshape", format!("{} values", self.len()), shape));
         }
-        Ok(Self { shape: shape.to_vec(), buffer: self.buffer.clone() })
+        Ok(Self { shape: shape.to_vec(), data: self.data.clone() })
     }
 
-    /// A candle tensor on the CPU with a copy of the values.
+    /// Where the values lie.
+    pub fn place(&self) -> Place {
+        match &self.data {
+            Data::Host(_) => Place::Host,
+            #[cfg(feature = "cuda")]
+            Data::Cuda(memory) => Place::Cuda(memory.gpu().clone()),
+        }
+    }
+
+    /// The same values as `f32` at another place; shared if they lie there already.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn to_place(&self, place: &Place) -> Result<Self, NnError> {
+        let data = match (place, &self.data) {
+            (Place::Host, Data::Host(_)) => self.data.clone(),
+            #[cfg(feature = "cuda")]
+            (Place::Host, Data::Cuda(memory)) => Data::Host(Arc::new(memory.fetch()?)),
+            #[cfg(feature = "cuda")]
+            (Place::Cuda(gpu), _) => Data::Cuda(gpu.settle(self)?),
+        };
+        Ok(Self { shape: self.shape.clone(), data })
+    }
+
+    /// `self += other`, of the same number of values, where `self` lies.
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub fn add(&mut self, other: &Self) -> Result<(), NnError> {
+        crate::compute::add_assign(self, other)
+    }
+
+    /// A candle tensor of `f32` at the same place, with a copy of the values.
     pub fn to_tensor(&self) -> Result<Tensor, NnError> {
-        Ok(Tensor::from_slice(self.as_slice(), self.shape.as_slice(), &Device::Cpu)?)
+        match &self.data {
+            Data::Host(buffer) => Ok(Tensor::from_slice(buffer.as_slice(), self.shape.as_slice(), &Device::Cpu)?),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(memory) => memory.to_tensor(&self.shape),
+        }
     }
 
-    /// A copy of a candle tensor's values, as `f32`.
+    /// A copy of a candle tensor's values, as `f32`, where the tensor lies.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, NnError> {
-        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let tensor = tensor.to_dtype(DType::F32)?;
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(device) = tensor.device() {
+            return Ok(Self::on_device(tensor.dims(), cuda::from_tensor(device, &tensor)?));
+        }
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         Self::from_slice(tensor.dims(), &values)
+    }
+}
+
+/// What only operators on a device see.
+#[cfg(feature = "cuda")]
+impl Array {
+    pub(crate) fn on_device(shape: &[usize], memory: cuda::Memory) -> Self {
+        Self { shape: shape.to_vec(), data: Data::Cuda(Arc::new(memory)) }
+    }
+
+    pub(crate) fn gpu(&self) -> Option<&cuda::Gpu> {
+        self.memory().map(|memory| memory.gpu())
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Arc<cuda::Memory>> {
+        match &self.data {
+            Data::Host(_) => None,
+            Data::Cuda(memory) => Some(memory),
+        }
+    }
+
+    /// The memory for writing: brought to the device, and copied if another array shares it.
+    pub(crate) fn memory_mut(&mut self, gpu: &cuda::Gpu) -> Result<&mut cuda::Memory, NnError> {
+        let unique = match &mut self.data {
+            Data::Host(_) => false,
+            Data::Cuda(memory) => Arc::get_mut(memory).is_some(),
+        };
+        if !unique {
+            self.data = Data::Cuda(Arc::new(gpu.copy(self)?));
+        }
+        let unique = match &mut self.data {
+            Data::Host(_) => None,
+            Data::Cuda(memory) => Arc::get_mut(memory),
+        };
+        match unique {
+            Some(memory) => {
+                memory.forget_values();
+                Ok(memory)
+            }
+            None => unreachable!("the memory was made unique above"),
+        }
     }
 }
 

@@ -23,7 +23,7 @@
 
 use crate::kernels::Resize;
 use crate::{Array, ConvOptions, NnError, Param, Params, PoolOptions, Role, Tape, Var};
-use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -32,7 +32,7 @@ use std::sync::Mutex;
 /// written there.
 ///
 /// # Errors
-/// What `part` refuses; tensors that are not on the CPU or not of `f32`.
+/// What `part` refuses; tensors that are not of `f32`.
 pub fn apply(
     x: &Tensor,
     weights: &BTreeMap<String, Tensor>,
@@ -53,7 +53,7 @@ pub fn apply(
         flat.push(tensor.flatten_all()?);
     }
     let packed = match flat.is_empty() {
-        true => Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?,
+        true => Tensor::zeros(1, candle_core::DType::F32, x.device())?,
         false => Tensor::cat(&flat, 0)?,
     };
     let mut tape = Tape::train();
@@ -126,6 +126,19 @@ impl CustomOp2 for OnTape {
         Ok((CpuStorage::F32(self.output.as_slice().to_vec()), self.output.shape().into()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &candle_core::CudaStorage,
+        _: &Layout,
+        _: &candle_core::CudaStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        let output = self.output.memory().ok_or_else(|| candle_core::Error::Msg("the part left its device".into()))?;
+        let storage = output.to_storage().map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        Ok((storage, self.output.shape().into()))
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -143,15 +156,15 @@ impl CustomOp2 for OnTape {
             Some(dx) => dx.to_tensor().map_err(failed)?,
             None => x.zeros_like()?,
         };
-        let mut values = Vec::with_capacity(packed.elem_count());
+        let mut parts = Vec::with_capacity(self.places.len());
         for (name, len) in &self.places {
-            match back.params.get(name) {
-                Some(grad) => values.extend_from_slice(grad.as_slice()),
-                None => values.resize(values.len() + len, 0.0),
-            }
+            parts.push(match back.params.get(name) {
+                Some(grad) => grad.to_tensor().and_then(|grad| Ok(grad.flatten_all()?)).map_err(failed)?,
+                None => Tensor::zeros(*len, candle_core::DType::F32, packed.device())?,
+            });
         }
-        values.resize(packed.elem_count(), 0.0);
-        Ok((Some(dx), Some(Tensor::from_vec(values, packed.dims(), &Device::Cpu)?)))
+        let grads = if parts.is_empty() { packed.zeros_like()? } else { Tensor::cat(&parts, 0)? };
+        Ok((Some(dx), Some(grads)))
     }
 }
 
@@ -159,7 +172,7 @@ impl CustomOp2 for OnTape {
 mod tests {
     use super::*;
     use crate::{BatchNormOptions, init};
-    use candle_core::Var as CandleVar;
+    use candle_core::{Device, Var as CandleVar};
 
     fn noise(shape: &[usize], id: u64) -> CandleVar {
         let mut rng = umt_random::stream(7, "test.candle-ops", 0, id);

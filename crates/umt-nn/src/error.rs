@@ -37,6 +37,9 @@ pub enum NnError {
     /// A convolution or pooling whose sizes cannot be.
     #[error(transparent)]
     Kernel(#[from] crate::kernels::ShapeError),
+    /// A device that is not there, or that failed.
+    #[error("{0}")]
+    Device(String),
     /// candle refused.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),

@@ -25,12 +25,16 @@
 mod array;
 mod buffer;
 pub mod candle_ops;
+pub mod compute;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 pub mod init;
 pub mod kernels;
 mod ops;
 pub mod optim;
 mod params;
+mod place;
 pub mod schedule;
 mod tape;
 pub mod timing;
@@ -39,4 +43,5 @@ pub use array::Array;
 pub use error::NnError;
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Layout, Param, Params, Role, Tensors};
+pub use place::{Place, Precision};
 pub use tape::{Backward, Tape, Var};

@@ -1,6 +1,6 @@
 //! The record of a forward pass, and its way back.
 
-use crate::{Array, Grads, NnError, kernels};
+use crate::{Array, Grads, NnError, compute};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ fn walk<N: Borrow<Option<BackwardFn>>>(
         if var.shape() != grad.shape() {
             return Err(NnError::shape("gradient", format!("{:?}", var.shape()), grad.shape()));
         }
-        sink.add(&var, grad);
+        sink.add(&var, grad)?;
     }
     let mut leaves = BTreeMap::new();
     for (index, node) in nodes {
@@ -135,38 +135,37 @@ impl Sink {
         var.is_some()
     }
 
-    pub(crate) fn add(&mut self, var: &Var, grad: Array) {
-        self.add_to(var.node, grad);
+    pub(crate) fn add(&mut self, var: &Var, grad: Array) -> Result<(), NnError> {
+        self.add_to(var.node, grad)
     }
 
-    pub(crate) fn add_to(&mut self, node: Option<usize>, grad: Array) {
-        let Some(node) = node else { return };
+    pub(crate) fn add_to(&mut self, node: Option<usize>, grad: Array) -> Result<(), NnError> {
+        let Some(node) = node else { return Ok(()) };
         match self.nodes.get_mut(&node) {
-            Some(sum) => kernels::add_assign(sum.make_mut(), grad.as_slice()),
+            Some(sum) => compute::add_assign(sum, &grad)?,
             None => drop(self.nodes.insert(node, grad)),
         }
+        Ok(())
     }
 
     /// Adds the gradient `dy` `[n, c]` of a mean over the inner axes of a value of `shape` `[n, ..., c]`, without writing it out once
     /// for each row where there is a gradient to add it to.
-    pub(crate) fn add_mean(&mut self, node: Option<usize>, shape: &[usize], dy: &Array) {
-        let (Some(node), [n, inner @ .., c]) = (node, shape) else { return };
+    pub(crate) fn add_mean(&mut self, node: Option<usize>, shape: &[usize], dy: &Array) -> Result<(), NnError> {
+        let (Some(node), [_, inner @ .., c]) = (node, shape) else { return Ok(()) };
         let rows: usize = inner.iter().product();
         match self.nodes.get_mut(&node) {
-            Some(sum) => kernels::add_rows(rows, *c, dy.as_slice(), 1.0 / rows.max(1) as f32, sum.make_mut()),
-            None => {
-                let mut dx = Array::unspecified(shape);
-                kernels::mean_rows_backward(*n, rows, *c, dy.as_slice(), dx.make_mut());
-                self.nodes.insert(node, dx);
-            }
+            Some(sum) => compute::add_rows(rows, *c, dy, 1.0 / rows.max(1) as f32, sum)?,
+            None => drop(self.nodes.insert(node, compute::mean_rows_backward(rows, dy, shape)?)),
         }
+        Ok(())
     }
 
-    pub(crate) fn add_param(&mut self, name: String, grad: Array) {
+    pub(crate) fn add_param(&mut self, name: String, grad: Array) -> Result<(), NnError> {
         match self.params.get_mut(&name) {
-            Some(sum) => kernels::add_assign(sum.make_mut(), grad.as_slice()),
+            Some(sum) => compute::add_assign(sum, &grad)?,
             None => drop(self.params.insert(name, grad)),
         }
+        Ok(())
     }
 }
 

@@ -32,6 +32,8 @@ pub struct EvalOptions {
     pub split: Split,
     /// Stages by id, `*` allowed; all networks and ensembles when empty.
     pub only: Vec<String>,
+    /// Where networks compute.
+    pub place: umt_nn::Place,
 }
 
 /// Figures of the finished networks and ensembles of a run on a split of a set.
@@ -91,9 +93,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 _ => {
                     let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, own, record.classes.len());
-                    let network = load_network(&config, *seed, &done.dir).map_err(|e| {
-                        e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
-                    })?;
+                    let failed = |source| RecipeError::Network { stage: stage.clone(), source };
+                    let loaded = load_network(&config, *seed, &done.dir);
+                    let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
+                    network.params_mut().to_place(&options.place).map_err(failed)?;
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                     let shift = shift(record, loader.cache());
                     let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)

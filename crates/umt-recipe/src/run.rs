@@ -12,6 +12,7 @@ use crate::weights::{GivenFiles, Weights};
 use crate::work::{Parent, Work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use umt_nn::Place;
 use umt_store::hub::HubSettings;
 use umt_store::{RunLock, Store};
 
@@ -33,8 +34,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// Where pretrained weights come from.
     pub hub: HubSettings,
-    /// Where it runs.
-    pub device: String,
+    /// Where networks compute; no part of a stage's key, so that a run may go on elsewhere.
+    pub place: Place,
     /// Threads of the kernels, for the record.
     pub threads: usize,
 }
@@ -158,7 +159,7 @@ pub(crate) fn execute(
             node,
             dir: dir.clone(),
             parents,
-            device: &options.device,
+            place: &options.place,
             threads: options.threads,
         };
         let record = work.run()?;

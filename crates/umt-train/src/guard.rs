@@ -2,7 +2,7 @@
 
 use umt_data::Batch;
 use umt_nn::kernels::all_finite;
-use umt_nn::{Array, Params};
+use umt_nn::{Array, NnError, Params, compute};
 
 use crate::{StepOutput, TrainError};
 
@@ -43,7 +43,10 @@ impl Guard<'_> {
             .chain(output.log.iter().map(|(name, &value)| (name.as_str(), value)))
             .find(|(_, value)| !value.is_finite())
             .map(|(name, value)| (name.to_owned(), value));
-        let bad = figures.or_else(|| first_named("gradient of", output.grads.iter()));
+        let bad = match figures {
+            Some(figure) => Some(figure),
+            None => first_named("gradient of", output.grads.iter())?,
+        };
         let Some((what, value)) = bad else {
             return Ok(());
         };
@@ -53,7 +56,7 @@ impl Guard<'_> {
 
     /// Weights and running statistics; `ids` are those of the step that may have spoilt them.
     pub(crate) fn weights(&self, params: &Params, ids: &[String], step: u64) -> Result<(), TrainError> {
-        match first_named("weight", params.iter().map(|(name, param)| (name, &param.value))) {
+        match first_named("weight", params.iter().map(|(name, param)| (name, &param.value)))? {
             Some((what, value)) => Err(self.found(step, what, value, ids)),
             None => Ok(()),
         }
@@ -72,9 +75,14 @@ impl Guard<'_> {
     }
 }
 
-fn first_named<'a>(kind: &str, arrays: impl Iterator<Item = (&'a String, &'a Array)>) -> Option<(String, f32)> {
-    let mut bad = arrays.filter_map(|(name, array)| Some((name, first_bad(array.as_slice())?.1)));
-    bad.next().map(|(name, value)| (format!("{kind} {name}"), value))
+fn first_named<'a>(
+    kind: &str,
+    arrays: impl Iterator<Item = (&'a String, &'a Array)>,
+) -> Result<Option<(String, f32)>, NnError> {
+    let (names, arrays): (Vec<&String>, Vec<&Array>) = arrays.unzip();
+    let bad = compute::all_finite(&arrays)?.iter().position(|finite| !finite);
+    let value = bad.and_then(|at| Some((at, first_bad(arrays[at].as_slice())?.1)));
+    Ok(value.map(|(at, value)| (format!("{kind} {}", names[at]), value)))
 }
 
 /// Index and value of the first NaN or infinity. The kernel looks at all of them; only a bad array is searched.

@@ -61,7 +61,7 @@ fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Res
         let mut output = run.task.step(&batch, &context)?;
         run.guard.output(&output, run.task.params(), &batch, step)?;
         if let Some(max) = config.clip {
-            clip_grad_norm(&mut output.grads, max);
+            clip_grad_norm(&mut output.grads, max)?;
         }
         let lr = config.schedule.lr(config.lr, step, run.total);
         if let Some(momentum) = config.schedule.momentum(step, run.total) {

@@ -1,6 +1,7 @@
 //! How fast things are: reading data, kernels, whole training steps, inference; and how fast a peer is in the same call.
 
 mod duel;
+mod gpu;
 mod kernels;
 mod load;
 mod networks;
@@ -35,6 +36,8 @@ enum Verb {
     Infer(duel::Args),
     /// Each layer of the networks: GFLOP/s, share of the measured peak, share of the memory's bandwidth.
     Kernels(kernels::Args),
+    /// A CUDA device against the host, operator by operator and in whole steps, and its timings.
+    GpuCheck(gpu::Args),
     /// One side of `train` and `infer`, driven through its standard input.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -46,6 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Train(args) => duel::run(&args, networks::Work::Train),
         Verb::Infer(args) => duel::run(&args, networks::Work::Infer),
         Verb::Kernels(args) => kernels::run(&args),
+        Verb::GpuCheck(args) => gpu::run(&args),
         Verb::Worker(args) => worker::run(&args),
     }
 }

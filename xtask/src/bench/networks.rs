@@ -45,11 +45,26 @@ fn resnet18(case: &Case) -> anyhow::Result<Prepared> {
     classifier(case, EncoderConfig::Resnet18(ResNetConfig::default()))
 }
 
+/// A late fusion of pictures of sound and of clips of two frames.
+fn audio_video(case: &Case) -> anyhow::Result<Prepared> {
+    let resnet = |channels| ResNetConfig { width: 16, channels, stem: Stem::Small, ..ResNetConfig::default() };
+    let shapes = [(Modality::Audio, vec![case.batch, case.size[0], case.size[1], 1]), (Modality::Video, clip(case))];
+    let encoders = BTreeMap::from([
+        (Modality::Audio, EncoderConfig::Resnet18(resnet(1))),
+        (Modality::Video, EncoderConfig::Resnet18(resnet(3))),
+    ]);
+    several(case, encoders, shapes.into())
+}
+
+fn clip(case: &Case) -> Vec<usize> {
+    vec![case.batch, 2, case.size[0], case.size[1], 3]
+}
+
 fn resnet20(case: &Case) -> anyhow::Result<Prepared> {
     classifier(case, EncoderConfig::Resnet20(ResNetConfig { width: 16, stem: Stem::Same, ..ResNetConfig::default() }))
 }
 
-const RESNET18: Case = Case {
+pub const RESNET18: Case = Case {
     name: "resnet18-224-b8",
     work: Work::Train,
     script: NETWORKS,
@@ -59,7 +74,12 @@ const RESNET18: Case = Case {
     size: [224, 224],
 };
 
-const ESANET34: Case = Case {
+/// ResNet-20 of width 16.
+pub const RESNET20: Case =
+    Case { name: "resnet20-w16-64-b64", prepare: resnet20, classes: 10, batch: 64, size: [64, 64], ..RESNET18 };
+
+/// The published segmentation network.
+pub const ESANET34: Case = Case {
     name: "esanet34-480x640-b2",
     work: Work::Train,
     script: ESANET,
@@ -69,20 +89,27 @@ const ESANET34: Case = Case {
     size: [480, 640],
 };
 
-/// All of them.
+/// A smaller one.
+pub const ESANET18: Case = Case {
+    name: "esanet18-w32-240x320-b4",
+    prepare: rgbd::esanet18,
+    classes: 13,
+    batch: 4,
+    size: [240, 320],
+    ..ESANET34
+};
+
+/// Spectrograms and clips in late fusion; no peer runs it.
+pub const AUDIO_VIDEO: Case =
+    Case { name: "audio-video-w16-32-b8", prepare: audio_video, classes: 10, batch: 8, size: [32, 32], ..RESNET18 };
+
+/// Those that a peer runs in turn.
 pub const CASES: [Case; 6] = [
     RESNET18,
-    Case { name: "resnet20-w16-64-b64", prepare: resnet20, classes: 10, batch: 64, size: [64, 64], ..RESNET18 },
+    RESNET20,
     Case { name: "resnet18-224-b1", work: Work::Infer, batch: 1, ..RESNET18 },
     Case { work: Work::Infer, ..RESNET18 },
-    Case {
-        name: "esanet18-w32-240x320-b4",
-        prepare: rgbd::esanet18,
-        classes: 13,
-        batch: 4,
-        size: [240, 320],
-        ..ESANET34
-    },
+    ESANET18,
     ESANET34,
 ];
 
@@ -97,24 +124,40 @@ pub fn case(work: Work, name: &str) -> anyhow::Result<&'static Case> {
 
 /// A classifier of pictures, and a batch for it.
 fn classifier(case: &Case, encoder: EncoderConfig) -> anyhow::Result<Prepared> {
-    let encoders = BTreeMap::from([(Modality::Rgb, encoder)]);
+    let shape = vec![case.batch, case.size[0], case.size[1], 3];
+    several(case, BTreeMap::from([(Modality::Rgb, encoder)]), BTreeMap::from([(Modality::Rgb, shape)]))
+}
+
+/// A classifier of one modality or a late fusion of several, and a batch of the given shapes for it.
+fn several(
+    case: &Case,
+    encoders: BTreeMap<Modality, EncoderConfig>,
+    shapes: BTreeMap<Modality, Vec<usize>>,
+) -> anyhow::Result<Prepared> {
     let config = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: case.classes };
     let network = Network::new(&config, 1)?;
-    let shape = vec![case.batch, case.size[0], case.size[1], 3];
-    let pixels = shape.iter().product();
-    let mut random = umt_random::stream(1, "bench.input", 0, 0);
-    let data = (0..pixels).map(|_| random.uniform() * 2.0 - 1.0).collect();
+    let mut inputs = BTreeMap::new();
+    for (i, (modality, shape)) in shapes.into_iter().enumerate() {
+        let mut random = umt_random::stream(1, "bench.input", 0, i as u64);
+        let data = (0..shape.iter().product()).map(|_| random.uniform() * 2.0 - 1.0).collect();
+        inputs.insert(modality, Array::new(shape, data)?);
+    }
     let batch = Batch {
         ids: (0..case.batch).map(|i| i.to_string()).collect(),
         indices: (0..case.batch).collect(),
         labels: (0..case.batch).map(|i| (i * 7 % case.classes) as u32).collect(),
-        inputs: BTreeMap::from([(Modality::Rgb, Array::new(shape, data)?)]),
+        inputs,
         maps: None,
     };
     Ok((Box::new(NetworkTask::new(network, ObjectiveConfig::Task.build(), Vec::new(), 1)?), batch))
 }
 
 impl Case {
+    /// The network as a task, and a batch for it.
+    pub fn parts(&self) -> anyhow::Result<Prepared> {
+        (self.prepare)(self)
+    }
+
     /// Something that does the work once each time it is called.
     pub fn prepare(&self) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<()>>> {
         let (mut task, batch) = (self.prepare)(self)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use umt_fusion::segmenter::FUSION_POINTS;
 use umt_media::Modality;
-use umt_nn::{Array, NnError, kernels::squared_distance};
+use umt_nn::{Array, NnError, compute::squared_distance};
 
 /// `weight * sum over modalities and stages of stages[s] * mean((map - teacher's map)^2)`; the mean is over batch, places and channels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,9 +53,9 @@ impl MapDistance {
                     return Err(NnError::shape("teacher map", expected, target.shape()));
                 }
                 let factor = share / own.len().max(1) as f64;
-                let mut grad = Array::unspecified(own.shape());
                 let scale = (2.0 * self.weight * factor) as f32;
-                sum += factor * squared_distance(own.as_slice(), target.as_slice(), scale, grad.make_mut());
+                let (distance, grad) = squared_distance(own, target, scale)?;
+                sum += factor * distance;
                 // With lambda 0 the term is left out, not added as zero: every bit of the gradient is then the baseline's.
                 if self.weight != 0.0 {
                     all.grads.push((modality, stage, grad));

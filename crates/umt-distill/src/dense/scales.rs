@@ -1,10 +1,7 @@
 //! Weighted cross-entropy at several scales, as ESANet is trained with.
 
 use umt_data::LabelMaps;
-use umt_nn::{
-    Array, NnError,
-    kernels::{cross_entropy, nearest_source},
-};
+use umt_nn::{Array, NnError, compute::cross_entropy, kernels::nearest_source};
 
 /// The loss at each scale, and its gradients.
 pub struct ScaleLosses {
@@ -36,10 +33,9 @@ pub fn multi_scale(
         }
         let labels = shrink(maps, [h, w]);
         check_labels(&labels, classes)?;
-        let mut grad = Array::unspecified(logits.shape());
-        let result = cross_entropy(classes, logits.as_slice(), &labels, weights, smoothing, Some(grad.make_mut()));
+        let (result, grad) = cross_entropy(logits, &labels, weights, smoothing, true)?;
         values.push(result.mean());
-        grads.push(grad);
+        grads.extend(grad);
     }
     Ok(ScaleLosses { values, grads })
 }

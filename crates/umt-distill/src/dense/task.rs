@@ -124,7 +124,7 @@ impl Task for DenseTask<'_> {
     }
 
     fn step(&mut self, batch: &Batch, _context: &StepContext) -> Result<StepOutput, TrainError> {
-        let inputs = inputs(batch)?;
+        let inputs = inputs(batch, &self.params().place())?;
         let labels = maps(batch)?;
         let targets = self.targets(&inputs)?;
         let (config, distill) = (&self.loss, self.distill.as_ref());
@@ -136,7 +136,7 @@ impl Task for DenseTask<'_> {
     /// Each prediction is resized bilinearly to its label's own size.
     fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
         let labels = maps(batch)?;
-        let logits = self.network.predict(&inputs(batch)?)?;
+        let logits = self.network.predict(&inputs(batch, &self.params().place())?)?;
         Ok(Evaluation::Pixels(confusion(&logits, labels, &batch.ids)?))
     }
 }

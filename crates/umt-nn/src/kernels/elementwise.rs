@@ -173,13 +173,20 @@ pub struct AdamW {
     pub step: u64,
 }
 
+impl AdamW {
+    /// What the weight keeps, the rate for the first moment and the factor for the root of the second, both corrected for their start at zero.
+    pub fn factors(&self) -> (f32, f32, f32) {
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
+        let rate = (f64::from(self.lr) / (1.0 - f64::from(self.beta1).powi(step))) as f32;
+        let root = (1.0 / (1.0 - f64::from(self.beta2).powi(step)).sqrt()) as f32;
+        (1.0 - self.lr * self.weight_decay, rate, root)
+    }
+}
+
 /// One step of Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2); `step` counts from 1.
 pub fn adamw_step(isa: Isa, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], o: AdamW) {
     let (p, m, v) = (Shared::new(p), Shared::new(m), Shared::new(v));
-    let step = i32::try_from(o.step).unwrap_or(i32::MAX);
-    let rate = (f64::from(o.lr) / (1.0 - f64::from(o.beta1).powi(step))) as f32;
-    let root = (1.0 / (1.0 - f64::from(o.beta2).powi(step)).sqrt()) as f32;
-    let keep = 1.0 - o.lr * o.weight_decay;
+    let (keep, rate, root) = o.factors();
     chunks(g.len(), |from, to| {
         let n = to - from;
         // SAFETY: chunks are disjoint.

@@ -8,7 +8,7 @@ use super::{
 use crate::timing::timed;
 
 /// How a map changes its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resize {
     /// Each output takes the source at `floor(i * sources / outputs)`, as PyTorch's mode `nearest`.
     Nearest,
@@ -19,7 +19,7 @@ pub enum Resize {
 }
 
 impl Resize {
-    fn axis(self, sources: usize, outputs: usize) -> Factors {
+    pub(crate) fn axis(self, sources: usize, outputs: usize) -> Factors {
         match self {
             Self::Nearest => Factors::nearest(sources, outputs),
             Self::Bilinear => Factors::bilinear(sources, outputs),
@@ -281,6 +281,12 @@ impl CrossEntropy {
     pub fn mean(&self) -> f64 {
         if self.weight > 0.0 { self.loss / self.weight } else { 0.0 }
     }
+}
+
+/// Summed weight of the labels below `classes`: what [`cross_entropy`] divides by.
+#[cfg(feature = "cuda")]
+pub(crate) fn label_weight(classes: usize, labels: &[u8], weights: Option<&[f32]>) -> f64 {
+    entropy::Targets { labels, weights, smoothing: 0.0 }.total(classes)
 }
 
 /// Softmax cross-entropy of `[rows, classes]` logits against one class per row, and the gradient of the weighted mean, as PyTorch's with `weight`,

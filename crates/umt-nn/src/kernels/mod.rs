@@ -49,6 +49,7 @@ use crate::timing::{Work, timed};
 pub use batch_norm::{
     batch_norm_backward, batch_norm_relu_backward, batch_norm_stats, bias_grad, scale_shift, scale_shift_in_place,
 };
+pub(crate) use elementwise::{AdamW as AdamWStep, Sgd as SgdStep};
 pub use machine::{copy_bandwidth, fma_peak};
 pub use maps::{
     CrossEntropy, Resize, add_rows, average_pool, average_pool_backward, conv2d_relu, cross_entropy, gated_sum,
@@ -59,6 +60,8 @@ pub use prepared::Prepared;
 pub use shape::{ConvShape, PoolShape, ShapeError};
 use std::sync::OnceLock;
 pub use tables::nearest_source;
+#[cfg(feature = "cuda")]
+pub(crate) use {maps::label_weight, tables::Factors};
 
 /// Instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

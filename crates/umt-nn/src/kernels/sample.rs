@@ -43,8 +43,9 @@ impl Taps {
         self.first.len() - 1
     }
 
+    /// What an output sums: (source, number of a weight).
     #[inline(always)]
-    fn of(&self, output: usize) -> &[(usize, usize)] {
+    pub fn of(&self, output: usize) -> &[(usize, usize)] {
         &self.pairs[self.first[output]..self.first[output + 1]]
     }
 }

@@ -1,11 +1,7 @@
 //! Two-dimensional convolution.
 
 use super::nhwc;
-use crate::{
-    Array, NnError, Params, Tape, Var,
-    kernels::{self, ConvShape},
-    tape::Sink,
-};
+use crate::{NnError, Params, Tape, Var, compute, kernels::ConvShape, tape::Sink};
 
 /// Stride, zero padding, dilation (each `[rows, columns]`), groups of a convolution, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,40 +50,29 @@ impl Tape {
         }
         let shape = ConvShape { n, h, w, c, k, kh, kw, stride, pad, dilation, groups };
         shape.check()?;
-        let mut y = Array::unspecified(&[n, shape.out_h(), shape.out_w(), k]);
-        let bias_values = bias.as_ref().map(Array::as_slice);
-        let (x_values, w_values) = (x.value.as_slice(), weight.as_slice());
-        if relu {
-            kernels::conv2d_relu(&shape, x_values, w_values, bias_values, y.make_mut());
-        } else {
-            kernels::conv2d(&shape, x_values, w_values, bias_values, y.make_mut());
-        }
+        let y = compute::conv2d(&shape, &x.value, &weight, bias.as_ref(), relu)?;
 
         let (x, node) = (x.value.clone(), x.node);
         let weight_name = format!("{name}.weight");
         // The ReLU's mask is its output, which the next operator keeps anyway.
         let output = relu.then(|| y.clone());
         Ok(self.push(y, move |mut dy, sink| {
-            let rows = dy.len() / k.max(1);
-            let mut db = bias.as_ref().map(|bias| Array::zeros(bias.shape()));
-            match (&output, &mut db) {
-                (Some(output), Some(db)) => {
-                    kernels::relu_bias_backward_in_place(rows, k, output.as_slice(), dy.make_mut(), db.make_mut());
+            let db = match (&output, &bias) {
+                (Some(output), Some(_)) => Some(compute::relu_bias_backward(k, output, &mut dy)?),
+                (Some(output), None) => {
+                    compute::relu_backward(output, &mut dy)?;
+                    None
                 }
-                (Some(output), None) => kernels::relu_backward_in_place(output.as_slice(), dy.make_mut()),
-                (None, Some(db)) if !norm => kernels::bias_grad(rows, k, dy.as_slice(), db.make_mut()),
-                (None, _) => {}
-            }
-            let mut dw = Array::unspecified(weight.shape());
-            kernels::conv2d_grad_weight(&shape, x.as_slice(), dy.as_slice(), dw.make_mut());
-            sink.add_param(weight_name.clone(), dw);
+                (None, Some(_)) if !norm => Some(compute::bias_grad(k, &dy)?),
+                (None, Some(bias)) => Some(bias.place().zeros(bias.shape())?),
+                (None, None) => None,
+            };
+            sink.add_param(weight_name.clone(), compute::conv2d_grad_weight(&shape, &x, &dy, &weight)?)?;
             if let Some(db) = db {
-                sink.add_param(bias_name.clone(), db);
+                sink.add_param(bias_name.clone(), db)?;
             }
             if Sink::wants(&node) {
-                let mut dx = Array::unspecified(x.shape());
-                kernels::conv2d_grad_input(&shape, dy.as_slice(), weight.as_slice(), dx.make_mut());
-                sink.add_to(node, dx);
+                sink.add_to(node, compute::conv2d_grad_input(&shape, &dy, &weight)?)?;
             }
             Ok(())
         }))

@@ -2,8 +2,8 @@
 
 use super::{BatchNormOptions, ConvOptions, nhwc, norm::evaluated};
 use crate::{
-    Array, NnError, Params, Tape, Var,
-    kernels::{self, ConvShape, Prepared},
+    Array, NnError, Params, Place, Tape, Var, compute,
+    kernels::{ConvShape, Prepared},
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,20 +84,26 @@ impl Tape {
         {
             return Err(NnError::shape(norm, format!("{out:?} to add"), skip.shape()));
         }
+        if !matches!(weight.place(), Place::Host) {
+            // A device's convolution takes its weights as they are; what the fold would save is one short pass.
+            let z = self.conv2d(params, conv, x, conv_options)?;
+            return self.batch_norm(params, norm, z, skip, norm_options);
+        }
         let folded = params.folds().get(conv, &shape, || {
-            let (a, mut b) = evaluated(params, norm, k, norm_options)?;
+            let [a, mut bias_after] = evaluated(params, norm, k, norm_options)?;
+            let (a, b) = (a.as_slice(), bias_after.make_mut());
             if let Some(bias) = params.get(&format!("{conv}.bias")) {
-                b.iter_mut().zip(&a).zip(bias.value.as_slice()).for_each(|((b, a), bias)| *b += a * bias);
+                b.iter_mut().zip(a).zip(bias.value.as_slice()).for_each(|((b, a), bias)| *b += a * bias);
             }
             let mut weight = weight.clone();
-            weight.make_mut().chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(&a).for_each(|(w, a)| *w *= a));
-            Ok(Folded { prepared: Prepared::new(&shape, weight.as_slice()), bias: Array::from_slice(&[k], &b)? })
+            weight.make_mut().chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(a).for_each(|(w, a)| *w *= a));
+            Ok(Folded { prepared: Prepared::new(&shape, weight.as_slice()), bias: bias_after })
         })?;
         let mut y = Array::unspecified(&out);
         let relu = norm_options.relu && skip.is_none();
         folded.prepared.forward(&shape, x.value.as_slice(), Some(folded.bias.as_slice()), relu, y.make_mut());
         if let Some(skip) = skip {
-            kernels::add_relu(y.make_mut(), skip.value.as_slice(), norm_options.relu);
+            compute::add_relu(&mut y, &skip.value, norm_options.relu)?;
         }
         Ok(Var { value: y, node: None })
     }

@@ -1,6 +1,6 @@
 //! Operators value by value, and channels multiplied by gates.
 
-use crate::{Array, NnError, Tape, Var, kernels, tape::Sink};
+use crate::{NnError, Tape, Var, compute, tape::Sink};
 
 impl Tape {
     /// `Σ x · gate` over streams of maps `[n, ..., c]`, each with a gate `[n, ..., c]` of one value per image and channel. One stream is
@@ -22,21 +22,17 @@ impl Tape {
             }
         }
         let rows = first.value.len() / (n * c).max(1);
-        let mut y = Array::unspecified(first.shape());
-        let values: Vec<_> = streams.iter().map(|(x, gate)| (x.value.as_slice(), gate.value.as_slice())).collect();
-        kernels::gated_sum(rows, c, &values, y.make_mut());
+        let values: Vec<_> = streams.iter().map(|(x, gate)| (&x.value, &gate.value)).collect();
+        let y = compute::gated_sum(rows, c, &values, first.shape())?;
         let streams: Vec<(Var, Var)> = streams.iter().map(|&(x, gate)| (x.clone(), gate.clone())).collect();
         Ok(self.push(y, move |dy, sink| {
             for (x, gate) in &streams {
-                let mut dx = Sink::wants(&x.node).then(|| Array::unspecified(x.shape()));
-                let mut dgate = Array::unspecified(gate.shape());
-                let (xs, gates) = (x.value.as_slice(), gate.value.as_slice());
-                let dx_values = dx.as_mut().map(Array::make_mut);
-                kernels::gated_sum_backward(rows, c, xs, gates, dy.as_slice(), dx_values, dgate.make_mut());
+                let wants = Sink::wants(&x.node);
+                let (dx, dgate) = compute::gated_sum_backward(rows, c, &x.value, &gate.value, &dy, wants)?;
                 if let Some(dx) = dx {
-                    sink.add(x, dx);
+                    sink.add(x, dx)?;
                 }
-                sink.add(gate, dgate);
+                sink.add(gate, dgate)?;
             }
             Ok(())
         }))
@@ -44,14 +40,8 @@ impl Tape {
 
     /// `1 / (1 + e^-x)`
     pub fn sigmoid(&mut self, x: &Var) -> Result<Var, NnError> {
-        let mut y = Array::unspecified(x.shape());
-        kernels::sigmoid(x.value.as_slice(), y.make_mut());
+        let y = compute::sigmoid(&x.value)?;
         let (node, output) = (x.node, y.clone());
-        Ok(self.push(y, move |dy, sink| {
-            let mut dx = Array::unspecified(output.shape());
-            kernels::sigmoid_backward(output.as_slice(), dy.as_slice(), dx.make_mut());
-            sink.add_to(node, dx);
-            Ok(())
-        }))
+        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::sigmoid_backward(&output, &dy)?)))
     }
 }

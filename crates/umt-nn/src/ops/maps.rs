@@ -2,30 +2,23 @@
 
 use super::nhwc;
 use crate::{
-    Array, NnError, Params, PoolOptions, Tape, Var,
-    kernels::{self, PoolShape, Resize},
+    Array, NnError, Params, PoolOptions, Tape, Var, compute,
+    kernels::{PoolShape, Resize},
     tape::Sink,
 };
 
 impl Tape {
     /// `x` `[n, h, w, c]` at another size `[h', w']`.
     pub fn resize(&mut self, x: &Var, to: [usize; 2], how: Resize) -> Result<Var, NnError> {
-        let [n, h, w, c] = nhwc("resize", x)?;
+        let [_, h, w, _] = nhwc("resize", x)?;
         if to.contains(&0) || h * w == 0 {
             return Err(NnError::shape("resize", format!("a map that {to:?} can be made from"), x.shape()));
         }
         if to == [h, w] {
             return Ok(x.clone());
         }
-        let mut y = Array::unspecified(&[n, to[0], to[1], c]);
-        kernels::resize(how, n, [h, w], to, c, x.value.as_slice(), y.make_mut());
-        let node = x.node;
-        Ok(self.push(y, move |dy, sink| {
-            let mut dx = Array::unspecified(&[n, h, w, c]);
-            kernels::resize_backward(how, n, [h, w], to, c, dy.as_slice(), dx.make_mut());
-            sink.add_to(node, dx);
-            Ok(())
-        }))
+        let (y, node) = (compute::resize(&x.value, to, how)?, x.node);
+        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::resize_backward(&dy, [h, w], how)?)))
     }
 
     /// Average over windows of `x` `[n, h, w, c]`; padding counts as zeros.
@@ -34,19 +27,12 @@ impl Tape {
         let PoolOptions { kernel, stride, pad } = options;
         let shape = PoolShape { n, h, w, c, window: [kernel; 2], stride: [stride; 2], pad: [pad; 2] };
         shape.check()?;
-        let mut y = Array::unspecified(&[n, shape.out_h(), shape.out_w(), c]);
-        kernels::average_pool(&shape, x.value.as_slice(), y.make_mut());
-        let node = x.node;
-        Ok(self.push(y, move |dy, sink| {
-            let mut dx = Array::unspecified(&[n, h, w, c]);
-            kernels::average_pool_backward(&shape, dy.as_slice(), dx.make_mut());
-            sink.add_to(node, dx);
-            Ok(())
-        }))
+        let (y, node) = (compute::average_pool(&shape, &x.value)?, x.node);
+        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::average_pool_backward(&shape, &dy)?)))
     }
 
     /// Learned upsampling of `x` `[n, h, w, c]` to `[h', w']` (each twice as long, or one less), `+ skip`: nearest, then the depth-wise 3x3
-    /// convolution `<name>.weight`, `<name>.bias`, see [`kernels::upsample`].
+    /// convolution `<name>.weight`, `<name>.bias`, see [`crate::kernels::upsample`].
     pub fn upsample(
         &mut self,
         params: &Params,
@@ -65,31 +51,24 @@ impl Tape {
         if !(doubles(h, to[0]) && doubles(w, to[1])) {
             return Err(NnError::shape(name, format!("a map of half of {to:?}"), x.shape()));
         }
-        let mut y = Array::unspecified(&[n, to[0], to[1], c]);
+        let shape = [n, to[0], to[1], c];
         if let Some(skip) = skip
-            && skip.shape() != y.shape()
+            && skip.shape() != shape
         {
-            return Err(NnError::shape(name, format!("{:?} to add", y.shape()), skip.shape()));
+            return Err(NnError::shape(name, format!("{shape:?} to add"), skip.shape()));
         }
-        let skip_values = skip.map(|skip| skip.value.as_slice());
-        let values = (x.value.as_slice(), weight.as_slice());
-        kernels::upsample(n, [h, w], to, c, values.0, values.1, bias.as_slice(), skip_values, y.make_mut());
+        let y = compute::upsample(&x.value, [n, h, w, c], to, [&weight, bias], skip.map(|skip| &skip.value))?;
         let (x, node, skip_node) = (x.value.clone(), x.node, skip.and_then(|skip| skip.node));
         let name = name.to_owned();
         Ok(self.push(y, move |dy, sink| {
-            let (mut dw, mut db) = (Array::unspecified(&[3, 3, 1, c]), Array::unspecified(&[c]));
-            let mut dx = Sink::wants(&node).then(|| Array::unspecified(&[n, h, w, c]));
-            let (xs, ws, dys) = (x.as_slice(), weight.as_slice(), dy.as_slice());
-            let dx_values = dx.as_mut().map(Array::make_mut);
-            kernels::upsample_backward(n, [h, w], to, c, xs, ws, dys, dx_values, dw.make_mut());
-            kernels::bias_grad(dys.len() / c.max(1), c, dys, db.make_mut());
-            sink.add_param(format!("{name}.weight"), dw);
-            sink.add_param(format!("{name}.bias"), db);
+            let wants = Sink::wants(&node);
+            let (dx, dw) = compute::upsample_backward(&x, [n, h, w, c], to, &weight, &dy, wants)?;
+            sink.add_param(format!("{name}.weight"), dw)?;
+            sink.add_param(format!("{name}.bias"), compute::bias_grad(c, &dy)?)?;
             if let Some(dx) = dx {
-                sink.add_to(node, dx);
+                sink.add_to(node, dx)?;
             }
-            sink.add_to(skip_node, dy);
-            Ok(())
+            sink.add_to(skip_node, dy)
         }))
     }
 
@@ -107,24 +86,14 @@ impl Tape {
         }
         let widths: Vec<usize> = parts.iter().filter_map(|part| part.shape().last().copied()).collect();
         let all: usize = widths.iter().sum();
-        let mut y = Array::unspecified(&[n, h, w, all]);
-        let mut at = 0;
-        for (part, &c) in parts.iter().zip(&widths) {
-            for (to, from) in y.make_mut().chunks_exact_mut(all).zip(part.value.as_slice().chunks_exact(c)) {
-                to[at..at + c].copy_from_slice(from);
-            }
-            at += c;
-        }
+        let values: Vec<&Array> = parts.iter().map(|part| &part.value).collect();
+        let y = compute::join_columns(&values, &[n, h, w, all])?;
         let nodes: Vec<Option<usize>> = parts.iter().map(|part| part.node).collect();
         Ok(self.push(y, move |dy, sink| {
             let mut at = 0;
             for (&node, &c) in nodes.iter().zip(&widths) {
                 if Sink::wants(&node) {
-                    let mut dx = Array::unspecified(&[n, h, w, c]);
-                    for (to, from) in dx.make_mut().chunks_exact_mut(c).zip(dy.as_slice().chunks_exact(all)) {
-                        to.copy_from_slice(&from[at..at + c]);
-                    }
-                    sink.add_to(node, dx);
+                    sink.add_to(node, compute::split_columns(&dy, at, &[n, h, w, c])?)?;
                 }
                 at += c;
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Optimizer, check_grads, own_slots, state_of};
-use crate::kernels::adamw_step;
-use crate::{Array, Grads, NnError, Params};
+use crate::kernels::AdamWStep;
+use crate::{Array, Grads, NnError, Params, compute};
 
 /// AdamW (Loshchilov & Hutter 2019) in PyTorch's form: `w -= lr * decay * w`, then
 /// `w -= lr * m' / (sqrt(v') + eps)` with both moments corrected for their start at zero. Each parameter counts its own
@@ -35,19 +35,23 @@ impl AdamW {
 impl Optimizer for AdamW {
     fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError> {
         check_grads(params, grads)?;
+        let &mut Self { beta1, beta2, eps, weight_decay, .. } = self;
         for (name, grad) in grads {
             let Some(param) = params.get_mut(name) else {
                 continue;
             };
-            let zeros = || Array::zeros(grad.shape());
-            let m = self.first.entry(name.clone()).or_insert_with(zeros);
-            let v = self.second.entry(name.clone()).or_insert_with(zeros);
+            let place = param.value.place();
+            for moments in [&mut self.first, &mut self.second] {
+                if !moments.contains_key(name) {
+                    moments.insert(name.clone(), place.zeros(grad.shape())?);
+                }
+            }
             let count = self.count.entry(name.clone()).or_insert_with(|| Array::zeros(&[1]));
             count.make_mut()[0] += 1.0;
             let step = count.as_slice()[0] as u64;
-            let (w, m, v) = (param.value.make_mut(), m.make_mut(), v.make_mut());
-            let betas = [self.beta1, self.beta2];
-            adamw_step(w, grad.as_slice(), m, v, lr, betas, self.eps, self.weight_decay, step);
+            let settings = AdamWStep { lr, beta1, beta2, eps, weight_decay, step };
+            let (Some(m), Some(v)) = (self.first.get_mut(name), self.second.get_mut(name)) else { continue };
+            compute::adamw_step(&mut param.value, grad, m, v, settings)?;
         }
         Ok(())
     }

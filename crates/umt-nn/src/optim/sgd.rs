@@ -1,10 +1,11 @@
 //! Stochastic gradient descent with momentum, Nesterov's look-ahead and weight decay.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::{Optimizer, check_grads, own_slots, state_of};
-use crate::kernels::sgd_step;
-use crate::{Array, Grads, NnError, Params};
+use crate::kernels::SgdStep;
+use crate::{Array, Grads, NnError, Params, compute};
 
 /// SGD in PyTorch's form: `g += decay * w`, `v = momentum * v + g`, then `w -= lr * d` with `d = g + momentum * v`
 /// for Nesterov and `d = v` without (Sutskever et al. 2013, with the learning rate outside the velocity).
@@ -30,17 +31,22 @@ impl Sgd {
 impl Optimizer for Sgd {
     fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError> {
         check_grads(params, grads)?;
+        let &mut Self { momentum, nesterov, weight_decay, .. } = self;
+        let step = SgdStep { lr, momentum, nesterov, weight_decay };
         for (name, grad) in grads {
             let Some(param) = params.get_mut(name) else {
                 continue;
             };
             if self.momentum == 0.0 {
-                plain(param.value.make_mut(), grad.as_slice(), lr, self.weight_decay);
+                // Without momentum there is nothing to remember, so no state is made.
+                compute::sgd_plain(&mut param.value, grad, lr, self.weight_decay)?;
                 continue;
             }
-            let velocity = self.velocity.entry(name.clone()).or_insert_with(|| Array::zeros(grad.shape()));
-            let (w, v) = (param.value.make_mut(), velocity.make_mut());
-            sgd_step(w, grad.as_slice(), v, lr, self.momentum, self.nesterov, self.weight_decay);
+            let velocity = match self.velocity.entry(name.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => free.insert(param.value.place().zeros(grad.shape())?),
+            };
+            compute::sgd_step(&mut param.value, grad, velocity, step)?;
         }
         Ok(())
     }
@@ -57,12 +63,5 @@ impl Optimizer for Sgd {
         let [velocity] = own_slots([VELOCITY], state)?;
         self.velocity = velocity;
         Ok(())
-    }
-}
-
-/// Without momentum there is nothing to remember, so no state is made.
-fn plain(weights: &mut [f32], grad: &[f32], lr: f32, decay: f32) {
-    for (w, &g) in weights.iter_mut().zip(grad) {
-        *w -= lr * (g + decay * *w);
     }
 }

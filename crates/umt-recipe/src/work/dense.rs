@@ -145,8 +145,10 @@ impl Work<'_> {
     pub(super) fn segmenter(&self, parent: usize) -> Result<Segmenter, RecipeError> {
         let parent = &self.parents[parent];
         let classes = self.material.classes().len();
-        load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir)
-            .map_err(|e| e.unwrap_or_else(|source| self.nn(source)))
+        let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir);
+        let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
+        network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+        Ok(network)
     }
 
     /// Counts the pixels of a split, each prediction at its label's own size.

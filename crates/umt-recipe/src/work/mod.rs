@@ -24,7 +24,7 @@ use umt_data::{Loader, LoaderConfig, Split};
 use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
-use umt_nn::NnError;
+use umt_nn::{NnError, Place};
 use umt_store::{Digest, Store};
 
 /// A finished stage that others read.
@@ -46,7 +46,7 @@ pub(crate) struct Work<'a> {
     pub node: &'a Node,
     pub dir: PathBuf,
     pub parents: Vec<Parent<'a>>,
-    pub device: &'a str,
+    pub place: &'a Place,
     pub threads: usize,
 }
 
@@ -80,7 +80,10 @@ impl Work<'_> {
         let stage = &self.recipe.stage[parent.node.unit.stage];
         let classes = self.material.classes().len();
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
-        load_network(&config, parent.node.seed, &parent.dir).map_err(|e| e.unwrap_or_else(|source| self.nn(source)))
+        let loaded = load_network(&config, parent.node.seed, &parent.dir);
+        let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
+        network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+        Ok(network)
     }
 
     fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RecipeError> {
@@ -189,7 +192,7 @@ impl Work<'_> {
             wall_seconds: 0.0,
             samples_per_second: None,
             peak_bytes: None,
-            device: self.device.to_owned(),
+            device: self.place.name(),
             isa: umt_nn::kernels::isa().as_str().to_owned(),
             threads: self.threads,
             parents: self.parents.iter().map(|p| (p.node.key.clone(), p.record.output.clone())).collect(),

@@ -21,9 +21,12 @@ impl Work<'_> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
-        let (network, begin) = self.begin(stage)?;
+        let (mut network, begin) = self.begin(stage)?;
         let (network, outcome) = match stage.weights {
-            Some(_) => (network, None),
+            Some(_) => {
+                network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+                (network, None)
+            }
             None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
         };
         let steps = outcome.map_or(0, |o| o.steps);
@@ -122,6 +125,7 @@ impl Work<'_> {
     /// Trains the task of a stage, whatever it is.
     pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RecipeError> {
         let refit = stage.train.refit;
+        task.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
         let train = self.loader(Split::Train, refit, true)?;
         let validation = match refit {
             true => None,

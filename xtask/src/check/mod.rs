@@ -1,8 +1,31 @@
-//! `test`: everything a change must pass, cheapest first.
+//! `test`: everything a change must pass, cheapest first; `check`: what needs more than that.
+
+mod cuda;
 
 use anyhow::{Context, bail};
+use clap::Subcommand;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+
+/// Checks that are no part of `test`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build with CUDA and cuDNN and compile every kernel, without a GPU; the first time takes about half an hour.
+    Cuda(cuda::Args),
+}
+
+pub fn check(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.verb {
+        Verb::Cuda(args) => cuda::run(args),
+    }
+}
 
 /// Name, and arguments of cargo.
 const STEPS: [(&str, &[&str]); 4] = [
@@ -42,6 +65,10 @@ fn step(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
 /// The cargo that started this program, in the project's root.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command.args(arguments).current_dir(root());
     command
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

@@ -1,0 +1,113 @@
+//! Max-pooling, and means over rows.
+
+use super::cudarc::driver::{CudaSlice, DeviceRepr};
+use super::launch::launch;
+use super::{Attempt, Gpu, Memory, Source};
+use crate::kernels::PoolShape;
+use crate::{Array, NnError};
+
+/// `Pool` of `kernels/pool.cu`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Shape([i64; 12]);
+
+// SAFETY: the kernel's structure is twelve 64-bit whole numbers in a row, and so is this.
+unsafe impl DeviceRepr for Shape {}
+
+impl Shape {
+    fn new(s: &PoolShape) -> Self {
+        let [kh, kw] = s.window;
+        let sizes = [s.n, s.h, s.w, s.c, s.out_h(), s.out_w(), kh, kw, s.stride[0], s.stride[1], s.pad[0], s.pad[1]];
+        Self(sizes.map(|size| size as i64))
+    }
+}
+
+/// Where each maximum came from.
+pub(crate) struct Places {
+    gpu: Gpu,
+    values: CudaSlice<u32>,
+}
+
+impl Places {
+    pub(crate) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+}
+
+/// Maximum over windows, and where each came from.
+pub(crate) fn max_pool(gpu: &Gpu, s: &PoolShape, x: &Array) -> Result<(Array, Places), NnError> {
+    let x = gpu.held(x)?;
+    let mut y = Memory::unspecified(gpu, s.y_len(), x.kind())?;
+    // SAFETY: written in whole by the kernel below.
+    let mut places = unsafe { gpu.stream().alloc::<u32>(s.y_len().max(1)) }.attempt("memory for places")?;
+    let (shape, n) = (Shape::new(s), s.y_len() as i64);
+    launch!(gpu, Source::Pool, x.kind(), "max_pool", s.y_len(); [&x.bytes, &mut y.bytes, &mut places, &shape, &n]);
+    Ok((Array::on_device(&[s.n, s.out_h(), s.out_w(), s.c], y), Places { gpu: gpu.clone(), values: places }))
+}
+
+/// Gradient of [`max_pool`] to its input.
+pub(crate) fn max_pool_backward(gpu: &Gpu, s: &PoolShape, places: &Places, dy: &Array) -> Result<Array, NnError> {
+    let dy = gpu.held(dy)?;
+    let mut dx = Memory::unspecified(gpu, s.x_len(), dy.kind())?;
+    let (shape, n) = (Shape::new(s), s.x_len() as i64);
+    launch!(gpu, Source::Pool, dy.kind(), "max_pool_backward", s.x_len(); [&places.values, &dy.bytes, &mut dx.bytes, &shape, &n]);
+    Ok(Array::on_device(&[s.n, s.h, s.w, s.c], dx))
+}
+
+/// Parts that the rows of a group are summed in: (rows of a part, parts).
+pub(super) fn parts(rows: usize) -> (usize, usize) {
+    let chunk = rows.div_ceil(64).max(16);
+    (chunk, rows.div_ceil(chunk).max(1))
+}
+
+/// Mean over the middle axis of `[groups, rows, c]`.
+pub(crate) fn mean_rows(gpu: &Gpu, groups: usize, rows: usize, c: usize, x: &Array) -> Result<Array, NnError> {
+    let x = gpu.held(x)?;
+    let (chunk, count) = parts(rows);
+    let n = groups * count * c;
+    // SAFETY: written in whole by the kernel below.
+    let mut sums = unsafe { gpu.stream().alloc::<f64>(n.max(1)) }.attempt("memory for sums")?;
+    let (r, k, p, l, all) = (rows as i64, c as i64, count as i64, chunk as i64, n as i64);
+    launch!(gpu, Source::Reduce, x.kind(), "group_sums", n; [&x.bytes, &mut sums, &r, &k, &p, &l, &all]);
+    let mut y = Memory::unspecified(gpu, groups * c, x.kind())?;
+    let (scale, outputs) = (1.0 / rows.max(1) as f32, (groups * c) as i64);
+    launch!(gpu, Source::Reduce, x.kind(), "finish_groups", groups * c; [&sums, &mut y.bytes, &scale, &p, &k, &outputs]);
+    Ok(Array::on_device(&[groups, c], y))
+}
+
+/// Gradient of [`mean_rows`], as an array of `shape` `[groups, ..., c]`.
+pub(crate) fn mean_rows_backward(gpu: &Gpu, rows: usize, dy: &Array, shape: &[usize]) -> Result<Array, NnError> {
+    let dy = gpu.held(dy)?;
+    let len = shape.iter().product();
+    let mut dx = Memory::unspecified(gpu, len, dy.kind())?;
+    spread(gpu, &dy, 1.0 / rows.max(1) as f32, &mut dx, false, rows, shape.last().copied().unwrap_or(1))?;
+    Ok(Array::on_device(shape, dx))
+}
+
+/// Adds `scale` times `row` `[n, c]` to each of the rows of `x` `[n, rows, c]`.
+pub(crate) fn add_rows(
+    gpu: &Gpu,
+    rows: usize,
+    c: usize,
+    row: &Array,
+    scale: f32,
+    x: &mut Array,
+) -> Result<(), NnError> {
+    let x = x.memory_mut(gpu)?;
+    let row = gpu.take(row, x.kind())?;
+    spread(gpu, &row, scale, x, true, rows, c)
+}
+
+fn spread(
+    gpu: &Gpu,
+    row: &Memory,
+    scale: f32,
+    x: &mut Memory,
+    add: bool,
+    rows: usize,
+    c: usize,
+) -> Result<(), NnError> {
+    let (add, r, k, n) = (i64::from(add), rows as i64, c as i64, x.len() as i64);
+    launch!(gpu, Source::Reduce, row.kind(), "spread_rows", x.len(); [&row.bytes, &scale, &mut x.bytes, &add, &r, &k, &n]);
+    Ok(())
+}

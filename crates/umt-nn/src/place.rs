@@ -1,0 +1,156 @@
+//! Where arrays lie and operators compute.
+
+#[cfg(feature = "cuda")]
+use crate::cuda;
+use crate::{Array, NnError};
+use candle_core::Device;
+
+/// How a device may round in convolutions and matrix products. The host computes in `f32`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// `f32` throughout.
+    #[default]
+    F32,
+    /// Factors rounded to ten bits of mantissa for tensor cores (TF32), sums and everything else `f32`.
+    Tf32,
+    /// Activations and their gradients stored as bfloat16, products on tensor cores; sums, statistics, parameters, their gradients and the
+    /// optimiser's state in `f32`. bfloat16 has the range of `f32`, so the loss needs no scaling.
+    Bf16,
+}
+
+impl Precision {
+    /// Its name: `f32`, `tf32` or `bf16`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The precision of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::F32, Self::Tf32, Self::Bf16].into_iter().find(|precision| precision.as_str() == name)
+    }
+}
+
+/// The host, or a device. A network is where its parameters are: `params.to_place(&place)` moves it, and the inputs follow.
+///
+/// ```
+/// use umt_nn::{Array, Place, Precision};
+/// let place = Place::open("cpu", Precision::F32)?;
+/// assert_eq!(place.array(&[2], &[1.0, 2.0])?.as_slice(), [1.0, 2.0]);
+/// assert!(Place::open("tpu", Precision::F32).is_err());
+/// # Ok::<(), umt_nn::NnError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// The processor and its memory.
+    Host,
+    /// A CUDA device.
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Gpu),
+}
+
+impl Place {
+    /// The place of a name: `cpu`, `cuda` (the first device) or `cuda:N`.
+    ///
+    /// # Errors
+    /// A name that is none of these, or a device that this build or this machine does not have.
+    pub fn open(name: &str, precision: Precision) -> Result<Self, NnError> {
+        let ordinal = match name {
+            "cpu" if precision == Precision::F32 => return Ok(Self::Host),
+            "cpu" => {
+                let precision = precision.as_str();
+                return Err(NnError::Device(format!("cpu computes in f32, {precision} needs a CUDA device")));
+            }
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()),
+        };
+        match ordinal {
+            None => Err(NnError::Device(format!("{name}: known are cpu, cuda and cuda:N"))),
+            #[cfg(feature = "cuda")]
+            Some(ordinal) => Ok(Self::Cuda(cuda::Gpu::open(ordinal, precision)?)),
+            #[cfg(not(feature = "cuda"))]
+            Some::<usize>(_) => Err(NnError::Device(format!(
+                "{name}: this build computes on the CPU alone; build it with `--features cudnn` (docs/GPU.md)"
+            ))),
+        }
+    }
+
+    /// candle's device for tensors at this place.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Host => Device::Cpu,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Device::Cuda(gpu.device().clone()),
+        }
+    }
+
+    /// `cpu` or `cuda:N`, with the precision where it is not `f32`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Host => "cpu".into(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) if gpu.precision() == Precision::F32 => format!("cuda:{}", gpu.ordinal()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => format!("cuda:{} in {}", gpu.ordinal(), gpu.precision().as_str()),
+        }
+    }
+
+    /// Name of the hardware, where a driver tells it.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn hardware(&self) -> Result<String, NnError> {
+        match self {
+            Self::Host => Ok(crate::kernels::isa().as_str().into()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.hardware(),
+        }
+    }
+
+    /// Bytes of a device's memory that are in use, those kept for later included; none for the host.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn memory_in_use(&self) -> Result<Option<usize>, NnError> {
+        match self {
+            Self::Host => Ok(None),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.memory().map(|(used, _)| Some(used)),
+        }
+    }
+
+    /// An array with a copy of `values`.
+    ///
+    /// # Errors
+    /// When their number does not fit `shape`, or the device fails.
+    pub fn array(&self, shape: &[usize], values: &[f32]) -> Result<Array, NnError> {
+        Array::from_slice(shape, values)?.to_place(self)
+    }
+
+    /// An array of zeros.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn zeros(&self, shape: &[usize]) -> Result<Array, NnError> {
+        match self {
+            Self::Host => Ok(Array::zeros(shape)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.zeros(shape),
+        }
+    }
+
+    /// Waits until everything asked of the device is done.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn finish(&self) -> Result<(), NnError> {
+        match self {
+            Self::Host => Ok(()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.finish(),
+        }
+    }
+}

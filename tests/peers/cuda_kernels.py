@@ -1,0 +1,455 @@
+"""The CUDA kernels, compiled for the host and run one thread after the other, against PyTorch in f64. Needs c++, numpy, torch.
+
+    python tests/peers/cuda_kernels.py
+
+No kernel has barriers or shared memory, so a loop over threads is what a device does. What this cannot show: launches, cuDNN,
+the compiler for the device.
+"""
+import ctypes
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+SOURCES = pathlib.Path(__file__).resolve().parents[2] / "crates/umt-nn/src/cuda/kernels"
+FILES = ["elementwise", "reduce", "norm", "pool", "sample", "cross_entropy", "optim", "conv"]
+SHIM = """
+#include <cmath>
+#include <cstring>
+#define __global__
+#define __device__
+#define __forceinline__ inline
+struct Dim { long x; };
+static thread_local Dim blockIdx, threadIdx, blockDim;
+static inline float __uint_as_float(unsigned v) { float f; memcpy(&f, &v, 4); return f; }
+static inline unsigned __float_as_uint(float f) { unsigned v; memcpy(&v, &f, 4); return v; }
+"""
+BLOCK = 256
+
+
+def build(folder, bf16):
+    text = SHIM + (SOURCES / "prelude.cu").read_text()
+    signatures = []
+    for name in FILES:
+        code = (SOURCES / f"{name}.cu").read_text()
+        text += code
+        signatures += re.findall(r"^KERNEL (\w+)\(([^)]*)\)", code, re.M)
+    # Each kernel over a whole number of blocks, as it is launched.
+    for name, arguments in signatures:
+        names = [a.split()[-1].lstrip("*") for a in arguments.replace("\n", " ").split(",")]
+        text += f"""
+extern "C" void run_{name}(i64 all_, {arguments}) {{
+    blockDim.x = {BLOCK};
+    for (i64 block_ = 0; block_ < (all_ + {BLOCK} - 1) / {BLOCK}; block_++)
+        for (i64 thread_ = 0; thread_ < {BLOCK}; thread_++) {{
+            blockIdx.x = block_; threadIdx.x = thread_;
+            {name}({", ".join(names)});
+        }}
+}}"""
+    source, library = folder / f"kernels{bf16}.cpp", folder / f"kernels{bf16}.so"
+    source.write_text(text)
+    flags = ["-DBF16"] if bf16 else []
+    subprocess.run(["c++", "-O1", "-std=c++17", "-shared", "-fPIC", "-w", *flags, "-o", library, source], check=True)
+    return ctypes.CDLL(str(library)), dict(signatures)
+
+
+class Kernels:
+    def __init__(self, folder, bf16):
+        self.library, self.signatures = build(folder, bf16)
+        self.called = set()
+
+    def __call__(self, name, threads, *arguments):
+        self.called.add(name)
+        kinds = [a.strip() for a in self.signatures[name].replace("\n", " ").split(",")]
+        assert len(kinds) == len(arguments), name
+        passed = []
+        for kind, value in zip(kinds, arguments):
+            if "*" in kind:
+                assert value.flags.c_contiguous
+                passed.append(ctypes.c_void_p(value.ctypes.data))
+            elif kind.startswith("float "):
+                passed.append(ctypes.c_float(value))
+            elif kind.startswith("i64 "):
+                passed.append(ctypes.c_longlong(int(value)))
+            else:  # A structure of 64-bit whole numbers, by value.
+                structure = type(kind.split()[0], (ctypes.Structure,), {"_fields_": [("v", ctypes.c_longlong * len(value))]})
+                passed.append(structure((ctypes.c_longlong * len(value))(*map(int, value))))
+        getattr(self.library, f"run_{name}")(ctypes.c_longlong(int(threads)), *passed)
+
+
+rng = np.random.default_rng(5)
+worst = {}
+
+
+def f32(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def close(what, got, want, tolerance=2e-5):
+    want = np.asarray(want, dtype=np.float64)
+    assert got.shape == want.shape, (what, got.shape, want.shape)
+    error = np.abs(got - want).max() / max(np.abs(want).max(), 1e-20) if got.size else 0.0
+    worst[what] = max(worst.get(what, 0.0), error)
+    assert error <= tolerance, f"{what}: {error}"
+
+
+def nchw(x):
+    return torch.from_numpy(x.astype(np.float64)).permute(0, 3, 1, 2)
+
+
+def nhwc(x):
+    return x.detach().permute(0, 2, 3, 1).numpy()
+
+
+def folded(k, sums, rows, width):
+    """As `Sums::folded` and `finish` in crates/umt-nn/src/cuda/reduce.rs."""
+    while rows > 32:
+        chunk = min(-(-rows // 32), 64)
+        to = -(-rows // chunk)
+        out = np.zeros(to * width)
+        k("fold", to * width, sums, out, rows, width, chunk, to * width)
+        sums, rows = out, to
+    out = np.zeros(width, np.float32)
+    k("finish", width, sums, out, 1.0, rows, width)
+    return sums, rows, out
+
+
+def convolutions(k):
+    for n, h, w, c, o, kh, kw, stride, pad, dilation, groups in [
+        (1, 1, 1, 1, 1, 1, 1, (1, 1), (0, 0), (1, 1), 1),
+        (2, 9, 7, 3, 5, 3, 3, (1, 1), (1, 1), (1, 1), 1),
+        (2, 15, 17, 6, 4, 3, 3, (2, 2), (0, 0), (1, 1), 1),
+        (2, 12, 15, 4, 6, 3, 3, (1, 1), (2, 3), (2, 3), 2),
+        (1, 13, 11, 3, 8, 7, 7, (2, 2), (3, 3), (1, 1), 1),
+        (2, 10, 12, 4, 6, 3, 2, (4, 1), (0, 1), (1, 1), 1),
+        (2, 9, 9, 8, 8, 3, 3, (1, 2), (1, 1), (1, 1), 8),
+        (2, 8, 8, 4, 8, 3, 3, (1, 1), (1, 1), (1, 1), 4),
+    ]:
+        x, weight = f32(n, h, w, c), f32(kh, kw, c // groups, o)
+        tx = nchw(x).requires_grad_()
+        tw = torch.from_numpy(weight.astype(np.float64)).permute(3, 2, 0, 1).contiguous().requires_grad_()
+        ty = F.conv2d(tx, tw, None, stride, pad, dilation, groups)
+        oh, ow = ty.shape[2:]
+        shape = [n, h, w, c, o, kh, kw, *stride, *pad, *dilation, groups, oh, ow]
+        y = np.full((n, oh, ow, o), np.nan, np.float32)
+        k("conv_forward", y.size, x, weight, y, shape, y.size)
+        close("convolution", y, nhwc(ty))
+        dy = f32(n, oh, ow, o)
+        ty.backward(nchw(dy))
+        dx = np.full_like(x, np.nan)
+        k("conv_grad_input", dx.size, dy, weight, dx, shape, dx.size)
+        close("convolution, gradient to the input", dx, nhwc(tx.grad))
+        pixels, chunk = n * oh * ow, 16
+        blocks = -(-pixels // chunk)
+        sums = np.full(blocks * weight.size, np.nan)
+        k("conv_grad_weight", sums.size, x, dy, sums, shape, pixels, chunk, sums.size)
+        dw = folded(k, sums, blocks, weight.size)[2].reshape(weight.shape)
+        close("convolution, gradient to the weights", dw, tw.grad.permute(2, 3, 1, 0).numpy())
+        # The form that cuDNN takes is torch's channels-last one: [k][kh][kw][c / groups].
+        theirs = np.full((o, kh, kw, c // groups), np.nan, np.float32)
+        k("weight_to_cudnn", weight.size, weight, theirs, weight.size // o, o, weight.size)
+        close("weights for cuDNN", theirs, tw.detach().permute(0, 2, 3, 1).numpy(), 0)
+        back = np.full_like(weight, np.nan)
+        k("weight_from_cudnn", weight.size, theirs, back, weight.size // o, o, weight.size)
+        close("weights from cuDNN", back, weight, 0)
+
+
+def norms(k):
+    for rows, c, relu, skip in [(2, 1, 0, 0), (105, 7, 1, 0), (300, 33, 0, 1), (2000, 16, 1, 1), (37, 64, 0, 0)]:
+        z, added, gamma, beta = f32(rows, c) + 3, f32(rows, c), f32(c), f32(c)
+        running = f32(c), np.abs(f32(c))
+        tz, tg, tb, ts = (torch.from_numpy(v.astype(np.float64)).requires_grad_() for v in (z, gamma, beta, added))
+        rm, rv = (torch.from_numpy(v.astype(np.float64)) for v in running)
+        ty = F.batch_norm(tz, rm, rv, tg, tb, True, 0.1, 1e-5)
+        ty = ty + ts if skip else ty
+        ty = F.relu(ty) if relu else ty
+        chunk = 16
+        blocks = -(-rows // chunk)
+        sums = np.full(blocks * 2 * c, np.nan)
+        k("moments", blocks * c, z, sums, rows, c, chunk, blocks * c)
+        sums, parts, _ = folded(k, sums, blocks, 2 * c)
+        mean, var, inv, a, b, next_mean, next_var = (np.full(c, np.nan, np.float32) for _ in range(7))
+        k("statistics", c, sums, parts, z, rows, mean, var, c)
+        unbiased = rows / max(rows - 1, 1)
+        k("prepare", c, mean, var, gamma, beta, *running, 1e-5, 0.1, unbiased, inv, a, b, next_mean, next_var, c)
+        close("running mean", next_mean, rm.numpy())
+        close("running variance", next_var, rv.numpy())
+        y = np.full_like(z, np.nan)
+        k("scale_shift", z.size, z, a, b, added, skip, y, relu, c, z.size)
+        close("batch-norm", y, ty.detach().numpy(), 1e-4)
+        dy = f32(rows, c)
+        ty.backward(torch.from_numpy(dy.astype(np.float64)))
+        kind = (1 if skip else 2) if relu else 0
+        wants = int(relu and skip)
+        dskip, dz = np.full_like(z, np.nan), np.full_like(z, np.nan)
+        sums = np.full(blocks * 2 * c, np.nan)
+        k("backward_sums", blocks * c, z, kind, y, a, b, dy, mean, dskip, wants, sums, rows, c, chunk, blocks * c)
+        sums, parts, _ = folded(k, sums, blocks, 2 * c)
+        dgamma, dbeta, factors = np.full(c, np.nan, np.float32), np.full(c, np.nan, np.float32), np.full(3 * c, np.nan, np.float32)
+        k("backward_factors", c, sums, parts, rows, gamma, inv, dgamma, dbeta, factors, c)
+        k("backward_apply", z.size, z, 0 if wants else kind, y, a, b, dskip if wants else dy, mean, factors, dz, c, z.size)
+        # Of two rows the gradient is almost nothing, and rounding is all that is left.
+        if rows > 2:
+            close("batch-norm, gradient", dz, tz.grad.numpy(), 1e-4)
+            close("batch-norm, gradient to gamma", dgamma, tg.grad.numpy(), 1e-4)
+        close("batch-norm, gradient to beta", dbeta, tb.grad.numpy())
+        if wants:
+            close("batch-norm, gradient to the skip", dskip, ts.grad.numpy(), 0)
+
+
+def pools(k):
+    for h, w, c, kernel, stride, pad in [(7, 5, 3, 3, 2, 1), (8, 8, 2, 2, 2, 0), (9, 7, 4, 3, 1, 1), (10, 9, 1, 2, 3, 1), (9, 9, 2, 5, 2, 2)]:
+        x = f32(2, h, w, c)
+        tx = nchw(x).requires_grad_()
+        ty, at = F.max_pool2d(tx, kernel, stride, pad, return_indices=True)
+        oh, ow = ty.shape[2:]
+        shape = [2, h, w, c, oh, ow, kernel, kernel, stride, stride, pad, pad]
+        y, place = np.full((2, oh, ow, c), np.nan, np.float32), np.zeros((2, oh, ow, c), np.uint32)
+        k("max_pool", y.size, x, y, place, shape, y.size)
+        close("max-pool", y, nhwc(ty), 0)
+        close("max-pool, places", place.astype(np.float64), nhwc(at), 0)
+        dy = f32(2, oh, ow, c)
+        ty.backward(nchw(dy))
+        dx = np.full_like(x, np.nan)
+        k("max_pool_backward", dx.size, place, dy, dx, shape, dx.size)
+        close("max-pool, gradient", dx, nhwc(tx.grad))
+
+
+def table(matrix):
+    """A dense matrix [outputs][sources] as `Table` has it."""
+    pairs = [np.nonzero(row)[0] for row in matrix]
+    first = np.cumsum([0] + [len(p) for p in pairs]).astype(np.int32)
+    source = np.concatenate(pairs).astype(np.int32)
+    factor = np.concatenate([row[p] for row, p in zip(matrix, pairs)]).astype(np.float32)
+    return first, source, factor
+
+
+def samples(k):
+    how = {
+        "nearest": lambda x, to: F.interpolate(x, to, mode="nearest"),
+        "bilinear": lambda x, to: F.interpolate(x, to, mode="bilinear", align_corners=False),
+        "adaptive": F.adaptive_avg_pool2d,
+    }
+    for name, resize in how.items():
+        for h, w, to in [(7, 5, (14, 10)), (7, 5, (3, 2)), (1, 1, (3, 4)), (6, 8, (5, 7))]:
+            axis = lambda n, o: resize(torch.eye(n, dtype=torch.float64)[None, :, :, None], (o, 1))[0, :, :, 0].T.numpy()
+            rows, columns = axis(h, to[0]), axis(w, to[1])
+            c = 3
+            x = f32(2, h, w, c)
+            tx = nchw(x).requires_grad_()
+            ty = resize(tx, to)
+            y = np.full((2, *to, c), np.nan, np.float32)
+            k("sample", y.size, x, y, *table(rows), *table(columns), h, w, *to, c, y.size)
+            close(f"resize, {name}", y, nhwc(ty))
+            dy = f32(2, *to, c)
+            ty.backward(nchw(dy))
+            dx = np.full_like(x, np.nan)
+            k("sample", dx.size, dy, dx, *table(rows.T), *table(columns.T), *to, h, w, c, dx.size)
+            close(f"resize, {name}, gradient", dx, nhwc(tx.grad))
+    for h, w, to in [(1, 1, (2, 2)), (1, 1, (1, 1)), (4, 5, (7, 9)), (4, 3, (8, 6))]:
+        c = 3
+        x, weight, bias, skip = f32(2, h, w, c), f32(3, 3, c), f32(c), f32(2, *to, c)
+        tx = nchw(x).requires_grad_()
+        tw = torch.from_numpy(weight.astype(np.float64)).permute(2, 0, 1)[:, None].contiguous().requires_grad_()
+        up = F.interpolate(tx, scale_factor=2, mode="nearest")[:, :, : to[0], : to[1]]
+        ty = F.conv2d(up, tw, torch.from_numpy(bias.astype(np.float64)), padding=1, groups=c) + nchw(skip)
+        y = np.full((2, *to, c), np.nan, np.float32)
+        k("upsample", y.size, x, weight, bias, skip, 1, y, h, w, *to, c, y.size)
+        close("upsampling", y, nhwc(ty))
+        dy = f32(2, *to, c)
+        ty.backward(nchw(dy))
+        dx = np.full_like(x, np.nan)
+        k("upsample_backward", dx.size, dy, weight, dx, h, w, *to, c, dx.size)
+        close("upsampling, gradient", dx, nhwc(tx.grad))
+        pixels, chunk = 2 * to[0] * to[1], 16
+        blocks = -(-pixels // chunk)
+        sums = np.full(blocks * 9 * c, np.nan)
+        k("upsample_weight", sums.size, x, dy, sums, h, w, *to, c, pixels, chunk, sums.size)
+        dw = folded(k, sums, blocks, 9 * c)[2].reshape(3, 3, c)
+        close("upsampling, gradient to the weights", dw, tw.grad[:, 0].permute(1, 2, 0).numpy())
+
+
+def losses(k):
+    for rows, classes, weighted, smoothing in [(1, 2, 0, 0.0), (50, 7, 1, 0.0), (50, 7, 0, 0.1), (300, 40, 1, 0.2)]:
+        logits, weights = f32(rows, classes) * 3, np.abs(f32(classes)) + 0.5
+        labels = (np.arange(rows) * 7 % classes).astype(np.uint8)
+        labels[8::9] = 255
+        tl = torch.from_numpy(logits.astype(np.float64)).requires_grad_()
+        tw = torch.from_numpy(weights.astype(np.float64)) if weighted else None
+        target = torch.from_numpy(labels.astype(np.int64))
+        mean = F.cross_entropy(tl, target, tw, ignore_index=255, label_smoothing=smoothing)
+        mean.backward()
+        total = (weights[labels[labels < 255]] if weighted else np.ones((labels < 255).sum())).sum()
+        grad, own = np.full_like(logits, np.nan), np.full(rows, np.nan)
+        k("cross_entropy", rows, logits, labels, weights, weighted, smoothing, 1 / total, grad, 1, own, classes, rows)
+        close("cross-entropy", np.array(own.sum() / total), mean.item())
+        close("cross-entropy, gradient", grad, tl.grad.numpy())
+
+
+def reductions(k):
+    for rows, c in [(1, 1), (100, 3), (3000, 5)]:
+        x, y = f32(rows, c), f32(rows, c)
+        chunk = 16
+        blocks = -(-rows // chunk)
+        sums = np.full(blocks * c, np.nan)
+        k("column_sums", sums.size, x, sums, rows, c, chunk, sums.size)
+        close("sums over rows", folded(k, sums, blocks, c)[2], x.sum(0, dtype=np.float64), 1e-4)
+        masked, sums = x.copy(), np.full(blocks * c, np.nan)
+        k("masked_column_sums", sums.size, y, masked, sums, rows, c, chunk, sums.size)
+        close("masked gradient", masked, x * (y > 0), 0)
+        close("masked sums over rows", folded(k, sums, blocks, c)[2], (x * (y > 0)).sum(0, dtype=np.float64), 1e-4)
+        threads = 17
+        for name, extra, want in [("squares", (), (x.astype(np.float64) ** 2).sum()), ("not_finite", (), 0.0)]:
+            out = np.full(threads, np.nan)
+            k(name, threads, x, *extra, out, x.size, threads)
+            close(name, np.array(out.sum()), want, 1e-6)
+        grad, out = np.full_like(x, np.nan), np.full(threads, np.nan)
+        k("squared_distance", threads, x, y, 0.5, grad, out, x.size, threads)
+        close("squared distance", np.array(out.sum()), ((x - y).astype(np.float64) ** 2).sum(), 1e-6)
+        close("squared distance, gradient", grad, (x - y) * 0.5, 1e-6)
+    bad = f32(100)
+    bad[[3, 50, 99]] = [np.nan, np.inf, -np.inf]
+    out = np.full(7, np.nan)
+    k("not_finite", 7, bad, out, 100, 7)
+    close("not finite", np.array(out.sum()), 3.0, 0)
+    for groups, rows, c in [(1, 1, 1), (3, 35, 4), (2, 200, 5)]:
+        x, y, gate = f32(groups, rows, c), f32(groups, rows, c), f32(groups, c)
+        chunk = 16
+        chunks = -(-rows // chunk)
+        n = groups * chunks * c
+        sums, out = np.full(n, np.nan), np.full((groups, c), np.nan, np.float32)
+        k("group_sums", n, x, sums, rows, c, chunks, chunk, n)
+        k("finish_groups", out.size, sums, out, 1 / rows, chunks, c, out.size)
+        close("means of groups", out, x.mean(1, dtype=np.float64), 1e-4)
+        k("group_products", n, x, y, sums, rows, c, chunks, chunk, n)
+        k("finish_groups", out.size, sums, out, 1.0, chunks, c, out.size)
+        close("gradient to gates", out, (x.astype(np.float64) * y).sum(1), 1e-4)
+        out = np.full_like(x, np.nan)
+        k("gate", x.size, x, gate, out, 0, rows, c, x.size)
+        close("gates", out, x * gate[:, None], 1e-6)
+        k("gate", x.size, y, gate, out, 1, rows, c, x.size)
+        close("two gates", out, (x + y) * gate[:, None], 1e-5)
+        k("spread_rows", x.size, gate, 0.25, out, 0, rows, c, x.size)
+        close("spread rows", out, np.broadcast_to(gate[:, None] * 0.25, x.shape), 1e-6)
+        k("spread_rows", x.size, gate, 0.5, out, 1, rows, c, x.size)
+        close("added rows", out, np.broadcast_to(gate[:, None] * 0.75, x.shape), 1e-6)
+
+
+def elements(k):
+    x, y, n = f32(999), f32(999), 999
+    sigmoid = lambda v: 1 / (1 + np.exp(-v.astype(np.float64)))
+    relu = lambda v: np.maximum(v, 0)
+    out = x.copy()
+    k("add_assign", n, out, y, n)
+    close("add", out, x + y, 1e-6)
+    for flag in (0, 1):
+        out = x.copy()
+        k("add_relu", n, out, y, flag, n)
+        close("add, relu", out, relu(x + y) if flag else x + y, 1e-6)
+    out = np.full_like(x, np.nan)
+    k("relu", n, x, out, n)
+    close("relu", out, relu(x), 0)
+    out = x.copy()
+    k("relu_backward", n, y, out, n)
+    close("relu, gradient", out, x * (y > 0), 0)
+    out = np.full_like(x, np.nan)
+    k("sigmoid", n, x, out, n)
+    close("sigmoid", out, sigmoid(x), 1e-6)
+    grad = np.full_like(x, np.nan)
+    k("sigmoid_backward", n, out, y, grad, n)
+    close("sigmoid, gradient", grad, y * sigmoid(x) * (1 - sigmoid(x)), 1e-6)
+    out = x.copy()
+    k("scale", n, out, 0.3, n)
+    close("scale", out, x * 0.3, 1e-6)
+    rows, bias = x.reshape(333, 3).copy(), f32(3)
+    k("bias_relu", n, rows, bias, 1, 1, 3, n)
+    close("bias, relu", rows, relu(x.reshape(333, 3) + bias), 1e-6)
+    a, b = f32(20, 3), f32(20, 5)
+    joined, part = np.full((20, 8), np.nan, np.float32), np.full((20, 5), np.nan, np.float32)
+    k("copy_columns", 60, a, 3, 0, joined, 8, 0, 3, 60)
+    k("copy_columns", 100, b, 5, 0, joined, 8, 3, 5, 100)
+    close("side by side", joined, np.concatenate([a, b], 1), 0)
+    k("copy_columns", 100, joined, 8, 3, part, 5, 0, 5, 100)
+    close("a part", part, b, 0)
+    for stride in (1, 2, 3):
+        clip = f32(2, 7, 4)
+        kept = -(-7 // stride)
+        some, back = np.full((2, kept, 4), np.nan, np.float32), np.full_like(clip, np.nan)
+        k("take_slices", some.size, clip, some, 7, kept, stride, 4, some.size)
+        close("slices", some, clip[:, ::stride], 0)
+        want = np.zeros_like(clip)
+        want[:, ::stride] = some
+        k("put_slices", clip.size, some, back, 7, kept, stride, 4, clip.size)
+        close("slices, gradient", back, want, 0)
+
+
+def optimizers(k):
+    for nesterov in (False, True):
+        p, tp = f32(77), None
+        tp = torch.nn.Parameter(torch.from_numpy(p.astype(np.float64)))
+        theirs = torch.optim.SGD([tp], lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-2)
+        m = np.zeros_like(p)
+        for _ in range(4):
+            g = f32(77)
+            tp.grad = torch.from_numpy(g.astype(np.float64))
+            theirs.step()
+            k("sgd", 77, p, g, m, 0.05, 0.9, int(nesterov), 1e-2, 77)
+        close("SGD", p, tp.detach().numpy())
+    p, g = f32(77), f32(77)
+    want = p - 0.05 * (g + 0.01 * p)
+    k("sgd_plain", 77, p, g, 0.05, 0.01, 77)
+    close("SGD without momentum", p, want)
+    p = f32(77)
+    tp = torch.nn.Parameter(torch.from_numpy(p.astype(np.float64)))
+    theirs = torch.optim.AdamW([tp], lr=0.05, betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-2)
+    m, v = np.zeros_like(p), np.zeros_like(p)
+    for step in range(1, 5):
+        g = f32(77)
+        tp.grad = torch.from_numpy(g.astype(np.float64))
+        theirs.step()
+        rate, root = 0.05 / (1 - 0.9**step), 1 / np.sqrt(1 - 0.99**step)
+        k("adamw", 77, p, g, m, v, 0.9, 0.99, 1e-8, 1 - 0.05 * 1e-2, rate, root, 77)
+    close("AdamW", p, tp.detach().numpy())
+
+
+def bfloat16(k):
+    x = np.concatenate([f32(5000) * 10.0 ** rng.integers(-30, 30, 5000).astype(np.float32), [0.0, -0.0, np.inf, 1 + 2**-8, 1 + 3 * 2**-8]])
+    x = x.astype(np.float32)
+    half, back = np.zeros(x.size, np.uint16), np.full_like(x, np.nan)
+    k("from_float", x.size, x, half, x.size)
+    want = torch.from_numpy(x).to(torch.bfloat16)
+    assert (half == want.view(torch.int16).numpy().view(np.uint16)).all(), "rounding to bfloat16"
+    k("to_float", x.size, half, back, x.size)
+    assert (back == want.float().numpy()).all(), "bfloat16 to float"
+    y = np.array([np.nan], np.float32)
+    k("from_float", 1, y, half, 1)
+    assert half[0] == 0x7FC0
+    # One that stores what it computes: rounded once.
+    a, b = torch.randn(999).to(torch.bfloat16), torch.randn(999).to(torch.bfloat16)
+    own, other = a.view(torch.int16).numpy().copy(), b.view(torch.int16).numpy().copy()
+    k("add_assign", 999, own, other, 999)
+    assert (own == (a + b).view(torch.int16).numpy()).all(), "sum in bfloat16"
+
+
+def main():
+    torch.manual_seed(5)
+    with tempfile.TemporaryDirectory() as folder:
+        k = Kernels(pathlib.Path(folder), "")
+        for part in (convolutions, norms, pools, samples, losses, reductions, elements, optimizers):
+            part(k)
+        half = Kernels(pathlib.Path(folder), "16")
+        bfloat16(half)
+    missed = set(k.signatures) - k.called - half.called
+    assert not missed, f"never called: {sorted(missed)}"
+    for what, error in worst.items():
+        print(f"{error:.1e}  {what}")
+    print(f"{len(k.signatures)} kernels agree with PyTorch")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+//! `bench gpu-check`: every operator, whole training steps and optimisers on a CUDA device against the host, and how fast the device is. One
+//! command of the binary alone, so that it runs on a machine without Rust.
+
+mod compile;
+mod networks;
+mod norms;
+mod operators;
+mod parity;
+mod report;
+mod timing;
+mod training;
+
+use super::networks::Case;
+use parity::{Check, Outcome};
+use report::Report;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use umt_nn::{Place, Precision};
+use umt_recipe::RecipeError;
+use umt_store::Store;
+
+/// Parity of a CUDA device with the host, and its timings.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  cargo xtask bench gpu-check --json gpu.json\n  \
+    LD_LIBRARY_PATH=... ./xtask bench gpu-check --device cuda:1\n\
+    Exit code 1 if a check fails. Beside the JSON file a report of the same name is written in Markdown.")]
+pub struct Args {
+    /// The device: cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
+    device: String,
+    /// Where the report goes, with .md beside it.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only checks and timings whose name contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Parity alone, without timings.
+    #[arg(long)]
+    no_timings: bool,
+    /// Compiles every kernel for these compute capabilities and does nothing else; needs no device.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    compile_only: Vec<String>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.compile_only.is_empty() {
+        return compile::run(&args.compile_only);
+    }
+    let open = |precision| {
+        Place::open(&args.device, precision).map_err(|error| RecipeError::Usage(format!("gpu-check: {error}")))
+    };
+    let place = open(Precision::F32)?;
+    let mut report = Report::new(&place)?;
+    let wanted = |name: &str| name.contains(&args.only);
+    for check in checks().iter().filter(|check| wanted(&check.name)) {
+        report.add(check.compare(&place));
+    }
+    for (precision, check) in training::reduced().iter().filter(|(_, check)| wanted(&check.name)) {
+        report.add(check.compare(&open(*precision)?));
+    }
+    if !args.no_timings {
+        for (case, precision) in timing::all().filter(|(case, precision)| wanted(&timing::name(case, *precision))) {
+            report.time(timing::run(&case, &open(precision)?, precision)?);
+        }
+    }
+    println!("{}", report.summary());
+    if let Some(path) = &args.json {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let store = Store::open(folder)?;
+        store.commit_json(path, &report)?;
+        store.commit(&path.with_extension("md"), report.markdown().as_bytes())?;
+    }
+    Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All checks, cheap ones first.
+fn checks() -> Vec<Check> {
+    let mut all = operators::checks();
+    all.extend(norms::checks());
+    all.extend(networks::checks());
+    all.extend(training::checks());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is checked on a device runs on the host, gives numbers that are not all alike, and the same ones twice: a check that compares nothing
+    /// would pass everywhere.
+    #[test]
+    fn every_check_compares_something() {
+        let checks = operators::checks().into_iter().chain(norms::checks());
+        let mut names = std::collections::BTreeSet::new();
+        for check in checks {
+            let outcome = check.compare(&Place::Host);
+            assert!(outcome.passed, "{}: {:?}", outcome.name, outcome.failure);
+            assert_eq!(outcome.error, 0.0, "{}", outcome.name);
+            assert!(outcome.values > 0, "{}", outcome.name);
+            assert!(names.insert(outcome.name.clone()), "{} twice", outcome.name);
+        }
+        assert!(names.len() > 100, "{} checks", names.len());
+    }
+
+    /// And a device that computed otherwise would be found out.
+    #[test]
+    fn a_difference_fails() {
+        let check = Check::new("one", 1e-3, |place| {
+            let wrong = if matches!(place, Place::Host) { 1.0 } else { 1.01 };
+            Ok(vec![("y".into(), vec![2.0, wrong])])
+        });
+        let mut outcome = check.compare(&Place::Host);
+        assert!(outcome.passed);
+        outcome.judge(&[("y".into(), vec![2.0, 1.0])], &[("y".into(), vec![2.0, 1.01])]);
+        assert!(!outcome.passed && (outcome.error - 0.005).abs() < 1e-6, "{}", outcome.error);
+        outcome.judge(&[("y".into(), vec![2.0])], &[("y".into(), vec![f32::NAN])]);
+        assert!(!outcome.passed);
+    }
+}

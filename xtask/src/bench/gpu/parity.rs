@@ -1,0 +1,108 @@
+//! A check: the same work at two places, value for value.
+
+use serde::Serialize;
+use umt_nn::{Array, NnError, Place};
+
+/// What came out, by name.
+pub type Values = Vec<(String, Vec<f32>)>;
+
+type Work = Box<dyn Fn(&Place) -> anyhow::Result<Values>>;
+
+/// Work that gives the same values everywhere, up to rounding.
+pub struct Check {
+    pub name: String,
+    /// Largest difference against the largest value of the same array.
+    tolerance: f64,
+    work: Work,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    pub name: String,
+    pub passed: bool,
+    /// Largest difference over all arrays, each relative to its largest value on the host.
+    pub error: f64,
+    pub tolerance: f64,
+    /// Where it is.
+    pub array: String,
+    /// Values compared.
+    pub values: usize,
+    /// What went wrong before there were values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl Check {
+    pub fn new(
+        name: impl Into<String>,
+        tolerance: f64,
+        work: impl Fn(&Place) -> anyhow::Result<Values> + 'static,
+    ) -> Self {
+        Self { name: name.into(), tolerance, work: Box::new(work) }
+    }
+
+    /// Does the work at both places; a failure at either is a failed check, and the next one goes on.
+    pub fn compare(&self, place: &Place) -> Outcome {
+        let mut outcome = Outcome {
+            name: self.name.clone(),
+            passed: true,
+            error: 0.0,
+            tolerance: self.tolerance,
+            array: String::new(),
+            values: 0,
+            failure: None,
+        };
+        match ((self.work)(&Place::Host), (self.work)(place)) {
+            (Ok(host), Ok(device)) => outcome.judge(&host, &device),
+            (Err(error), _) => outcome.fail(format!("host: {error:#}")),
+            (_, Err(error)) => outcome.fail(format!("device: {error:#}")),
+        }
+        outcome
+    }
+}
+
+impl Outcome {
+    fn fail(&mut self, reason: String) {
+        (self.passed, self.failure) = (false, Some(reason));
+    }
+
+    pub fn judge(&mut self, host: &Values, device: &Values) {
+        if host.len() != device.len() {
+            return self.fail(format!("{} arrays on the host, {} on the device", host.len(), device.len()));
+        }
+        for ((name, a), (other, b)) in host.iter().zip(device) {
+            if name != other || a.len() != b.len() {
+                return self.fail(format!("{name} of {} values against {other} of {}", a.len(), b.len()));
+            }
+            let largest = a.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
+            for (x, y) in a.iter().zip(b) {
+                let difference = f64::from(x - y).abs() / largest.max(1e-20);
+                // Written so that a NaN is the largest of all.
+                if !(difference <= self.error) {
+                    (self.error, self.array) = (difference, name.clone());
+                }
+            }
+            self.values += a.len();
+        }
+        self.passed = self.failure.is_none() && self.error <= self.tolerance;
+    }
+}
+
+/// Values that differ by place, from a stream keyed by `id`, of about unit size.
+pub fn noise(shape: &[usize], id: u64) -> Array {
+    let mut random = umt_random::stream(3, "gpu.check", 0, id);
+    let mut array = Array::unspecified(shape);
+    array.make_mut().iter_mut().for_each(|v| *v = random.normal());
+    array
+}
+
+/// [`noise`] at a place.
+pub fn noise_at(place: &Place, shape: &[usize], id: u64) -> Result<Array, NnError> {
+    noise(shape, id).to_place(place)
+}
+
+/// An array with its name.
+pub fn named(name: &str, array: &Array) -> (String, Vec<f32>) {
+    (name.to_owned(), array.as_slice().to_vec())
+}

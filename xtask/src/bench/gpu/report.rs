@@ -1,0 +1,71 @@
+//! What `gpu-check` says: a line for each check as it ends, then JSON and Markdown.
+
+use super::Outcome;
+use super::timing::Timing;
+use serde::Serialize;
+use umt_nn::Place;
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    version: &'static str,
+    device: String,
+    hardware: String,
+    checks: Vec<Outcome>,
+    timings: Vec<Timing>,
+}
+
+impl Report {
+    pub fn new(place: &Place) -> anyhow::Result<Self> {
+        let (device, hardware) = (place.name(), place.hardware()?);
+        println!("{device}: {hardware}");
+        Ok(Self { version: env!("CARGO_PKG_VERSION"), device, hardware, checks: Vec::new(), timings: Vec::new() })
+    }
+
+    pub fn add(&mut self, outcome: Outcome) {
+        let verdict = if outcome.passed { "ok  " } else { "FAIL" };
+        let what = outcome.failure.clone().unwrap_or_else(|| outcome.array.clone());
+        println!("{verdict} {:.1e} of {:.0e}  {}  {what}", outcome.error, outcome.tolerance, outcome.name);
+        self.checks.push(outcome);
+    }
+
+    pub fn time(&mut self, timing: Timing) {
+        let Timing { name, precision, seconds, samples_per_second, .. } = &timing;
+        println!("time {name} {precision}: {:.2} ms a step, {samples_per_second:.0} samples/s", seconds * 1e3);
+        self.timings.push(timing);
+    }
+
+    pub fn failed(&self) -> usize {
+        self.checks.iter().filter(|check| !check.passed).count()
+    }
+
+    pub fn summary(&self) -> String {
+        format!("{} checks, {} failed, {} timings", self.checks.len(), self.failed(), self.timings.len())
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!(
+            "# gpu-check\n\n{} ({}), version {}: {}\n\n",
+            self.device,
+            self.hardware,
+            self.version,
+            self.summary()
+        );
+        text.push_str("| check | | largest error | tolerance | where |\n|---|---|---|---|---|\n");
+        for check in &self.checks {
+            let verdict = if check.passed { "ok" } else { "**fail**" };
+            let place = check.failure.as_ref().unwrap_or(&check.array);
+            let (error, tolerance) = (check.error, check.tolerance);
+            text.push_str(&format!("| {} | {verdict} | {error:.1e} | {tolerance:.0e} | {place} |\n", check.name));
+        }
+        text.push_str("\n| training step | precision | ms | samples/s | MB in use |\n|---|---|---|---|---|\n");
+        for Timing { name, precision, seconds, samples_per_second, bytes } in &self.timings {
+            let memory = bytes.map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
+            let milliseconds = seconds * 1e3;
+            text.push_str(&format!(
+                "| {name} | {precision} | {milliseconds:.2} | {samples_per_second:.0} | {memory} |\n"
+            ));
+        }
+        text
+    }
+}
