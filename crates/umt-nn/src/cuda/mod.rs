@@ -38,7 +38,6 @@ pub use sources::{Compiled, compile_all};
 
 use crate::{Array, NnError, Precision};
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::DeviceId;
 use candle_core::cuda_backend::cudarc;
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};
 use sources::Source;
@@ -73,8 +72,9 @@ struct Loaded {
     tables: Mutex<BTreeMap<maps::TableKey, Arc<maps::Table>>>,
 }
 
-/// By device, so that an array made from one of candle's tensors finds what was compiled for it.
-static LOADED: Mutex<Vec<(DeviceId, Arc<Loaded>)>> = Mutex::new(Vec::new());
+/// The devices in use, so that a second place on one shares its stream and memory, and an array made from one of candle's tensors finds what was
+/// compiled for it.
+static DEVICES: Mutex<Vec<(CudaDevice, Arc<Loaded>)>> = Mutex::new(Vec::new());
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,9 +94,16 @@ impl Gpu {
         if usize::try_from(count).unwrap_or(0) <= ordinal {
             return Err(NnError::Device(format!("{name}: this machine has {count} CUDA device(s)")));
         }
-        let device =
-            CudaDevice::new_with_stream(ordinal).map_err(|error| NnError::Device(format!("{name}: {error}")))?;
-        keep_memory(device.cuda_stream().context())?;
+        let opened = lock(&DEVICES).iter().map(|(device, _)| device.clone()).find(|device| at(device) == ordinal);
+        let device = match opened {
+            Some(device) => device,
+            None => {
+                let device = CudaDevice::new_with_stream(ordinal);
+                let device = device.map_err(|error| NnError::Device(format!("{name}: {error}")))?;
+                keep_memory(device.cuda_stream().context())?;
+                device
+            }
+        };
         // Products of candle's own tensors follow the same setting.
         candle_core::cuda::set_gemm_reduced_precision_f32(precision != Precision::F32);
         Ok(Self { precision, ..Self::of(&device)? })
@@ -104,15 +111,15 @@ impl Gpu {
 
     /// The device of a tensor, in `f32`.
     pub(crate) fn of(device: &CudaDevice) -> Result<Self, NnError> {
-        let mut all = lock(&LOADED);
-        let known = all.iter().find(|(id, _)| *id == device.id()).map(|(_, loaded)| loaded.clone());
+        let mut all = lock(&DEVICES);
+        let known = all.iter().find(|(known, _)| known.id() == device.id()).map(|(_, loaded)| loaded.clone());
         let loaded = match known {
             Some(loaded) => loaded,
             None => {
                 let capability = device.cuda_stream().context().compute_capability().attempt("compute capability")?;
                 let (modules, functions, tables) = Default::default();
                 let loaded = Arc::new(Loaded { capability, modules, functions, tables });
-                all.push((device.id(), loaded.clone()));
+                all.push((device.clone(), loaded.clone()));
                 loaded
             }
         };
@@ -128,7 +135,7 @@ impl Gpu {
     }
 
     pub(crate) fn ordinal(&self) -> usize {
-        self.device.cuda_stream().context().ordinal()
+        at(&self.device)
     }
 
     pub(crate) fn hardware(&self) -> Result<String, NnError> {
@@ -179,6 +186,11 @@ impl Gpu {
         functions.insert((source, kind, name), function.clone());
         Ok(function)
     }
+}
+
+/// Number of a device.
+fn at(device: &CudaDevice) -> usize {
+    device.cuda_stream().context().ordinal()
 }
 
 /// Lets the driver keep freed memory for the next step instead of giving it back at every synchronisation.
