@@ -13,8 +13,12 @@ impl Weights {
         let mut weights = BTreeMap::new();
         for (name, param) in params.iter() {
             if param.role == Role::Weight && !name.starts_with("encoder.") {
-                let values = param.value.as_slice().to_vec();
-                weights.insert(name.clone(), Var::from_vec(values, param.value.shape(), &Device::Cpu)?);
+                let (values, shape) = (&param.value, param.value.shape());
+                let var = match values.place().is_host() {
+                    true => Var::from_vec(values.as_slice().to_vec(), shape, &Device::Cpu)?,
+                    false => Var::from_tensor(&values.to_tensor()?)?,
+                };
+                weights.insert(name.clone(), var);
             }
         }
         Ok(Self(weights))

@@ -78,6 +78,15 @@ impl Place {
         }
     }
 
+    /// Whether this is the host.
+    pub fn is_host(&self) -> bool {
+        match self {
+            Self::Host => true,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => false,
+        }
+    }
+
     /// candle's device for tensors at this place.
     pub fn device(&self) -> Device {
         match self {

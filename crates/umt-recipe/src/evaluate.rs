@@ -76,10 +76,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 Task::Segmentation { .. } => {
                     if wanted {
                         let (record, dir) = (&done.record, &done.dir);
-                        let network = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir)
-                            .map_err(|e| {
-                                e.unwrap_or_else(|source| RecipeError::Network { stage: stage.clone(), source })
-                            })?;
+                        let failed = |source| RecipeError::Network { stage: stage.clone(), source };
+                        let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir);
+                        let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
+                        network.params_mut().to_place(&options.place).map_err(failed)?;
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                         let said = segment::run(&network, &loader, &known, &stopped)
                             .map_err(|e| stage_error(e, stage, stop))?;

@@ -75,13 +75,6 @@ pub(crate) fn relu_bias_backward(c: usize, y: &Array, d: &mut Array) -> Result<A
     Ok(db)
 }
 
-pub(crate) fn relu(x: &Array) -> Result<Array> {
-    on_device!(x, gpu => cuda::relu(gpu, x));
-    let mut y = Array::unspecified(x.shape());
-    kernels::relu(x.as_slice(), y.make_mut());
-    Ok(y)
-}
-
 pub(crate) fn relu_backward(y: &Array, d: &mut Array) -> Result<()> {
     on_device!(mut d, gpu => cuda::relu_backward(gpu, y, d));
     kernels::relu_backward_in_place(y.as_slice(), d.make_mut());

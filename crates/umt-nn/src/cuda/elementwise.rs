@@ -22,15 +22,6 @@ pub(crate) fn add_relu(gpu: &Gpu, a: &mut Array, b: &Array, relu: bool) -> Resul
     Ok(())
 }
 
-/// `max(x, 0)`
-pub(crate) fn relu(gpu: &Gpu, x: &Array) -> Result<Array, NnError> {
-    let from = gpu.held(x)?;
-    let mut y = Memory::unspecified(gpu, from.len(), from.kind())?;
-    let n = from.len() as i64;
-    launch!(gpu, Source::Elementwise, from.kind(), "relu", from.len(); [&from.bytes, &mut y.bytes, &n]);
-    Ok(Array::on_device(x.shape(), y))
-}
-
 /// `d = 0` where the output `y` is not above 0.
 pub(crate) fn relu_backward(gpu: &Gpu, y: &Array, d: &mut Array) -> Result<(), NnError> {
     let d = d.memory_mut(gpu)?;

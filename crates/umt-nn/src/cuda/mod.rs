@@ -22,8 +22,8 @@ mod sources;
 
 pub(crate) use conv::{conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub(crate) use elementwise::{
-    add_assign, add_relu, join_columns, put_slices, relu, relu_backward, scale, scale_shift, scale_shift_in_place,
-    sigmoid, sigmoid_backward, split_columns, take_slices,
+    add_assign, add_relu, join_columns, put_slices, relu_backward, scale, scale_shift, scale_shift_in_place, sigmoid,
+    sigmoid_backward, split_columns, take_slices,
 };
 pub(crate) use gate::{gated_sum, gated_sum_backward};
 pub(crate) use loss::{cross_entropy, squared_distance};

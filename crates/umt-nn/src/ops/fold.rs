@@ -2,7 +2,7 @@
 
 use super::{BatchNormOptions, ConvOptions, nhwc, norm::evaluated};
 use crate::{
-    Array, NnError, Params, Place, Tape, Var, compute,
+    Array, NnError, Params, Tape, Var, compute,
     kernels::{ConvShape, Prepared},
 };
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ impl Tape {
         {
             return Err(NnError::shape(norm, format!("{out:?} to add"), skip.shape()));
         }
-        if !matches!(weight.place(), Place::Host) {
+        if !weight.place().is_host() {
             // A device's convolution takes its weights as they are; what the fold would save is one short pass.
             let z = self.conv2d(params, conv, x, conv_options)?;
             return self.batch_norm(params, norm, z, skip, norm_options);

@@ -58,9 +58,12 @@ impl Work<'_> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
-        let (network, begin) = self.begin_segmenter(stage)?;
+        let (mut network, begin) = self.begin_segmenter(stage)?;
         let (network, outcome) = match stage.weights {
-            Some(_) => (network, None),
+            Some(_) => {
+                network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+                (network, None)
+            }
             None => self.train_segmenter(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
         };
         let steps = outcome.map_or(0, |o| o.steps);

@@ -12,12 +12,6 @@ KERNEL add_relu(T* a, const T* b, i64 relu, i64 n) {
     put(a, i, relu && v < 0.0f ? 0.0f : v);
 }
 
-KERNEL relu(const T* x, T* y, i64 n) {
-    INDEX(i, n);
-    float v = get(x, i);
-    put(y, i, v < 0.0f ? 0.0f : v);
-}
-
 // d = 0 where the output y is not above 0.
 KERNEL relu_backward(const T* y, T* d, i64 n) {
     INDEX(i, n);
