@@ -73,3 +73,31 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let io = || error.downcast_ref::<std::io::Error>().map(|_| 5);
     recipe.or_else(data).or_else(hub).or_else(store).or_else(io)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(device: &str, precision: &str) -> Result<String, String> {
+        let compute = Compute { device: device.into(), precision: precision.into(), threads: None };
+        compute.place().map(|place| place.name()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
+        assert_eq!(place("cpu", "f32"), Ok("cpu".into()));
+        for (device, precision, expected) in [
+            ("tpu", "f32", "known are cpu, cuda and cuda:N"),
+            ("cuda:x", "f32", "known are cpu, cuda and cuda:N"),
+            ("cpu", "bf16", "needs a CUDA device"),
+            ("cpu", "f8", "one of f32, tf32, bf16"),
+            #[cfg(not(feature = "cuda"))]
+            ("cuda:1", "f32", "--features cudnn"),
+        ] {
+            let error = place(device, precision).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let usage: anyhow::Error = RecipeError::Usage("x".into()).into();
+        assert_eq!(exit_code(&usage), 2);
+    }
+}
