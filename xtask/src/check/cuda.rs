@@ -126,7 +126,9 @@ fn driver_names() -> anyhow::Result<Vec<String>> {
     let path = manifest.with_file_name("src").join("driver/sys/mod.rs");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let named = text.split("fn cu").skip(1).filter_map(|rest| rest.split_once('('));
-    let mut names: Vec<String> = named.map(|(name, _)| format!("cu{name}")).collect();
+    let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let named = named.map(|(name, _)| name).filter(plain);
+    let mut names: Vec<String> = named.map(|name| format!("cu{name}")).collect();
     names.sort();
     names.dedup();
     if names.is_empty() {

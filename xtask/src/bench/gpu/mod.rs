@@ -55,6 +55,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for check in checks().iter().filter(|check| wanted(&check.name)) {
         report.add(check.compare(&place));
     }
+    for check in networks::checks().iter().filter(|check| wanted(&check.name)) {
+        report.add(check.repeat(&place));
+    }
     for (precision, check) in training::reduced().iter().filter(|(_, check)| wanted(&check.name)) {
         report.add(check.compare(&open(*precision)?));
     }

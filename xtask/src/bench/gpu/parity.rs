@@ -42,21 +42,24 @@ impl Check {
         Self { name: name.into(), tolerance, work: Box::new(work) }
     }
 
-    /// Does the work at both places; a failure at either is a failed check, and the next one goes on.
+    /// Does the work on the host and at a place.
     pub fn compare(&self, place: &Place) -> Outcome {
-        let mut outcome = Outcome {
-            name: self.name.clone(),
-            passed: true,
-            error: 0.0,
-            tolerance: self.tolerance,
-            array: String::new(),
-            values: 0,
-            failure: None,
-        };
-        match ((self.work)(&Place::Host), (self.work)(place)) {
-            (Ok(host), Ok(device)) => outcome.judge(&host, &device),
-            (Err(error), _) => outcome.fail(format!("host: {error:#}")),
-            (_, Err(error)) => outcome.fail(format!("device: {error:#}")),
+        self.both(self.name.clone(), self.tolerance, [&Place::Host, place])
+    }
+
+    /// Does the work twice at a place: every bit is to be the same.
+    pub fn repeat(&self, place: &Place) -> Outcome {
+        self.both(format!("{}, twice", self.name), 0.0, [place, place])
+    }
+
+    /// A failure at either place is a failed check, and the next one goes on.
+    fn both(&self, name: String, tolerance: f64, [first, second]: [&Place; 2]) -> Outcome {
+        let (array, failure) = (String::new(), None);
+        let mut outcome = Outcome { name, passed: true, error: 0.0, tolerance, array, values: 0, failure };
+        match ((self.work)(first), (self.work)(second)) {
+            (Ok(a), Ok(b)) => outcome.judge(&a, &b),
+            (Err(error), _) => outcome.fail(format!("{}: {error:#}", first.name())),
+            (_, Err(error)) => outcome.fail(format!("{}: {error:#}", second.name())),
         }
         outcome
     }
