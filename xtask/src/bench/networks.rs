@@ -28,7 +28,7 @@ pub struct Case {
     pub work: Work,
     /// The peer's script, under `tests/peers`.
     pub script: &'static str,
-    prepare: fn(&Case) -> anyhow::Result<Prepared>,
+    pub(super) prepare: fn(&Case) -> anyhow::Result<Prepared>,
     pub classes: usize,
     pub batch: usize,
     /// Height and width.

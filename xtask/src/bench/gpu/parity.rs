@@ -81,13 +81,13 @@ impl Outcome {
             let largest = a.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
             for (x, y) in a.iter().zip(b) {
                 let difference = f64::from(x - y).abs() / largest.max(1e-20);
-                // Written so that a NaN is the largest of all.
-                if !(difference <= self.error) {
+                if difference > self.error || difference.is_nan() {
                     (self.error, self.array) = (difference, name.clone());
                 }
             }
             self.values += a.len();
         }
+        // False for a NaN.
         self.passed = self.failure.is_none() && self.error <= self.tolerance;
     }
 }
