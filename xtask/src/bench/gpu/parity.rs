@@ -70,7 +70,7 @@ impl Outcome {
         (self.passed, self.failure) = (false, Some(reason));
     }
 
-    pub fn judge(&mut self, host: &Values, device: &Values) {
+    pub fn judge(&mut self, host: &[(String, Vec<f32>)], device: &[(String, Vec<f32>)]) {
         if host.len() != device.len() {
             return self.fail(format!("{} arrays on the host, {} on the device", host.len(), device.len()));
         }
