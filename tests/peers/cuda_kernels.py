@@ -51,16 +51,16 @@ extern "C" void run_{name}(i64 all_, {arguments}) {{
             {name}({", ".join(names)});
         }}
 }}"""
-    source, library = folder / f"kernels{bf16}.cpp", folder / f"kernels{bf16}.so"
+    source, shared = folder / f"kernels{bf16}.cpp", folder / f"kernels{bf16}.so"
     source.write_text(text)
     flags = ["-DBF16"] if bf16 else []
-    subprocess.run(["c++", "-O1", "-std=c++17", "-shared", "-fPIC", "-w", *flags, "-o", library, source], check=True)
-    return ctypes.CDLL(str(library)), dict(signatures)
+    subprocess.run(["c++", "-O1", "-std=c++17", "-shared", "-fPIC", "-w", *flags, "-o", shared, source], check=True)
+    return ctypes.CDLL(str(shared)), dict(signatures)
 
 
 class Kernels:
     def __init__(self, folder, bf16):
-        self.library, self.signatures = build(folder, bf16)
+        self.shared, self.signatures = build(folder, bf16)
         self.called = set()
 
     def __call__(self, name, threads, *arguments):
@@ -79,7 +79,7 @@ class Kernels:
             else:  # A structure of 64-bit whole numbers, by value.
                 structure = type(kind.split()[0], (ctypes.Structure,), {"_fields_": [("v", ctypes.c_longlong * len(value))]})
                 passed.append(structure((ctypes.c_longlong * len(value))(*map(int, value))))
-        getattr(self.library, f"run_{name}")(ctypes.c_longlong(int(threads)), *passed)
+        getattr(self.shared, f"run_{name}")(ctypes.c_longlong(int(threads)), *passed)
 
 
 rng = np.random.default_rng(5)
