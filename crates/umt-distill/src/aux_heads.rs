@@ -1,7 +1,6 @@
 //! Auxiliary uni-modal heads: each encoder also has to classify alone.
 
 use crate::objective::within;
-use crate::scores::number;
 use crate::{Objective, Pass, Shape, heads};
 use serde::{Deserialize, Serialize};
 use umt_fusion::Loss;
@@ -25,9 +24,9 @@ impl Default for AuxHeads {
 
 impl Objective for AuxHeads {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
-        loss.log.insert("task".into(), number(&pass.task)?);
+        loss.record("task", &pass.task);
         for (modality, own) in heads::losses(pass)? {
-            loss.log.insert(format!("head.{modality}"), number(&own)?);
+            loss.record(format!("head.{modality}"), &own);
             loss.value = (&loss.value + (own * self.weight)?)?;
         }
         Ok(())

@@ -147,7 +147,7 @@ impl Objective for Feature {
             false => loss.value.clone(),
         };
         let pairs = self.pairs(pass)?;
-        let mut total = 0.0;
+        let mut total: Option<Tensor> = None;
         for (name, student, teacher) in &pairs {
             if student.dims() != teacher.dims() {
                 let expected = format!("{:?} as the student's {name}", student.dims());
@@ -157,18 +157,23 @@ impl Objective for Feature {
             if share {
                 distance = (distance / (self.distance.size(teacher)? * pairs.len() as f64))?;
             }
-            let measured = number(&distance)?;
-            loss.log.insert(format!("distance.{name}"), measured);
-            total += measured;
+            loss.record(format!("distance.{name}"), &distance);
+            let measured = distance.detach();
+            total = Some(match total {
+                Some(sum) => (sum + measured)?,
+                None => measured,
+            });
             // With lambda 0 the term is left out, not added as zero: the graph is then the
             // baseline's own, and so is every bit of the gradient.
             if weight != 0.0 {
                 value = (value + (distance * weight)?)?;
             }
         }
-        let task = number(&pass.task)?;
-        loss.log.insert("task".into(), task);
-        loss.log.insert("distill-share".into(), weight as f32 * total / task.max(f32::MIN_POSITIVE));
+        loss.record("task", &pass.task);
+        if let Some(total) = total {
+            let share = ((total * weight)? / pass.task.detach().maximum(f32::MIN_POSITIVE)?)?;
+            loss.record("distill-share", &share);
+        }
         loss.value = value;
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! Gradient blending (Wang, Tran and Feiszli, "What Makes Training Multi-modal Classification Networks Hard?",
 //! CVPR 2020).
 
-use crate::network_task::inputs;
 use crate::objective::within;
 use crate::scores::{cross_entropy, number};
 use crate::{Objective, PREFIX, Pass, Shape, heads};
@@ -11,7 +10,7 @@ use std::collections::BTreeMap;
 use umt_fusion::{Loss, Network, Weights};
 use umt_nn::{Array, NnError, Param, Params};
 use umt_random::Rng;
-use umt_train::{BatchSource, EpochContext, TrainError};
+use umt_train::{BatchSource, EpochContext, TrainError, each_batch};
 
 /// `w_joint L_task + sum_m w_m CE(h_m(phi_m), y)`, a linear head per modality, the weights from how much each of the
 /// losses generalises and overfits: `w_k = G_k / O_k^2 / Z`, with `G` the fall of the validation loss over some epochs,
@@ -177,14 +176,10 @@ fn validation_losses(
 ) -> Result<Option<Vec<f64>>, TrainError> {
     let (weights, place) = (Weights::of(network.params())?, network.params().place());
     let (mut sums, mut samples) = (vec![0.0; network.shapes().stages.len() + 1], 0.0);
-    for batch in source.epoch(0, 0) {
-        if stopped() {
-            return Ok(None);
-        }
-        let batch = batch?;
+    let complete = each_batch(source, &place, stopped, |batch| {
         let count = batch.labels.len() as f64;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &place.device()).map_err(NnError::from)?;
-        let encoded = network.encode(&inputs(&batch, &place)?)?;
+        let encoded = network.encode(batch.inputs())?;
         let mut logits = Vec::new();
         for (&modality, x) in &encoded.features {
             logits.push(heads::logits(&weights, modality, x)?);
@@ -194,6 +189,10 @@ fn validation_losses(
             *sum += count * f64::from(number(&cross_entropy(logits, &labels)?)?);
         }
         samples += count;
+        Ok(())
+    })?;
+    if !complete {
+        return Ok(None);
     }
     Ok(Some(sums.into_iter().map(|sum| sum / f64::max(samples, 1.0)).collect()))
 }

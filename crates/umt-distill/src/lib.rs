@@ -33,7 +33,7 @@
 //! let loss = loss(umt.as_ref(), outputs, &targets, context)?;
 //! // Cross-entropy ln 2, and 10 times the mean of (0, 4).
 //! assert!((loss.value.to_scalar::<f32>()? - (2f32.ln() + 20.0)).abs() < 1e-5);
-//! assert_eq!(loss.log["distance.audio"], 2.0);
+//! assert_eq!(loss.figures["distance.audio"].to_scalar::<f32>()?, 2.0);
 //! # Ok::<(), umt_nn::NnError>(())
 //! ```
 

@@ -1,7 +1,6 @@
 //! Distillation of logits (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015).
 
 use crate::objective::within;
-use crate::scores::number;
 use crate::{Needs, Objective, Pass};
 use candle_core::{D, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
@@ -48,8 +47,8 @@ impl Objective for LogitKd {
         // p ln p is 0 where p is: the floor only keeps its logarithm finite.
         let difference = (teacher.maximum(f32::MIN_POSITIVE)?.log()? - student)?;
         let divergence = ((teacher * difference)?.sum(D::Minus1)?.mean_all()? * self.temperature.powi(2))?;
-        loss.log.insert("task".into(), number(&pass.task)?);
-        loss.log.insert("divergence".into(), number(&divergence)?);
+        loss.record("task", &pass.task);
+        loss.record("divergence", &divergence);
         loss.value = ((&loss.value * (1.0 - self.weight))? + (divergence * self.weight)?)?;
         Ok(())
     }

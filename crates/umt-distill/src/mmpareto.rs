@@ -1,7 +1,7 @@
 //! MMPareto (Wei and Hu, "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", ICML 2024).
 
 use crate::objective::within;
-use crate::scores::{modality_of, number};
+use crate::scores::modality_of;
 use crate::{Objective, Pass, Shape, heads};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, StepResult};
@@ -32,18 +32,15 @@ impl Default for MmPareto {
 
 impl Objective for MmPareto {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
-        loss.log.insert("task".into(), number(&pass.task)?);
-        let mut total = 0.0;
+        loss.record("task", &pass.task);
         for (modality, own) in heads::losses(pass)? {
-            let figure = number(&own)?;
-            total += figure;
-            loss.log.insert(format!("head.{modality}"), figure);
+            loss.record(format!("head.{modality}"), &own);
             loss.apart.insert(modality.name().to_owned(), own);
         }
         let gamma = self.gamma;
         loss.finish.push(Box::new(move |result, apart| {
-            result.loss += total;
             for (name, grads) in apart {
+                result.loss += result.log.get(&format!("head.{name}")).copied().unwrap_or_default();
                 let modality: Option<Modality> = name.parse().ok();
                 if let Some(modality) = modality {
                     combine(result, grads, modality, gamma);

@@ -4,11 +4,10 @@ use crate::Objective;
 use crate::objective::{PREFIX, Shape, Targets, loss};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
-use umt_data::Batch;
 use umt_fusion::Network;
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params, Place, compute::sums_of_squares};
-use umt_train::{EpochContext, Evaluation, StepContext, StepOutput, Task, TrainError};
+use umt_nn::{Array, NnError, Params};
+use umt_train::{EpochContext, Evaluation, Feed, StepContext, StepOutput, Task, TrainError};
 
 /// Trains `network` under `objective`, with frozen teachers where the objective has them.
 ///
@@ -57,12 +56,12 @@ impl<'a> NetworkTask<'a> {
     }
 
     /// Labels, and what the teachers say of the same inputs.
-    fn targets(&self, batch: &Batch, inputs: &BTreeMap<Modality, Array>) -> Result<Targets, NnError> {
+    fn targets(&self, batch: &Feed) -> Result<Targets, NnError> {
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.params().place().device())?;
         let mut targets = Targets::of(labels);
         let needs = self.objective.needs();
         for teacher in &self.teachers {
-            let mut encoded = teacher.encode_with(&self.objective.maps(), inputs)?;
+            let mut encoded = teacher.encode_with(&self.objective.maps(), batch.inputs())?;
             if needs.logits {
                 targets.logits.push(teacher.classify(&encoded)?.to_tensor()?);
             }
@@ -75,31 +74,23 @@ impl<'a> NetworkTask<'a> {
     }
 }
 
-/// The inputs of a batch where the network is, so that it and its teachers share them.
-pub(crate) fn inputs(batch: &Batch, place: &Place) -> Result<BTreeMap<Modality, Array>, NnError> {
-    let array = |x: &umt_media::Array| place.array(&x.shape, &x.data);
-    batch.inputs.iter().map(|(modality, x)| Ok((*modality, array(x)?))).collect()
-}
-
 /// The share of each encoder in the norms of all encoders' gradients, as `gradient-share.<modality>`; nothing for one.
-fn gradient_shares(modalities: &[Modality], grads: &Grads) -> Result<Vec<(String, f32)>, NnError> {
+fn gradient_shares(modalities: &[Modality], squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
     if modalities.len() < 2 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let (names, arrays): (Vec<&String>, Vec<&Array>) = grads.iter().unzip();
-    let squares = sums_of_squares(&arrays)?;
     let norm = |modality: &Modality| {
         let prefix = format!("encoder.{modality}.");
-        let own = names.iter().zip(&squares).filter(|(name, _)| name.starts_with(&prefix));
+        let own = squares.iter().filter(|(name, _)| name.starts_with(&prefix));
         own.map(|(_, sum)| sum).sum::<f64>().sqrt()
     };
     let norms: Vec<f64> = modalities.iter().map(norm).collect();
     let total: f64 = norms.iter().sum();
     if total.is_nan() || total <= 0.0 {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let named = |(modality, norm): (&Modality, f64)| (format!("gradient-share.{modality}"), (norm / total) as f32);
-    Ok(modalities.iter().zip(norms).map(named).collect())
+    modalities.iter().zip(norms).map(named).collect()
 }
 
 impl Task for NetworkTask<'_> {
@@ -111,23 +102,25 @@ impl Task for NetworkTask<'_> {
         self.network.params_mut()
     }
 
-    fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError> {
-        let inputs = inputs(batch, &self.params().place())?;
-        let targets = self.targets(batch, &inputs)?;
+    fn step(&mut self, batch: &Feed, context: &StepContext) -> Result<StepOutput, TrainError> {
+        let targets = self.targets(batch)?;
         let all: Vec<Modality> = self.network.modalities().collect();
         let objective = self.objective.as_ref();
         let encoders = objective.encoders(&all, context);
         let running = |modality| encoders.contains(&modality);
-        let result = self.network.train_step_of(&running, &objective.maps(), &inputs, &mut |outputs| {
+        let result = self.network.train_step_of(&running, &objective.maps(), batch.inputs(), &mut |outputs| {
             loss(objective, outputs.clone(), &targets, *context)
         })?;
-        let mut log = result.log;
-        log.extend(gradient_shares(&all, &result.grads)?);
-        Ok(StepOutput { loss: result.loss, log, grads: result.grads })
+        Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
-    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::Logits(self.network.logits(&inputs(batch, &self.params().place())?)?))
+    fn figures(&self, squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
+        let all: Vec<Modality> = self.network.modalities().collect();
+        gradient_shares(&all, squares)
+    }
+
+    fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
+        Ok(Evaluation::Logits(self.network.logits(batch.inputs())?))
     }
 
     fn end_of_epoch(&self, context: &EpochContext<'_>) -> Result<Option<Vec<(String, Array)>>, TrainError> {

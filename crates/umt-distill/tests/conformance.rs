@@ -4,7 +4,7 @@ mod support;
 
 use candle_core::{Device, Tensor, Var};
 use std::collections::{BTreeMap, BTreeSet};
-use support::{AUDIO_ONLY, BOTH, CLASSES, Student, THREE, batch, network, train};
+use support::{AUDIO_ONLY, BOTH, CLASSES, Student, THREE, fed, network, train};
 use umt_distill::{Feature, NetworkTask, ObjectiveConfig, PREFIX, Targets, loss};
 use umt_fusion::{Encoded, FusionConfig, Outputs, Weights};
 use umt_media::Modality::Video;
@@ -24,7 +24,7 @@ fn every_objective_trains_every_encoder() {
         let mut reached = BTreeSet::new();
         for step in 0..4 {
             let context = StepContext { step, ..CONTEXT };
-            let output = task.step(&batch(0, 6), &context).unwrap();
+            let output = task.step(&fed(0, 6), &context).unwrap();
             assert!(output.loss.is_finite(), "{name}");
             assert!(output.log.values().all(|x| x.is_finite()), "{name}: {:?}", output.log);
             for (parameter, grad) in &output.grads {
@@ -112,12 +112,12 @@ fn large_values_stay_finite() {
 #[test]
 fn one_sample_and_one_modality() {
     for (name, config) in ObjectiveConfig::examples() {
-        let output = Student::new(&config, &BOTH).task(1).step(&batch(0, 1), &CONTEXT).unwrap();
+        let output = Student::new(&config, &BOTH).task(1).step(&fed(0, 1), &CONTEXT).unwrap();
         assert!(output.loss.is_finite(), "{name}");
 
         let student = Student::new(&config, &AUDIO_ONLY);
         match student.try_task(1) {
-            Ok(mut task) => assert!(task.step(&batch(0, 4), &CONTEXT).unwrap().loss.is_finite(), "{name}"),
+            Ok(mut task) => assert!(task.step(&fed(0, 4), &CONTEXT).unwrap().loss.is_finite(), "{name}"),
             Err(NnError::Setting(reason)) => assert!(reason.contains("two or more"), "{name}: {reason}"),
             Err(other) => panic!("{name}: {other}"),
         }
@@ -146,7 +146,7 @@ fn configurations_are_read_as_they_are_written() {
 fn lambda_zero_is_the_task_alone() {
     let step = |config: ObjectiveConfig| {
         let student = Student::new(&config, &BOTH);
-        student.task(1).step(&batch(0, 6), &CONTEXT).unwrap()
+        student.task(1).step(&fed(0, 6), &CONTEXT).unwrap()
     };
     let (task, zero) = (step(ObjectiveConfig::Task), step(ObjectiveConfig::Feature(Feature::new(0.0))));
     assert_eq!(task.grads, zero.grads);
@@ -161,13 +161,13 @@ fn lambda_zero_is_the_task_alone() {
 #[test]
 fn teachers_are_compared_at_any_stage() {
     let config = ObjectiveConfig::Feature(Feature { stages: [1, 4].into(), ..Feature::new(2.0) });
-    let output = Student::new(&config, &BOTH).task(1).step(&batch(0, 6), &CONTEXT).unwrap();
+    let output = Student::new(&config, &BOTH).task(1).step(&fed(0, 6), &CONTEXT).unwrap();
     let names = ["audio.1", "audio.4", "video.1", "video.4"];
     let sum: f32 = names.iter().map(|name| output.log[&format!("distance.{name}")]).sum();
     assert!(names.iter().all(|name| output.log[&format!("distance.{name}")] > 0.0));
     assert!((output.log["task"] + 2.0 * sum - output.loss).abs() < 1e-4 * output.loss);
     let beyond = ObjectiveConfig::Feature(Feature { stages: [9].into(), ..Feature::new(2.0) });
-    let message = Student::new(&beyond, &BOTH).task(1).step(&batch(0, 6), &CONTEXT).unwrap_err().to_string();
+    let message = Student::new(&beyond, &BOTH).task(1).step(&fed(0, 6), &CONTEXT).unwrap_err().to_string();
     assert!(message.contains("stage audio.9"), "{message}");
 }
 
@@ -177,7 +177,7 @@ fn dropout_with_tokens_learns_them() {
     let dropout = umt_distill::Dropout { p: 0.5, fill: umt_distill::Fill::Token };
     let student = Student::new(&ObjectiveConfig::Dropout(dropout), &BOTH);
     let mut task = student.task(1);
-    let grads = task.step(&batch(0, 12), &CONTEXT).unwrap().grads;
+    let grads = task.step(&fed(0, 12), &CONTEXT).unwrap().grads;
     for modality in BOTH {
         assert!(grads[&umt_fusion::token(modality)].as_slice().iter().any(|x| *x != 0.0), "{modality}");
     }
@@ -230,7 +230,7 @@ fn teachers_that_do_not_fit_are_refused_by_name() {
     let twice = NetworkTask::new(student(), umt(), vec![&video, &video], 1);
     assert!(refusal(twice).contains("two teachers for the features of video"));
     let mut strange = NetworkTask::new(student(), umt(), vec![&video], 1).unwrap();
-    let message = strange.step(&batch(0, 4), &CONTEXT).unwrap_err().to_string();
+    let message = strange.step(&fed(0, 4), &CONTEXT).unwrap_err().to_string();
     assert!(message.contains("teacher for video"), "{message}");
 }
 

@@ -6,8 +6,8 @@ use umt_distill::{DenseLossConfig, DenseTask, MapDistance, multi_scale};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
 use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
 use umt_media::Modality::{self, Depth, Rgb};
-use umt_nn::Array;
-use umt_train::{Evaluation, StepContext, StepOutput, Task};
+use umt_nn::{Array, Place};
+use umt_train::{Evaluation, Feed, StepContext, StepOutput, Task};
 
 const CLASSES: usize = 4;
 
@@ -55,8 +55,12 @@ fn arrays(batch: &Batch) -> BTreeMap<Modality, Array> {
     batch.inputs.iter().map(|(m, x)| (*m, Array::from_slice(&x.shape, &x.data).unwrap())).collect()
 }
 
+fn fed(batch: &Batch) -> Feed {
+    Feed::new(batch.clone(), &Place::Host).unwrap()
+}
+
 fn step(task: &mut DenseTask<'_>, batch: &Batch) -> StepOutput {
-    task.step(batch, &StepContext { step: 0, total: 1, epoch: 0, seed: 1 }).unwrap()
+    task.step(&fed(batch), &StepContext { step: 0, total: 1, epoch: 0, seed: 1 }).unwrap()
 }
 
 fn plain(config: &SegmenterConfig) -> DenseTask<'static> {
@@ -146,18 +150,18 @@ fn validation_counts_pixels_at_the_label_s_own_size() {
     let (small, own) = (batch(2, [37, 91]), batch(2, [48, 70]));
     let task = plain(&cases()[2]);
     for batch in [&small, &own] {
-        let Evaluation::Pixels(counts) = task.evaluate(batch).unwrap() else { panic!("one class per pixel") };
+        let Evaluation::Pixels(counts) = task.evaluate(&fed(batch)).unwrap() else { panic!("one class per pixel") };
         let scores = counts.scores();
         let miou = scores.miou.unwrap();
         assert!((0.0..=1.0).contains(&miou) && miou <= scores.top1 && scores.loss > 0.0, "{scores:?}");
     }
     let mut wrong = own.clone();
     wrong.maps.as_mut().unwrap().data[5] = CLASSES as u8;
-    let message = task.evaluate(&wrong).map(|_| ()).unwrap_err().to_string();
+    let message = task.evaluate(&fed(&wrong)).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("label 4 in a map"), "{message}");
     let mut without = own;
     without.maps = None;
-    let message = task.evaluate(&without).map(|_| ()).unwrap_err().to_string();
+    let message = task.evaluate(&fed(&without)).map(|_| ()).unwrap_err().to_string();
     assert!(message.contains("no label maps"), "{message}");
 }
 

@@ -10,8 +10,8 @@ use umt_distill::{DenseLossConfig, DenseTask, MapDistance};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
 use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
 use umt_media::Modality::{self, Depth, Rgb};
-use umt_nn::{Array, Layout, Role};
-use umt_train::{StepContext, Task};
+use umt_nn::{Array, Layout, Place, Role};
+use umt_train::{Feed, StepContext, Task};
 
 const CLASSES: usize = 5;
 const BATCH: usize = 4;
@@ -191,7 +191,9 @@ fn check(golden: &Value, case: &Case) {
     let borrowed = teachers.iter().map(|(m, t)| (*m, t)).collect();
     let salts = salts(&network);
     let mut task = DenseTask::new(network, loss, distill.clone(), borrowed).unwrap();
-    let step = task.step(&batch, &StepContext { step: 0, total: 1, epoch: 0, seed: 1 }).unwrap();
+    let step = task
+        .step(&Feed::new(batch, &Place::Host).unwrap(), &StepContext { step: 0, total: 1, epoch: 0, seed: 1 })
+        .unwrap();
     for (scale, value) in ["1", "1/8", "1/16", "1/32"].iter().zip(numbers(&golden["values"])) {
         let got = f64::from(step.log[&format!("task.{scale}")]);
         assert!((got - value).abs() < 1e-5 * value, "{name}: loss at {scale} is {got}, expected {value}");

@@ -9,7 +9,7 @@ use umt_distill::{
     Combined, Distance, Feature, GBlend, Losses, ObjectiveConfig, Ogm, OgmGe, Pmr, Ramp, Scale, Targets,
 };
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
-use umt_fusion::{Encoded, FusionConfig, Network, NetworkConfig, Outputs, StepResult, Weights};
+use umt_fusion::{Encoded, FusionConfig, Network, NetworkConfig, Outputs, StepResult, Weights, read_figures};
 use umt_media::Modality::{self, Audio, Video};
 use umt_nn::{Array, Grads, Params};
 use umt_train::{EpochContext, StepContext};
@@ -124,8 +124,8 @@ impl Run {
             own.extend(apart.iter().filter(|(n, _)| n.contains(name.as_str())).map(|(n, g)| (n.clone(), g.clone())));
             others.insert(name.clone(), own);
         }
-        let value = loss.value.to_scalar::<f32>().unwrap();
-        let mut result = StepResult { loss: value, log: loss.log, grads };
+        let (value, log) = read_figures(&loss.value, loss.log, loss.figures).unwrap();
+        let mut result = StepResult { loss: value, log, grads };
         for finish in loss.finish {
             finish(&mut result, &others).unwrap();
         }

@@ -40,5 +40,5 @@ pub use kinds::*;
 pub use missing::{Standing, token};
 pub use network::{Network, NetworkConfig};
 pub use segmenter::{DecoderConfig, DenseLoss, DenseOutputs, Fused, Segmenter, SegmenterConfig};
-pub use step::{Finish, Loss, Outputs, StepResult};
+pub use step::{Finish, Loss, Outputs, StepResult, read_figures};
 pub use weights::Weights;

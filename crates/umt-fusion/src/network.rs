@@ -1,7 +1,7 @@
 //! The network, and the seam between the encoders' tape and candle's.
 
 use crate::encode::{Model, Pass, prefix};
-use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, Standing, StepResult, Weights};
+use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, Standing, StepResult, Weights, step::read_figures};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{Encoder, EncoderConfig};
@@ -154,8 +154,7 @@ impl Network {
         let weights = Weights::of(&self.params)?;
         let mut pass = self.pass(running, None, inputs, &weights, maps, true)?;
         let outputs = Outputs::new(self.fusion.as_ref(), &weights, &self.params, pass.encoded.clone())?;
-        let Loss { value, log, apart, buffers, finish } = objective(&outputs)?;
-        let loss = value.to_scalar::<f32>()?;
+        let Loss { value, log, figures, apart, buffers, finish } = objective(&outputs)?;
 
         // The losses apart come first, while the tapes are whole.
         let mut others = BTreeMap::new();
@@ -169,6 +168,7 @@ impl Network {
         let mut grads = weights.grads(&store)?;
         pass.backward(store, &weights, &mut grads, true)?;
 
+        let (loss, log) = read_figures(&value, log, figures)?;
         let mut result = StepResult { loss, log, grads };
         for finish in finish {
             finish(&mut result, &others)?;

@@ -64,8 +64,11 @@ pub type Finish = Box<dyn FnOnce(&mut StepResult, &BTreeMap<String, Grads>) -> R
 pub struct Loss {
     /// The scalar to go back from.
     pub value: Tensor,
-    /// Named figures of this step.
+    /// Named figures of this step that are known already.
     pub log: BTreeMap<String, f32>,
+    /// Named figures that are scalars of the graph still: they are read together with the loss when all work of the step is under way, so that a
+    /// device is waited for once.
+    pub figures: BTreeMap<String, Tensor>,
     /// Further scalars whose gradients are wanted apart from those of `value`. An encoder that one of them does not
     /// reach has no gradient there.
     pub apart: BTreeMap<String, Tensor>,
@@ -79,8 +82,30 @@ pub struct Loss {
 impl From<Tensor> for Loss {
     /// A scalar and nothing else.
     fn from(value: Tensor) -> Self {
-        Self { value, log: BTreeMap::new(), apart: BTreeMap::new(), buffers: Vec::new(), finish: Vec::new() }
+        let (log, figures, apart, buffers, finish) = Default::default();
+        Self { value, log, figures, apart, buffers, finish }
     }
+}
+
+impl Loss {
+    /// Keeps a scalar of the graph as a figure of this step.
+    pub fn record(&mut self, name: impl Into<String>, scalar: &Tensor) {
+        self.figures.insert(name.into(), scalar.detach());
+    }
+}
+
+/// The value of a loss, and its figures, those known already and those still in the graph; a device is waited for once.
+pub fn read_figures(
+    value: &Tensor,
+    mut log: BTreeMap<String, f32>,
+    figures: BTreeMap<String, Tensor>,
+) -> Result<(f32, BTreeMap<String, f32>), NnError> {
+    let (names, mut scalars): (Vec<String>, Vec<Tensor>) = figures.into_iter().unzip();
+    scalars.push(value.detach());
+    let mut values = Tensor::stack(&scalars, 0)?.to_vec1::<f32>()?;
+    let loss = values.pop().unwrap_or(f32::NAN);
+    log.extend(names.into_iter().zip(values));
+    Ok((loss, log))
 }
 
 /// A forward and backward pass.

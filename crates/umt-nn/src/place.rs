@@ -139,6 +139,21 @@ impl Place {
         Array::from_slice(shape, values)?.to_place(self)
     }
 
+    /// An array with a copy of `values`, for the inputs of a step to come: a device copies them from page-locked memory on a stream of its own,
+    /// beside what it computes. The call returns once `values` have been read, and whatever uses the array on the device waits there, not here.
+    ///
+    /// # Errors
+    /// As [`Place::array`].
+    pub fn send(&self, shape: &[usize], values: &[f32]) -> Result<Array, NnError> {
+        match self {
+            Self::Host => Array::from_slice(shape, values),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) if shape.iter().product::<usize>() != values.len() => Array::from_slice(shape, values),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.send(shape, values),
+        }
+    }
+
     /// An array of zeros.
     ///
     /// # Errors

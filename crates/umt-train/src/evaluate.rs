@@ -4,7 +4,7 @@ use umt_data::Batch;
 use umt_nn::Array;
 
 use crate::guard::first_bad;
-use crate::{BatchSource, Confusion, Evaluation, Task, TrainError};
+use crate::{BatchSource, Confusion, Evaluation, Feed, Task, TrainError, each_batch};
 
 /// Logits of every sample of a split, in the order of the dataset.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,9 +115,8 @@ impl Predictions {
 /// What the source or the task refuse; logits that do not fit the batch or are not finite, with the sample's id.
 pub fn evaluate(task: &dyn Task, source: &dyn BatchSource) -> Result<Predictions, TrainError> {
     let (mut all, mut pixels) = (Predictions::default(), None);
-    for batch in source.epoch(0, 0) {
-        take(&mut all, &mut pixels, task, batch?)?;
-    }
+    let place = task.params().place();
+    each_batch(source, &place, &|| false, |batch| take(&mut all, &mut pixels, task, batch))?;
     if pixels.is_some() {
         return Err(mismatch("a task with a class for every pixel has no row of logits per sample".into()));
     }
@@ -132,11 +131,9 @@ pub(crate) fn score_until(
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Scores>, TrainError> {
     let (mut all, mut pixels) = (Predictions::default(), None);
-    for batch in source.epoch(0, 0) {
-        if stopped() {
-            return Ok(None);
-        }
-        take(&mut all, &mut pixels, task, batch?)?;
+    let place = task.params().place();
+    if !each_batch(source, &place, stopped, |batch| take(&mut all, &mut pixels, task, batch))? {
+        return Ok(None);
     }
     if let Some(pixels) = pixels {
         return Ok(Some(pixels.scores()));
@@ -147,14 +144,9 @@ pub(crate) fn score_until(
 }
 
 /// Evaluates one batch into what its kind goes to.
-fn take(
-    all: &mut Predictions,
-    pixels: &mut Option<Confusion>,
-    task: &dyn Task,
-    batch: Batch,
-) -> Result<(), TrainError> {
+fn take(all: &mut Predictions, pixels: &mut Option<Confusion>, task: &dyn Task, batch: Feed) -> Result<(), TrainError> {
     match task.evaluate(&batch)? {
-        Evaluation::Logits(logits) => all.push(batch, &logits),
+        Evaluation::Logits(logits) => all.push(batch.into_batch(), &logits),
         Evaluation::Pixels(counts) => match pixels {
             Some(sum) => sum.merge(&counts),
             None => {

@@ -1,5 +1,6 @@
 //! Stops a run at the first NaN or infinity, with its name.
 
+use std::collections::BTreeMap;
 use umt_data::Batch;
 use umt_nn::kernels::all_finite;
 use umt_nn::{Array, NnError, Params, compute};
@@ -30,11 +31,12 @@ impl Guard<'_> {
         Ok(())
     }
 
-    /// Loss, gradients and figures of a step, before the update. When one is not finite and a weight is not either,
+    /// Loss, gradients (by their Σx²) and figures of a step, before the update. When one is not finite and a weight is not either,
     /// the weight is named, because it came first.
     pub(crate) fn output(
         &self,
         output: &StepOutput,
+        squares: &BTreeMap<String, f64>,
         params: &Params,
         batch: &Batch,
         step: u64,
@@ -45,7 +47,10 @@ impl Guard<'_> {
             .map(|(name, value)| (name.to_owned(), value));
         let bad = match figures {
             Some(figure) => Some(figure),
-            None => first_named("gradient of", output.grads.iter())?,
+            None => squares.iter().find(|(_, sum)| !sum.is_finite()).map(|(name, _)| {
+                let value = output.grads.get(name).and_then(|grad| first_bad(grad.as_slice()));
+                (format!("gradient of {name}"), value.map_or(f32::NAN, |(_, value)| value))
+            }),
         };
         let Some((what, value)) = bad else {
             return Ok(());

@@ -22,6 +22,7 @@ mod task;
 
 mod config;
 mod evaluate;
+mod feed;
 mod pixels;
 mod guard;
 mod session;
@@ -38,6 +39,7 @@ mod source;
 pub use config::{Length, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Predictions, Scores, evaluate};
+pub use feed::{Feed, each_batch};
 pub use observer::{EpochReport, Observer, Silent, StepReport};
 pub use outcome::{Env, Kept, Outcome};
 pub use pixels::Confusion;

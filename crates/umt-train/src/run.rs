@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use umt_nn::optim::clip_grad_norm;
+use umt_nn::optim::{scale_to_norm, squares};
 
 use crate::evaluate::score_until;
+use crate::feed::{Feeds, feed};
 use crate::pace::Pace;
 use crate::session::Session;
 use crate::{
@@ -47,48 +48,62 @@ pub fn train(
 
 /// The steps that the epoch under way has left.
 fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Result<Pace, TrainError> {
-    let (config, mut pace) = (run.config, Pace::default());
+    let mut pace = Pace::default();
     let left = run.steps_left_in_epoch();
-    let mut batches = (left > 0).then(|| source.epoch(run.at.epoch, run.at.batch));
-    for _ in 0..left {
-        let begun = Instant::now();
-        let batch = batches.as_mut().and_then(Iterator::next).ok_or_else(|| run.too_few())??;
-        let fetched = Instant::now();
-
-        let (step, epoch, seed) = (run.at.step, run.at.epoch, run.env.seed);
-        run.guard.batch(&batch, step)?;
-        let context = StepContext { step, total: run.total, epoch, seed };
-        let mut output = run.task.step(&batch, &context)?;
-        run.guard.output(&output, run.task.params(), &batch, step)?;
-        if let Some(max) = config.clip {
-            clip_grad_norm(&mut output.grads, max)?;
-        }
-        let lr = config.schedule.lr(config.lr, step, run.total);
-        if let Some(momentum) = config.schedule.momentum(step, run.total) {
-            run.optimizer.set_momentum(momentum);
-        }
-        run.optimizer.step(run.task.params_mut(), &output.grads, lr)?;
-        run.at.advance(&output);
-
-        let this = Pace::of_step(begun, fetched, batch.ids.len());
-        pace.add(&this);
-        run.timing.pace.add(&this);
-        run.env.observer.on_step(&StepReport {
-            step: step + 1,
-            total: run.total,
-            samples: batch.ids.len(),
-            samples_per_second: pace.samples_per_second(),
-            loss: output.loss,
-            lr,
-            log: &output.log,
-        });
-        let every = config.checkpoint_every;
-        if run.stop_asked() || (every > 0 && (step + 1).is_multiple_of(every)) {
-            run.save()?;
-            run.stop_if_asked()?;
-        }
+    if left == 0 {
+        return Ok(pace);
     }
-    Ok(pace)
+    let (place, from) = (run.task.params().place(), [run.at.epoch, run.at.batch]);
+    feed(source, &place, from, |batches| {
+        for _ in 0..left {
+            one_step(run, batches, &mut pace)?;
+        }
+        Ok(pace)
+    })
+}
+
+/// The next batch forward and back, and the update.
+fn one_step(run: &mut Session<'_, '_>, batches: &mut Feeds<'_>, pace: &mut Pace) -> Result<(), TrainError> {
+    let (config, begun) = (run.config, Instant::now());
+    let batch = batches.next().ok_or_else(|| run.too_few())??;
+    let fetched = Instant::now();
+
+    let (step, epoch, seed) = (run.at.step, run.at.epoch, run.env.seed);
+    run.guard.batch(&batch, step)?;
+    let context = StepContext { step, total: run.total, epoch, seed };
+    let mut output = run.task.step(&batch, &context)?;
+    // One pass over all gradients tells whether they are finite, their norm and the encoders' shares.
+    let squares = squares(&output.grads)?;
+    run.guard.output(&output, &squares, run.task.params(), &batch, step)?;
+    output.log.extend(run.task.figures(&squares));
+    if let Some(max) = config.clip {
+        scale_to_norm(&mut output.grads, squares.values().sum::<f64>().sqrt(), max)?;
+    }
+    let lr = config.schedule.lr(config.lr, step, run.total);
+    if let Some(momentum) = config.schedule.momentum(step, run.total) {
+        run.optimizer.set_momentum(momentum);
+    }
+    run.optimizer.step(run.task.params_mut(), &output.grads, lr)?;
+    run.at.advance(&output);
+
+    let this = Pace::of_step(begun, fetched, batch.ids.len());
+    pace.add(&this);
+    run.timing.pace.add(&this);
+    run.env.observer.on_step(&StepReport {
+        step: step + 1,
+        total: run.total,
+        samples: batch.ids.len(),
+        samples_per_second: pace.samples_per_second(),
+        loss: output.loss,
+        lr,
+        log: &output.log,
+    });
+    let every = config.checkpoint_every;
+    if run.stop_asked() || (every > 0 && (step + 1).is_multiple_of(every)) {
+        run.save()?;
+        run.stop_if_asked()?;
+    }
+    Ok(())
 }
 
 /// Validation, the best weights, and the epoch's lines in the logs.

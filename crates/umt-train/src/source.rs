@@ -7,8 +7,9 @@ pub type Batches<'a> = Box<dyn Iterator<Item = Result<Batch, DataError>> + 'a>;
 
 /// A place that batches come from: the loader, or a test's own batches.
 ///
-/// Batch `b` of epoch `e` must be a function of `(e, b)` alone, so that a run can resume at any step.
-pub trait BatchSource {
+/// Batch `b` of epoch `e` must be a function of `(e, b)` alone, so that a run can resume at any step. Where a device
+/// computes, another thread asks for them.
+pub trait BatchSource: Sync {
     /// Batches in each epoch.
     fn batches_per_epoch(&self) -> u64;
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use umt_data::Batch;
 use umt_nn::{Array, Grads, Params};
 
-use crate::{BatchSource, Confusion, TrainError};
+use crate::{BatchSource, Confusion, Feed, TrainError};
 
 /// A model with its objective: what the loop needs to know of a method.
 pub trait Task {
@@ -19,13 +18,19 @@ pub trait Task {
     ///
     /// # Errors
     /// Whatever the task's parts refuse; an empty batch.
-    fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError>;
+    fn step(&mut self, batch: &Feed, context: &StepContext) -> Result<StepOutput, TrainError>;
+
+    /// Further figures of a step, made of Σx² of each gradient by parameter name.
+    fn figures(&self, squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
+        let _ = squares;
+        Vec::new()
+    }
 
     /// One batch in evaluation mode: what validation scores. Changes nothing.
     ///
     /// # Errors
     /// Whatever the task's parts refuse.
-    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError>;
+    fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError>;
 
     /// Buffers as they are from the next epoch on, by name: for a method that looks at its figures once an epoch.
     /// Changes nothing itself. `None` when `context.stopped` said so: the loop then asks again when it goes on.

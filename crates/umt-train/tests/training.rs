@@ -31,7 +31,7 @@ fn stopped_at_every_step_and_resumed_it_ends_in_the_same_bytes() {
             assert_eq!(finished.kept, outcome.kept);
             assert_eq!(bench.state(&resumed), expected, "stopped at {k}: {settings}");
             assert_eq!([before.steps, after.steps].concat(), log.steps);
-            assert_eq!(bench.train.seen.borrow()[..], whole.train.seen.borrow()[..], "order of samples");
+            assert_eq!(bench.train.seen.lock().unwrap()[..], whole.train.seen.lock().unwrap()[..], "order of samples");
         }
     }
 }
@@ -147,7 +147,7 @@ fn a_value_that_is_not_finite_stops_the_run_before_the_update() {
         assert_eq!(error.exit_code(), 3);
         let text = error.to_string();
         assert!(text.contains(words) && text.contains("stage joint, step 7"), "{text}");
-        let seen = bench.train.seen.borrow();
+        let seen = bench.train.seen.lock().unwrap();
         assert!(text.contains(&format!("samples {}", seen[seen.len() - 5..].join(", "))), "{text}");
         // The last checkpoint is that of step 5, and nothing was updated after step 6.
         let clean = Bench::new(SGD);

@@ -1,17 +1,16 @@
 //! A segmentation network with its loss and frozen teachers, as the training loop wants them.
 
 use super::{MapDistance, distance::Maps, multi_scale, scales::check_labels};
-use crate::network_task::inputs;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
-use umt_data::{Batch, LabelMaps};
+use umt_data::LabelMaps;
 use umt_fusion::{DenseLoss, DenseOutputs, Segmenter};
 use umt_media::Modality;
 use umt_nn::{
     Array, NnError, Params,
     kernels::{Resize, all_finite, cross_entropy, resize},
 };
-use umt_train::{Confusion, Evaluation, StepContext, StepOutput, Task, TrainError};
+use umt_train::{Confusion, Evaluation, Feed, StepContext, StepOutput, Task, TrainError};
 
 /// How pixels count in the loss.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,7 +79,7 @@ impl<'a> DenseTask<'a> {
 }
 
 /// The label maps of a batch.
-fn maps(batch: &Batch) -> Result<&LabelMaps, NnError> {
+fn maps(batch: &Feed) -> Result<&LabelMaps, NnError> {
     let missing = || NnError::Setting("the batch has no label maps, which segmentation needs".into());
     let maps = batch.maps.as_ref().ok_or_else(missing)?;
     if maps.shape[0] != batch.ids.len() || maps.data.len() != maps.shape.iter().product::<usize>() {
@@ -123,20 +122,19 @@ impl Task for DenseTask<'_> {
         self.network.params_mut()
     }
 
-    fn step(&mut self, batch: &Batch, _context: &StepContext) -> Result<StepOutput, TrainError> {
-        let inputs = inputs(batch, &self.params().place())?;
+    fn step(&mut self, batch: &Feed, _context: &StepContext) -> Result<StepOutput, TrainError> {
         let labels = maps(batch)?;
-        let targets = self.targets(&inputs)?;
+        let targets = self.targets(batch.inputs())?;
         let (config, distill) = (&self.loss, self.distill.as_ref());
         let result =
-            self.network.train_step(&inputs, &mut |outputs| loss(config, distill, outputs, labels, &targets))?;
+            self.network.train_step(batch.inputs(), &mut |outputs| loss(config, distill, outputs, labels, &targets))?;
         Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
     /// Each prediction is resized bilinearly to its label's own size.
-    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
+    fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
         let labels = maps(batch)?;
-        let logits = self.network.predict(&inputs(batch, &self.params().place())?)?;
+        let logits = self.network.predict(batch.inputs())?;
         Ok(Evaluation::Pixels(confusion(&logits, labels, &batch.ids)?))
     }
 }

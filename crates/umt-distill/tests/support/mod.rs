@@ -8,11 +8,11 @@ use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Network, NetworkConfig, Weights};
 use umt_media::Array as Input;
 use umt_media::Modality::{self, Audio, Depth, Video};
-use umt_nn::{Array, NnError};
+use umt_nn::{Array, NnError, Place};
 use umt_random::{Permutation, stream};
 use umt_store::Store;
 use umt_train::{
-    BatchSource, Batches, Env, EpochContext, Observer, StepContext, StepReport, Task, TrainConfig, TrainError,
+    BatchSource, Batches, Env, EpochContext, Feed, Observer, StepContext, StepReport, Task, TrainConfig, TrainError,
 };
 
 pub const CLASSES: usize = 3;
@@ -38,6 +38,11 @@ fn teachers(modalities: &[Modality]) -> Vec<Network> {
 /// A batch of samples from `first` on; a class is a place that is bright.
 pub fn batch(first: usize, count: usize) -> Batch {
     make(&(first..first + count).collect::<Vec<_>>())
+}
+
+/// The same as a task takes it.
+pub fn fed(first: usize, count: usize) -> Feed {
+    Feed::new(batch(first, count), &Place::Host).unwrap()
 }
 
 fn make(indices: &[usize]) -> Batch {
@@ -144,7 +149,7 @@ pub fn check_g_blend(student: &Student) {
         let mut sums: BTreeMap<String, f64> = BTreeMap::new();
         for step in 0..3 {
             let context = StepContext { step: 3 * epoch + step, total: 6, epoch, seed: 1 };
-            let output = task.step(&batch(4 * step as usize, 4), &context).unwrap();
+            let output = task.step(&fed(4 * step as usize, 4), &context).unwrap();
             for (name, value) in output.log.iter().filter(|(name, _)| name.starts_with("head.")) {
                 *sums.entry(name.clone()).or_default() += f64::from(*value) / 3.0;
             }

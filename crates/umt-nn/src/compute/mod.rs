@@ -101,12 +101,6 @@ pub(crate) fn add_assign(a: &mut Array, b: &Array) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn add_relu(a: &mut Array, b: &Array, relu: bool) -> Result<()> {
-    on_device!(mut a, gpu => cuda::add_relu(gpu, a, b, relu));
-    kernels::add_relu(a.make_mut(), b.as_slice(), relu);
-    Ok(())
-}
-
 pub(crate) fn scale(x: &mut Array, factor: f32) -> Result<()> {
     on_device!(mut x, gpu => cuda::scale(gpu, x, factor));
     x.make_mut().iter_mut().for_each(|x| *x *= factor);

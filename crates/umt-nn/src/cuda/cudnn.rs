@@ -161,125 +161,56 @@ fn factors() -> [*const c_void; 2] {
     [(&raw const FACTORS[0]).cast(), (&raw const FACTORS[1]).cast()]
 }
 
+/// A convolution or one of its gradients, by the first way that serves: all three are `from` and `by` to `to`, each with its description's name.
+/// Returns false from the function where cuDNN knows no way.
+macro_rules! convolve {
+    ($gpu:expr, $s:expr, $what:literal, $list:path, $way:ty, $run:path, $a:ident: $from:expr, $b:ident: $by:expr, $c:ident: $to:expr) => {{
+        let (cudnn, d) = (handle($gpu)?, Description::new($gpu, $s)?);
+        let way = first_way!($gpu, $list, $way, [cudnn.0, d.$a, d.$b, d.conv, d.$c]);
+        let Some((way, bytes)) = way else { return Ok(false) };
+        let (from, by): (&Memory, &Memory) = ($from, $by);
+        let mut space = workspace($gpu, bytes)?;
+        let stream = $gpu.stream();
+        let [one, zero] = factors();
+        let (from, _from) = from.bytes.device_ptr(&stream);
+        let (by, _by) = by.bytes.device_ptr(&stream);
+        let (space, _space) = space.device_ptr_mut(&stream);
+        let (to, _to) = $to.bytes.device_ptr_mut(&stream);
+        let (from, by) = (from as *const c_void, by as *const c_void);
+        let (space, to) = (space as *mut c_void, to as *mut c_void);
+        // SAFETY: the memory has the sizes and the layout that the descriptors say; all of it is used on the handle's stream.
+        unsafe { $run(cudnn.0, one, d.$a, from, d.$b, by, d.conv, way, space, bytes, zero, d.$c, to) }.attempt($what)?;
+    }};
+}
+
 /// `y = x * w`; whether cuDNN knew a way.
 pub(super) fn forward(gpu: &Gpu, s: &ConvShape, x: &Memory, w: &Memory, y: &mut Memory) -> Result<bool, NnError> {
-    let (cudnn, d) = (handle(gpu)?, Description::new(gpu, s)?);
-    let way = first_way!(
-        gpu,
-        result::get_convolution_forward_algorithm,
-        sys::cudnnConvolutionFwdAlgoPerf_t,
-        [cudnn.0, d.x, d.w, d.conv, d.y]
+    convolve!(
+        gpu, s, "convolution by cuDNN",
+        result::get_convolution_forward_algorithm, sys::cudnnConvolutionFwdAlgoPerf_t, result::convolution_forward,
+        x: x, w: &weights(gpu, s, w, x.kind())?, y: y
     );
-    let Some((way, bytes)) = way else { return Ok(false) };
-    let w = weights(gpu, s, w, x.kind())?;
-    let mut space = workspace(gpu, bytes)?;
-    let stream = gpu.stream();
-    let [one, zero] = factors();
-    let (x, _x) = x.bytes.device_ptr(&stream);
-    let (w, _w) = w.bytes.device_ptr(&stream);
-    let (space, _space) = space.device_ptr_mut(&stream);
-    let (y, _y) = y.bytes.device_ptr_mut(&stream);
-    // SAFETY: the memory has the sizes and the layout that the descriptors say; all of it is used on the handle's stream.
-    let done = unsafe {
-        result::convolution_forward(
-            cudnn.0,
-            one,
-            d.x,
-            x as *const c_void,
-            d.w,
-            w as *const c_void,
-            d.conv,
-            way,
-            space as *mut c_void,
-            bytes,
-            zero,
-            d.y,
-            y as *mut c_void,
-        )
-    };
-    done.attempt("convolution by cuDNN")?;
     Ok(true)
 }
 
 /// Gradient to the input; whether cuDNN knew a way.
 pub(super) fn grad_input(gpu: &Gpu, s: &ConvShape, dy: &Memory, w: &Memory, dx: &mut Memory) -> Result<bool, NnError> {
-    let (cudnn, d) = (handle(gpu)?, Description::new(gpu, s)?);
-    let way = first_way!(
-        gpu,
-        result::get_convolution_backward_data_algorithm,
-        sys::cudnnConvolutionBwdDataAlgoPerf_t,
-        [cudnn.0, d.w, d.y, d.conv, d.x]
+    convolve!(
+        gpu, s, "gradient of a convolution by cuDNN",
+        result::get_convolution_backward_data_algorithm, sys::cudnnConvolutionBwdDataAlgoPerf_t, result::convolution_backward_data,
+        w: &weights(gpu, s, w, dy.kind())?, y: dy, x: dx
     );
-    let Some((way, bytes)) = way else { return Ok(false) };
-    let w = weights(gpu, s, w, dy.kind())?;
-    let mut space = workspace(gpu, bytes)?;
-    let stream = gpu.stream();
-    let [one, zero] = factors();
-    let (w, _w) = w.bytes.device_ptr(&stream);
-    let (dy, _dy) = dy.bytes.device_ptr(&stream);
-    let (space, _space) = space.device_ptr_mut(&stream);
-    let (dx, _dx) = dx.bytes.device_ptr_mut(&stream);
-    // SAFETY: as in `forward`.
-    let done = unsafe {
-        result::convolution_backward_data(
-            cudnn.0,
-            one,
-            d.w,
-            w as *const c_void,
-            d.y,
-            dy as *const c_void,
-            d.conv,
-            way,
-            space as *mut c_void,
-            bytes,
-            zero,
-            d.x,
-            dx as *mut c_void,
-        )
-    };
-    done.attempt("gradient of a convolution by cuDNN")?;
     Ok(true)
 }
 
 /// Gradient to the weights, in our layout and `f32`; whether cuDNN knew a way.
 pub(super) fn grad_weight(gpu: &Gpu, s: &ConvShape, x: &Memory, dy: &Memory, dw: &mut Memory) -> Result<bool, NnError> {
-    let (cudnn, d) = (handle(gpu)?, Description::new(gpu, s)?);
-    let way = first_way!(
-        gpu,
-        result::get_convolution_backward_filter_algorithm,
-        sys::cudnnConvolutionBwdFilterAlgoPerf_t,
-        [cudnn.0, d.x, d.y, d.conv, d.w]
-    );
-    let Some((way, bytes)) = way else { return Ok(false) };
     let mut theirs = Memory::unspecified(gpu, s.w_len(), x.kind())?;
-    let mut space = workspace(gpu, bytes)?;
-    let stream = gpu.stream();
-    {
-        let [one, zero] = factors();
-        let (x, _x) = x.bytes.device_ptr(&stream);
-        let (dy, _dy) = dy.bytes.device_ptr(&stream);
-        let (space, _space) = space.device_ptr_mut(&stream);
-        let (dw, _dw) = theirs.bytes.device_ptr_mut(&stream);
-        // SAFETY: as in `forward`.
-        let done = unsafe {
-            result::convolution_backward_filter(
-                cudnn.0,
-                one,
-                d.x,
-                x as *const c_void,
-                d.y,
-                dy as *const c_void,
-                d.conv,
-                way,
-                space as *mut c_void,
-                bytes,
-                zero,
-                d.w,
-                dw as *mut c_void,
-            )
-        };
-        done.attempt("gradient of a convolution by cuDNN")?;
-    }
+    convolve!(
+        gpu, s, "gradient of a convolution by cuDNN",
+        result::get_convolution_backward_filter_algorithm, sys::cudnnConvolutionBwdFilterAlgoPerf_t, result::convolution_backward_filter,
+        x: x, y: dy, w: theirs
+    );
     let (rows, columns, n) = ((s.w_len() / s.k.max(1)) as i64, s.k as i64, s.w_len() as i64);
     launch!(gpu, Source::Conv, x.kind(), "weight_from_cudnn", s.w_len(); [&theirs.bytes, &mut dw.bytes, &rows, &columns, &n]);
     Ok(true)

@@ -13,15 +13,6 @@ pub(crate) fn add_assign(gpu: &Gpu, a: &mut Array, b: &Array) -> Result<(), NnEr
     Ok(())
 }
 
-/// `a = relu?(a + b)`
-pub(crate) fn add_relu(gpu: &Gpu, a: &mut Array, b: &Array, relu: bool) -> Result<(), NnError> {
-    let a = a.memory_mut(gpu)?;
-    let b = gpu.take(b, a.kind())?;
-    let (relu, n) = (i64::from(relu), a.len() as i64);
-    launch!(gpu, Source::Elementwise, a.kind(), "add_relu", a.len(); [&mut a.bytes, &b.bytes, &relu, &n]);
-    Ok(())
-}
-
 /// `d = 0` where the output `y` is not above 0.
 pub(crate) fn relu_backward(gpu: &Gpu, y: &Array, d: &mut Array) -> Result<(), NnError> {
     let d = d.memory_mut(gpu)?;

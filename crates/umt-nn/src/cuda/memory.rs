@@ -1,6 +1,6 @@
 //! Memory of a device: what an array there holds.
 
-use super::cudarc::driver::CudaSlice;
+use super::cudarc::driver::{CudaSlice, CudaStream};
 use super::launch::launch;
 use super::{Attempt, Gpu, Source};
 use crate::{Array, NnError, buffer::Buffer};
@@ -37,9 +37,18 @@ pub(crate) struct Memory {
 impl Memory {
     /// Memory whose values are unspecified until written.
     pub(super) fn unspecified(gpu: &Gpu, len: usize, kind: Kind) -> Result<Self, NnError> {
+        Self::on_stream(gpu, &gpu.stream(), len, kind)
+    }
+
+    /// The same of `f32`, on another stream than the one that computes.
+    pub(super) fn for_copy(gpu: &Gpu, stream: &Arc<CudaStream>, len: usize) -> Result<Self, NnError> {
+        Self::on_stream(gpu, stream, len, Kind::F32)
+    }
+
+    fn on_stream(gpu: &Gpu, stream: &Arc<CudaStream>, len: usize, kind: Kind) -> Result<Self, NnError> {
         let size = len.max(1) * kind.bytes();
         // SAFETY: every operator writes its whole output before anything reads it.
-        let bytes = unsafe { gpu.stream().alloc::<u8>(size) }.attempt(&format!("{size} bytes on the device"))?;
+        let bytes = unsafe { stream.alloc::<u8>(size) }.attempt(&format!("{size} bytes on the device"))?;
         Ok(Self { gpu: gpu.clone(), bytes, len, kind, host: OnceLock::new() })
     }
 
@@ -208,7 +217,7 @@ impl Gpu {
     }
 }
 
-fn as_bytes(values: &[f32]) -> &[u8] {
+pub(super) fn as_bytes(values: &[f32]) -> &[u8] {
     // SAFETY: any float is four bytes, and u8 needs no alignment.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }

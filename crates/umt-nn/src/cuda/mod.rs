@@ -19,10 +19,11 @@ mod optim;
 mod pool;
 mod reduce;
 mod sources;
+mod transfer;
 
 pub(crate) use conv::{conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub(crate) use elementwise::{
-    add_assign, add_relu, join_columns, put_slices, relu_backward, scale, scale_shift, scale_shift_in_place, sigmoid,
+    add_assign, join_columns, put_slices, relu_backward, scale, scale_shift, scale_shift_in_place, sigmoid,
     sigmoid_backward, split_columns, take_slices,
 };
 pub(crate) use gate::{gated_sum, gated_sum_backward};
@@ -44,6 +45,7 @@ use sources::Source;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transfer::Transfer;
 
 /// Whatever a call into CUDA says, with what was attempted.
 trait Attempt<T> {
@@ -70,6 +72,7 @@ struct Loaded {
     modules: Mutex<BTreeMap<(Source, Kind), Arc<CudaModule>>>,
     functions: Mutex<BTreeMap<(Source, Kind, &'static str), CudaFunction>>,
     tables: Mutex<BTreeMap<maps::TableKey, Arc<maps::Table>>>,
+    transfer: Mutex<Option<Arc<Transfer>>>,
 }
 
 /// The devices in use, so that a second place on one shares its stream and memory, and an array made from one of candle's tensors finds what was
@@ -117,8 +120,8 @@ impl Gpu {
             Some(loaded) => loaded,
             None => {
                 let capability = device.cuda_stream().context().compute_capability().attempt("compute capability")?;
-                let (modules, functions, tables) = Default::default();
-                let loaded = Arc::new(Loaded { capability, modules, functions, tables });
+                let (modules, functions, tables, transfer) = Default::default();
+                let loaded = Arc::new(Loaded { capability, modules, functions, tables, transfer });
                 all.push((device.clone(), loaded.clone()));
                 loaded
             }
@@ -158,6 +161,17 @@ impl Gpu {
 
     pub(crate) fn finish(&self) -> Result<(), NnError> {
         self.stream().synchronize().attempt("waiting for the device")
+    }
+
+    /// What copies batches, made when first asked for.
+    fn transfer(&self) -> Result<Arc<Transfer>, NnError> {
+        let mut transfer = lock(&self.loaded.transfer);
+        if let Some(known) = &*transfer {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(Transfer::new(&self.stream())?);
+        *transfer = Some(new.clone());
+        Ok(new)
     }
 
     pub(crate) fn zeros(&self, shape: &[usize]) -> Result<Array, NnError> {

@@ -2,8 +2,8 @@
 
 use super::{BatchNormOptions, ConvOptions, nhwc, norm::evaluated};
 use crate::{
-    Array, NnError, Params, Tape, Var, compute,
-    kernels::{ConvShape, Prepared},
+    Array, NnError, Params, Tape, Var,
+    kernels::{self, ConvShape, Prepared},
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,7 +103,7 @@ impl Tape {
         let relu = norm_options.relu && skip.is_none();
         folded.prepared.forward(&shape, x.value.as_slice(), Some(folded.bias.as_slice()), relu, y.make_mut());
         if let Some(skip) = skip {
-            compute::add_relu(&mut y, &skip.value, norm_options.relu)?;
+            kernels::add_relu(y.make_mut(), skip.value.as_slice(), norm_options.relu);
         }
         Ok(Var { value: y, node: None })
     }

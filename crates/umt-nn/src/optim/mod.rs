@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::{clip_grad_norm, grad_norm};
+pub use clip::{clip_grad_norm, grad_norm, scale_to_norm, squares};
 pub use sgd::Sgd;
 
 use crate::{Array, Grads, NnError, Params, Role};

@@ -1,8 +1,8 @@
 //! A task small enough to train in milliseconds, batches without a loader, and a folder per test.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use umt_data::{Batch, DataError};
@@ -11,8 +11,8 @@ use umt_nn::{Array, Grads, Param, Params};
 use umt_random::{Permutation, stream};
 use umt_store::Store;
 use umt_train::{
-    BatchSource, Batches, Env, EpochReport, Evaluation, Observer, Outcome, StepContext, StepOutput, StepReport, Task,
-    TrainConfig, TrainError, train,
+    BatchSource, Batches, Env, EpochReport, Evaluation, Feed, Observer, Outcome, StepContext, StepOutput, StepReport,
+    Task, TrainConfig, TrainError, train,
 };
 
 pub const CLASSES: usize = 3;
@@ -24,7 +24,7 @@ pub struct Clouds {
     pub batch: usize,
     pub shuffle: bool,
     /// Ids in the order handed out, where they are recorded.
-    pub seen: RefCell<Vec<String>>,
+    pub seen: Mutex<Vec<String>>,
     pub watched: bool,
     /// A sample whose input holds a NaN.
     pub poisoned: Option<usize>,
@@ -32,7 +32,7 @@ pub struct Clouds {
 
 impl Clouds {
     pub fn new(samples: usize, batch: usize, shuffle: bool) -> Self {
-        Self { samples, batch, shuffle, seen: RefCell::default(), watched: true, poisoned: None }
+        Self { samples, batch, shuffle, seen: Mutex::default(), watched: true, poisoned: None }
     }
 
     /// Shuffled, and without a record of what was handed out.
@@ -73,7 +73,7 @@ impl BatchSource for Clouds {
             let indices: Vec<usize> = places.map(|p| if self.shuffle { order.at(p) } else { p }).collect();
             let batch = self.make(&indices);
             if self.watched {
-                self.seen.borrow_mut().extend(batch.ids.clone());
+                self.seen.lock().unwrap().extend(batch.ids.clone());
             }
             Ok::<_, DataError>(batch)
         }))
@@ -83,7 +83,7 @@ impl BatchSource for Clouds {
 /// Asks for a stop after a number of batches.
 struct Interrupting<'a> {
     source: &'a Clouds,
-    left: Cell<Option<u64>>,
+    left: Mutex<Option<u64>>,
     stop: &'a AtomicUsize,
 }
 
@@ -94,8 +94,9 @@ impl BatchSource for Interrupting<'_> {
 
     fn epoch(&self, epoch: u64, start: u64) -> Batches<'_> {
         Box::new(self.source.epoch(epoch, start).inspect(|_| {
-            self.left.set(self.left.get().map(|left| left.saturating_sub(1)));
-            if self.left.get() == Some(0) {
+            let mut left = self.left.lock().unwrap();
+            *left = left.map(|left| left.saturating_sub(1));
+            if *left == Some(0) {
                 self.stop.store(2, Ordering::Relaxed);
             }
         }))
@@ -160,7 +161,7 @@ impl Task for Softmax {
         &mut self.params
     }
 
-    fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<StepOutput, TrainError> {
+    fn step(&mut self, batch: &Feed, context: &StepContext) -> Result<StepOutput, TrainError> {
         let at = |fault: fn(u64) -> Fault| self.fault == fault(context.step);
         let (crash, figure) = (at(Fault::Crash), at(Fault::Figure));
         let (bad_loss, bad_gradient, bad_weight) = (at(Fault::Loss), at(Fault::Gradient), at(Fault::Weight));
@@ -204,7 +205,7 @@ impl Task for Softmax {
         Ok(StepOutput { loss: if bad_loss || bad_weight { f32::NAN } else { loss }, log, grads })
     }
 
-    fn evaluate(&self, batch: &Batch) -> Result<Evaluation, TrainError> {
+    fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
         let mean = self.params.value("norm.running_mean")?.as_slice();
         let logits = self.logits(&batch.inputs[&Modality::Audio].data, mean);
         Ok(Evaluation::Logits(Array::from_slice(&[batch.len(), self.classes], &logits)?))
@@ -281,8 +282,8 @@ impl Bench {
         let dir = self.folder.path().join("stage");
         let mut env =
             Env { stage: "joint", dir: &dir, store: &store, seed: self.seed, observer: &mut observer, stop: &stop };
-        let left = Cell::new(self.stop_in_validation);
-        let validation = self.validation.as_ref().map(|source| Interrupting { source, left, stop: &stop });
+        let left = || Mutex::new(self.stop_in_validation);
+        let validation = self.validation.as_ref().map(|source| Interrupting { source, left: left(), stop: &stop });
         let validation = validation.as_ref().map(|v| v as &dyn BatchSource);
         let result = train(task, &self.train, validation, &self.config, &mut env);
         (result, log)

@@ -65,7 +65,33 @@ pub fn checks() -> Vec<Check> {
     all.extend(pools());
     all.extend(resizes());
     all.extend(rest());
+    all.push(Check::new("arrays sent while others are computed with", 0.0, sent));
     all
+}
+
+/// Arrays of a few sizes, sent by another thread while this one works with those that came before.
+fn sent(place: &Place) -> anyhow::Result<Values> {
+    const SIZES: [usize; 3] = [1, 1000, 300_000];
+    let (give, take) = std::sync::mpsc::sync_channel(2);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for i in 0..24 {
+                let values = noise(&[SIZES[i % SIZES.len()]], i as u64);
+                if give.send(place.send(values.shape(), values.as_slice())).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut found = Vec::new();
+        for (i, array) in take.into_iter().enumerate() {
+            let array = array?;
+            let mut sum = array.clone();
+            sum.add(&array)?;
+            found.push(named(&format!("array {i}"), &array));
+            found.push(named(&format!("array {i} twice"), &sum));
+        }
+        Ok(found)
+    })
 }
 
 fn convolutions() -> Vec<Check> {

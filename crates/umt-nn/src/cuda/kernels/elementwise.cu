@@ -5,13 +5,6 @@ KERNEL add_assign(T* a, const T* b, i64 n) {
     put(a, i, get(a, i) + get(b, i));
 }
 
-// relu?(a + b); NaN stays NaN.
-KERNEL add_relu(T* a, const T* b, i64 relu, i64 n) {
-    INDEX(i, n);
-    float v = get(a, i) + get(b, i);
-    put(a, i, relu && v < 0.0f ? 0.0f : v);
-}
-
 // d = 0 where the output y is not above 0.
 KERNEL relu_backward(const T* y, T* d, i64 n) {
     INDEX(i, n);
