@@ -347,10 +347,6 @@ def elements(k):
     out = x.copy()
     k("add_assign", n, out, y, n)
     close("add", out, x + y, 1e-6)
-    for flag in (0, 1):
-        out = x.copy()
-        k("add_relu", n, out, y, flag, n)
-        close("add, relu", out, relu(x + y) if flag else x + y, 1e-6)
     out = x.copy()
     k("relu_backward", n, y, out, n)
     close("relu, gradient", out, x * (y > 0), 0)

@@ -36,7 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let toolkit = timed("toolkit from PyPI", || toolkit(&target))?;
     timed("libraries under the names that the linker asks for", || names(&toolkit))?;
     timed("stub of the driver", || driver(&toolkit))?;
-    timed("build with CUDA and cuDNN", || build(args, &target, &toolkit))?;
+    timed("build with CUDA and cuDNN", || build(args, &target, &toolkit, &[]))?;
+    timed("link without kernels for quantised weights", || lean(args, &target, &toolkit))?;
     let binary = target.join("release/xtask");
     timed("kernels compiled by NVRTC", || kernels(&binary, &toolkit))?;
     let bytes = std::fs::metadata(&binary).with_context(|| format!("reading {}", binary.display()))?.len();
@@ -98,20 +99,13 @@ fn names(toolkit: &Path) -> anyhow::Result<()> {
 fn driver(toolkit: &Path) -> anyhow::Result<()> {
     let stubs = toolkit.join("cu13/lib/stubs");
     ran(Command::new("mkdir").arg("-p").arg(&stubs))?;
-    let mut compiler = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o"])
-        .arg(stubs.join("libcuda.so"))
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("running cc")?;
     let mut source = String::new();
     for name in driver_names()? {
         // 100 is CUDA_ERROR_NO_DEVICE, so that whoever asks is told so.
         source.push_str(&format!("int {name}(void) {{ return 100; }}\n"));
     }
-    compiler.stdin.take().context("no way to give cc its source")?.write_all(source.as_bytes())?;
-    let status = compiler.wait()?;
-    ensure!(status.success(), "cc: {status}");
+    let library = stubs.join("libcuda.so");
+    compile(&source, Command::new("cc").args(["-shared", "-Wl,-soname,libcuda.so.1", "-o"]).arg(library))?;
     ran(Command::new("ln").args(["-sfn", "libcuda.so"]).arg(stubs.join("libcuda.so.1")))
 }
 
@@ -137,10 +131,12 @@ fn driver_names() -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-fn build(args: &Args, target: &Path, toolkit: &Path) -> anyhow::Result<()> {
+/// Builds the program; `link` goes to the compiler for its last step.
+fn build(args: &Args, target: &Path, toolkit: &Path, link: &[String]) -> anyhow::Result<()> {
     let cuda = toolkit.join("cu13");
-    let mut command = cargo(&["build", "--release", "--locked", "--package", "xtask", "--features", "cudnn"]);
-    command.arg("--target-dir").arg(target);
+    let what = if link.is_empty() { ["build", "--package", "xtask"] } else { ["rustc", "--package", "xtask"] };
+    let mut command = cargo(&what);
+    command.args(["--bin", "xtask", "--release", "--locked", "--features", "cudnn"]).arg("--target-dir").arg(target);
     for name in ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"] {
         command.env(name, &cuda);
     }
@@ -151,7 +147,47 @@ fn build(args: &Args, target: &Path, toolkit: &Path) -> anyhow::Result<()> {
     if let Some(jobs) = args.jobs {
         command.arg("--jobs").arg(jobs.to_string()).env("CUDAFORGE_THREADS", jobs.to_string());
     }
+    if !link.is_empty() {
+        command.arg("--").args(link);
+    }
     ran(&mut command)
+}
+
+/// Links once more, with something in the place of candle's kernels for quantised weights, which nothing here calls: 33 MB of the program. They lie
+/// in a library whose members are taken for the functions they define; an object that comes first defines these, so that none is taken.
+fn lean(args: &Args, target: &Path, toolkit: &Path) -> anyhow::Result<()> {
+    let built = target.join("release/build");
+    let folders = std::fs::read_dir(&built).with_context(|| format!("reading {}", built.display()))?;
+    let archives = folders.filter_map(Result::ok).map(|folder| folder.path().join("out/libmoe.a"));
+    let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    let archive = archives.filter(|path| path.is_file()).max_by_key(modified);
+    let archive = archive.with_context(|| format!("{} holds no library of candle's kernels", built.display()))?;
+    let listed = Command::new("nm").args(["-g", "--defined-only"]).arg(&archive).output().context("running nm")?;
+    ensure!(listed.status.success(), "nm: {}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).context("names in candle's kernels")?;
+    let names = listed.lines().filter_map(|line| line.split_once(" T ")).map(|(_, name)| name);
+    // What is called from Rust has a plain name.
+    let mut names: Vec<&str> = names.filter(|name| !name.starts_with("_Z")).collect();
+    names.sort_unstable();
+    names.dedup();
+    let functions: String = names.iter().map(|name| format!("void {name}(void) {{ abort(); }}\n")).collect();
+    let object = target.join("unused.o");
+    compile(&format!("#include <stdlib.h>\n{functions}"), Command::new("cc").arg("-c").arg("-o").arg(&object))?;
+    let linker = target.join("linker.sh");
+    let script = format!("#!/bin/sh\nexec cc '{}' \"$@\"\n", object.display());
+    umt_store::Store::open(target)?.commit(&linker, script.as_bytes())?;
+    ran(Command::new("chmod").arg("+x").arg(&linker))?;
+    let linker = linker.to_str().context("the path of the project is not UTF-8")?;
+    build(args, target, toolkit, &["-C".into(), format!("linker={linker}"), "-C".into(), "strip=symbols".into()])
+}
+
+/// Compiles C.
+fn compile(source: &str, compiler: &mut Command) -> anyhow::Result<()> {
+    let mut compiler = compiler.args(["-fPIC", "-x", "c", "-"]).stdin(Stdio::piped()).spawn().context("running cc")?;
+    compiler.stdin.take().context("no way to give cc its source")?.write_all(source.as_bytes())?;
+    let status = compiler.wait()?;
+    ensure!(status.success(), "cc: {status}");
+    Ok(())
 }
 
 /// NVRTC itself needs no driver, so the program compiles its kernels here exactly as it does where it runs.

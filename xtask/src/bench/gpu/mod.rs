@@ -87,6 +87,7 @@ fn checks() -> Vec<Check> {
 
 #[cfg(test)]
 mod tests {
+    use super::parity::Distance;
     use super::*;
 
     /// What is checked on a device runs on the host, gives numbers that are not all alike, and the same ones twice: a check that compares nothing
@@ -105,6 +106,24 @@ mod tests {
         assert!(names.len() > 100, "{} checks", names.len());
     }
 
+    /// Of many gradients a few may differ by much; one that is wrong as a whole is found out, however small it is.
+    #[test]
+    fn norms_tell_a_turned_relu_from_a_mistake() {
+        let large: Vec<f32> = (0..10_000).map(|i| (i % 7) as f32 - 3.0).collect();
+        let host = [("large".to_owned(), large.clone()), ("small".to_owned(), vec![0.01, -0.02])];
+        let judged = |device: &[(String, Vec<f32>)]| {
+            let mut outcome = Check::new("two", 2e-2, |_| Ok(vec![("y".into(), vec![1.0])])).compare(&Place::Host);
+            outcome.judge(&host, device, Distance::Norm);
+            outcome.passed
+        };
+        let mut turned = host.clone();
+        turned[0].1[17] += 2.0;
+        assert!(judged(&host) && judged(&turned));
+        let mut wrong = host.clone();
+        wrong[1].1 = vec![-0.01, 0.02];
+        assert!(!judged(&wrong));
+    }
+
     /// And a device that computed otherwise would be found out.
     #[test]
     fn a_difference_fails() {
@@ -114,9 +133,9 @@ mod tests {
         });
         let mut outcome = check.compare(&Place::Host);
         assert!(outcome.passed);
-        outcome.judge(&[("y".into(), vec![2.0, 1.0])], &[("y".into(), vec![2.0, 1.01])]);
+        outcome.judge(&[("y".into(), vec![2.0, 1.0])], &[("y".into(), vec![2.0, 1.01])], Distance::Largest);
         assert!(!outcome.passed && (outcome.error - 0.005).abs() < 1e-6, "{}", outcome.error);
-        outcome.judge(&[("y".into(), vec![2.0])], &[("y".into(), vec![f32::NAN])]);
+        outcome.judge(&[("y".into(), vec![2.0])], &[("y".into(), vec![f32::NAN])], Distance::Largest);
         assert!(!outcome.passed);
     }
 }

@@ -6,8 +6,9 @@ use crate::bench::networks::{ESANET18, RESNET18, RESNET20};
 use umt_nn::Place;
 use umt_train::StepContext;
 
-/// Some twenty layers of sums in another order.
-const WHOLE: f64 = 2e-3;
+/// Some twenty layers of sums in another order, and the few ReLUs that they turn: on the host, weights moved by one part in ten million change the
+/// gradient of the ESANet below by 2.7 %, that of the ResNet-20 by 1.3 %. What an operator does is checked far more closely by itself.
+const WHOLE: f64 = 1e-1;
 
 pub fn checks() -> Vec<Check> {
     let small = [
@@ -17,14 +18,13 @@ pub fn checks() -> Vec<Check> {
     ];
     small
         .into_iter()
-        .map(|case| Check::new(format!("training step of {}", case.name), WHOLE, move |p| step(&case, p)))
+        .map(|case| Check::new(format!("training step of {}", case.name), WHOLE, move |p| step(&case, p)).by_norm())
         .collect()
 }
 
 /// Loss, gradients and running statistics of one step.
 fn step(case: &Case, place: &Place) -> anyhow::Result<Values> {
-    let (mut task, batch) = case.parts()?;
-    task.params_mut().to_place(place)?;
+    let (mut task, batch) = case.at(place)?;
     let output = task.step(&batch, &StepContext { step: 0, total: 10, epoch: 0, seed: 1 })?;
     let mut values = vec![("loss".to_owned(), vec![output.loss])];
     values.extend(output.grads.iter().map(|(name, grad)| named(name, grad)));

@@ -30,7 +30,7 @@ fn norm(channels: usize) -> Params {
 
 fn batch_norms() -> Vec<Check> {
     let mut all = Vec::new();
-    for shape in [vec![2, 1, 1, 1], vec![2, 3, 5, 7], vec![4, 14, 14, 64], vec![2, 57, 55, 33], vec![8, 512]] {
+    for shape in [vec![3, 1, 1, 1], vec![2, 3, 5, 7], vec![4, 14, 14, 64], vec![2, 57, 55, 33], vec![8, 512]] {
         for (relu, skip) in [(false, false), (true, false), (false, true), (true, true)] {
             let channels = shape[shape.len() - 1];
             let shapes = if skip { vec![shape.clone(), shape.clone()] } else { vec![shape.clone()] };
