@@ -2,6 +2,8 @@
 //!
 //! The SVG names a font family and leaves drawing the letters to the viewer, so that no font is needed here.
 
+mod many;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::error::Error;
@@ -52,7 +54,7 @@ fn colour(i: usize) -> RGBColor {
     COLOURS[i % COLOURS.len()]
 }
 
-/// Training loss and, where there is one, a figure on validation, side by side; a line per stage.
+/// Training loss and, where there is one, a figure on validation, side by side; a line per stage, or a panel where there are many.
 ///
 /// # Errors
 /// What the drawing library refuses.
@@ -62,6 +64,9 @@ pub fn curves(loss: &[Curve], validation: &[Curve], figure: &str) -> Outcome {
         .into_iter()
         .filter(|(_, c)| c.iter().any(|c| !c.points.is_empty()))
         .collect();
+    if many::are_many(loss.len()) {
+        return many::curves(&panels);
+    }
     let width = 560 * panels.len().max(1) as u32;
     draw((width, 400), |area| {
         for (panel, (title, curves)) in area.split_evenly((1, panels.len().max(1))).iter().zip(&panels) {
@@ -103,12 +108,15 @@ fn lines(area: &Area<'_>, title: &str, curves: &[Curve], legend: SeriesLabelPosi
 }
 
 /// Bars by group, `of` what figure, with the standard deviation over seeds as whiskers; in several rows where there are
-/// many groups, such as classes.
+/// many groups, such as classes, and a row for each name where there are many of these.
 ///
 /// # Errors
 /// What the drawing library refuses.
 pub fn bars(title: &str, of: &str, groups: &[BarGroup]) -> Outcome {
     let slots = names_of(groups).len() + 1;
+    if many::are_many(slots - 1) {
+        return many::rows(title, of, groups);
+    }
     let rows = (groups.len() * slots).div_ceil(ROW_OF_BARS).max(1);
     let in_a_row = groups.len().div_ceil(rows).max(1);
     draw((bars_width(in_a_row * slots), 400 * rows as u32), |area| {

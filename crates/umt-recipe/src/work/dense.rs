@@ -1,6 +1,7 @@
 //! Stages whose networks give a class to every pixel.
 
 use super::Work;
+use super::network::End;
 use crate::error::RecipeError;
 use crate::folder::{MODEL, read};
 use crate::pass::{Shift, inputs};
@@ -86,30 +87,8 @@ impl Work<'_> {
                 self.file(&mut files, FRAMES, &tensors::write(&frames)?)?;
             }
         }
-        for name in ["metrics.jsonl", "timing.jsonl"] {
-            let path = self.dir.join(name);
-            if path.exists() {
-                files.insert(name.to_owned(), umt_store::digest_file(&path)?);
-            }
-        }
-        let note = match outcome {
-            None => begin,
-            Some(outcome) => {
-                let which = if outcome.kept.best { "best by validation" } else { "last" };
-                let on = if refit { ", trained on train and validation" } else { "" };
-                format!("{which} weights, epoch {}{on}{begin}", outcome.kept.epoch)
-            }
-        };
-        Ok(Record {
-            steps,
-            note,
-            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + started.elapsed().as_secs_f64(),
-            samples_per_second: outcome.map(|o| o.samples_per_second),
-            samples: Some(self.material.samples(refit, self.store, self.watch)?),
-            classes: self.material.classes().to_vec(),
-            depth_stats: self.material.cache(refit, self.store, self.watch)?.depth_stats(),
-            ..self.record(figures, files, output)
-        })
+        let end = End { refit, outcome, begin, evaluating: started };
+        self.trained(end, figures, files, output)
     }
 
     /// The stage's network as it begins, and what there is to say about given weights.

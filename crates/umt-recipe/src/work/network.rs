@@ -6,15 +6,26 @@ use crate::error::RecipeError;
 use crate::folder::{MODEL, features_file};
 use crate::pass::{Subsets, proper_subsets};
 use crate::recipe::{Missing, Stage};
-use crate::record::Record;
+use crate::record::{Figure, Record};
 use crate::watch::Relay;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use umt_data::Split;
 use umt_distill::{NetworkTask, ObjectiveConfig};
 use umt_fusion::Network;
-use umt_store::tensors;
+use umt_store::{Digest, tensors};
 use umt_train::Outcome;
+
+/// How a stage with a network came to its end.
+pub(super) struct End {
+    pub(super) refit: bool,
+    /// None for given weights.
+    pub(super) outcome: Option<Outcome>,
+    /// What there is to say about given weights.
+    pub(super) begin: String,
+    /// When its evaluation began.
+    pub(super) evaluating: Instant,
+}
 
 impl Work<'_> {
     pub(super) fn network(&mut self) -> Result<Record, RecipeError> {
@@ -69,13 +80,25 @@ impl Work<'_> {
                 self.figures(&mut figures, split, &["top1", "macro-f1"], Some(given), &scores)?;
             }
         }
+        let end = End { refit, outcome, begin, evaluating: started };
+        self.trained(end, figures, files, output)
+    }
+
+    /// The record of a stage with a network: with the logs of its training, and what readers of its weights need besides them.
+    pub(super) fn trained(
+        &mut self,
+        end: End,
+        figures: Vec<Figure>,
+        mut files: BTreeMap<String, Digest>,
+        output: String,
+    ) -> Result<Record, RecipeError> {
+        let End { refit, outcome, begin, evaluating } = end;
         for name in ["metrics.jsonl", "timing.jsonl"] {
             let path = self.dir.join(name);
             if path.exists() {
                 files.insert(name.to_owned(), umt_store::digest_file(&path)?);
             }
         }
-        let samples = self.material.samples(refit, self.store, self.watch)?;
         let note = match outcome {
             None => begin,
             Some(outcome) => {
@@ -84,15 +107,16 @@ impl Work<'_> {
                 format!("{which} weights, epoch {}{on}{begin}", outcome.kept.epoch)
             }
         };
+        let cache = self.material.cache(refit, self.store, self.watch)?;
         Ok(Record {
-            steps,
+            steps: outcome.map_or(0, |o| o.steps),
             note,
-            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + started.elapsed().as_secs_f64(),
+            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + evaluating.elapsed().as_secs_f64(),
             samples_per_second: outcome.map(|o| o.samples_per_second),
-            samples: Some(samples),
+            samples: Some(self.material.samples(refit, self.store, self.watch)?),
             classes: self.material.classes().to_vec(),
-            audio_stats: self.material.cache(refit, self.store, self.watch)?.audio_stats(),
-            depth_stats: self.material.cache(refit, self.store, self.watch)?.depth_stats(),
+            audio_stats: cache.audio_stats(),
+            depth_stats: cache.depth_stats(),
             ..self.record(figures, files, output)
         })
     }
