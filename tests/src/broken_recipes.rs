@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use umt_recipe::{Overrides, Place, Recipe, RecipeError};
+use umt_recipe::{Location, Overrides, Recipe, RecipeError};
 
 use crate::tiny::RECIPE;
 
@@ -107,8 +107,8 @@ fn sixty_broken_recipes_are_refused_with_place_and_valid_names() -> Result<(), B
         if error.exit_code() != 2 {
             findings.push(format!("{to}: exit code {}: {message}", error.exit_code()));
         }
-        let RecipeError::Invalid { place: Place::File { line, column, .. }, .. } = error else {
-            findings.push(format!("{to}: no place: {message}"));
+        let RecipeError::Invalid { location: Location::File { line, column, .. }, .. } = error else {
+            findings.push(format!("{to}: no location: {message}"));
             continue;
         };
         // What is missing is reported where its table begins, what TOML cannot read where it stops.
@@ -142,7 +142,9 @@ fn networks_that_cannot_be_are_refused_with_their_stage() {
         let Err(error) = parse(&text, &Overrides::default()) else { panic!("{fusion}: accepted") };
         let message = error.to_string();
         assert_eq!(error.exit_code(), 2, "{message}");
-        let RecipeError::Invalid { place: Place::File { line, .. }, .. } = error else { panic!("no place: {message}") };
+        let RecipeError::Invalid { location: Location::File { line, .. }, .. } = error else {
+            panic!("no location: {message}")
+        };
         assert_eq!(line, first_difference(&text), "{message}");
         let missing: Vec<&str> = words.split('|').filter(|word| !message.contains(*word)).collect();
         assert!(missing.is_empty(), "{message}: does not say {missing:?}");

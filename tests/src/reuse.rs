@@ -42,7 +42,7 @@ fn a_second_call_does_nothing_and_says_the_same() -> Outcome {
         dataset: None,
         split: Split::Validation,
         only: Vec::new(),
-        place: umt_nn::Place::Host,
+        device: umt_nn::Device::Cpu,
     };
     evaluate(&eval, &mut Unwatched, &Default::default())?;
     assert_eq!(outputs(&folder.path().join("tiny"))?, before);

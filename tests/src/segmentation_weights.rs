@@ -142,8 +142,8 @@ fn finished_networks_are_evaluated_on_other_splits_and_sets() -> Outcome {
     let folder = out.path().join("rooms");
     let ask = |split, only: &[&str]| {
         let only = only.iter().map(|s| s.to_string()).collect();
-        let place = umt_nn::Place::Host;
-        let options = EvalOptions { run: folder.clone(), data: None, dataset: None, split, only, place };
+        let device = umt_nn::Device::Cpu;
+        let options = EvalOptions { run: folder.clone(), data: None, dataset: None, split, only, device };
         evaluate(&options, &mut Unwatched, &AtomicFlag::default())
     };
     for split in [Split::Test, Split::Validation] {

@@ -99,7 +99,7 @@ pub fn options(out: &Path, only: &[&str]) -> Options {
         seeds: None,
         only: only.iter().map(|row| row.to_string()).collect(),
         hub: HubSettings { offline: true, ..HubSettings::new(&out.join("hub")) },
-        place: umt_nn::Place::Host,
+        device: umt_nn::Device::Cpu,
         threads: 1,
     }
 }

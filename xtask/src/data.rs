@@ -2,7 +2,7 @@
 //! of its own.
 
 use crate::fetch;
-use crate::recipes::Place;
+use crate::recipes::DataArgs;
 use anyhow::bail;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -37,7 +37,7 @@ struct Check {
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: DataArgs,
     /// Look only whether files are there; decode nothing.
     #[arg(long)]
     list_only: bool,

@@ -1,7 +1,7 @@
 //! `eval`: a finished run on another set or split.
 
 use crate::progress::Progress;
-use crate::recipes::Place;
+use crate::recipes::DataArgs;
 use crate::session::{Compute, stop_flag};
 use anyhow::bail;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     #[command(flatten)]
-    place: Place,
+    device: DataArgs,
     /// train, validation or test.
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: String,
@@ -35,16 +35,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(split) = known.into_iter().find(|s| s.name() == args.split) else {
         bail!(RecipeError::Usage(format!("--split {}: one of train, validation, test", args.split)));
     };
-    let compute_on = args.compute.place()?;
+    let device = args.compute.device()?;
     args.compute.begin()?;
     let stop = stop_flag()?;
     let options = EvalOptions {
         run: args.run,
-        data: args.place.data,
-        dataset: args.place.dataset,
+        data: args.device.data,
+        dataset: args.device.dataset,
         split,
         only: args.only,
-        place: compute_on,
+        device: device,
     };
     let mut progress = Progress::new(&stop, "test");
     let results = umt_recipe::evaluate(&options, &mut progress, &stop)?;

@@ -38,7 +38,7 @@ pub struct Change {
 
 /// Options that say which data.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Place {
+pub struct DataArgs {
     /// A folder in the set's own form, or a manifest (.csv).
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

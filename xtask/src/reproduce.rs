@@ -2,7 +2,7 @@
 
 use crate::hub;
 use crate::progress::Progress;
-use crate::recipes::{self, Change, Place};
+use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, stop_flag};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     recipe: Option<String>,
     #[command(flatten)]
-    place: Place,
+    device: DataArgs,
     #[command(flatten)]
     change: Change,
     /// Only these stages and what they need; `probe` stands for all probes.
@@ -47,26 +47,26 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let place = &args.place;
+    let device = &args.device;
     // What names a part of one recipe is not meant for another.
     let particular =
-        place.data.is_some() || place.dataset.is_some() || !args.change.sets.is_empty() || !args.only.is_empty();
+        device.data.is_some() || device.dataset.is_some() || !args.change.sets.is_empty() || !args.only.is_empty();
     let names: Vec<&str> = match &args.recipe {
         Some(name) => vec![name],
         None if particular => recipes::DEFAULTS[..1].to_vec(),
         None => recipes::DEFAULTS.to_vec(),
     };
     let loaded: Vec<Loaded> = names.iter().map(|name| recipes::load(name, &args.change)).collect::<Result<_, _>>()?;
-    let (compute_on, threads) = (args.compute.place()?, args.compute.begin()?);
+    let (device, threads) = (args.compute.device()?, args.compute.begin()?);
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
-        data: args.place.data,
-        dataset: args.place.dataset,
+        data: args.device.data,
+        dataset: args.device.dataset,
         seeds: (!args.seeds.is_empty()).then_some(args.seeds),
         only: args.only,
         hub: hub::settings()?,
-        place: compute_on,
+        device: device,
         threads,
     };
     let mut unmet = 0;

@@ -2,7 +2,7 @@
 
 use crate::hub;
 use crate::progress::Progress;
-use crate::recipes::{self, Change, Place};
+use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, stop_flag};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     recipe: String,
     #[command(flatten)]
-    place: Place,
+    device: DataArgs,
     /// A key and its values; repeatable: all combinations are tried.
     #[arg(long, value_name = "KEY=V1,V2", required = true)]
     over: Vec<String>,
@@ -47,16 +47,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .map(|o| o.parse().map_err(|e| RecipeError::Usage(format!("--over {e}"))))
         .collect::<Result<_, _>>()?;
     let text = recipes::text(&args.recipe)?;
-    let (compute_on, threads) = (args.compute.place()?, args.compute.begin()?);
+    let (device, threads) = (args.compute.device()?, args.compute.begin()?);
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
-        data: args.place.data,
-        dataset: args.place.dataset,
+        data: args.device.data,
+        dataset: args.device.dataset,
         seeds: args.seed.map(|s| vec![s]),
         only: args.only,
         hub: hub::settings()?,
-        place: compute_on,
+        device: device,
         threads,
     };
     let mut progress = Progress::new(&stop, "validation");

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use umt_nn::{NnError, Place, Precision};
+use umt_nn::{Device, NnError, Precision};
 use umt_recipe::RecipeError;
 use umt_store::hub::HubError;
 
@@ -24,12 +24,12 @@ pub struct Compute {
 
 impl Compute {
     /// Opens the device that was asked for.
-    pub fn place(&self) -> anyhow::Result<Place> {
+    pub fn device(&self) -> anyhow::Result<Device> {
         let Some(precision) = Precision::of(&self.precision) else {
             let reason = format!("--precision {}: one of f32, tf32, bf16", self.precision);
             return Err(RecipeError::Usage(reason).into());
         };
-        Place::open(&self.device, precision).map_err(|error| match error {
+        Device::open(&self.device, precision).map_err(|error| match error {
             NnError::Device(reason) => RecipeError::Usage(format!("--device {reason}")).into(),
             other => other.into(),
         })
@@ -78,14 +78,14 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn place(device: &str, precision: &str) -> Result<String, String> {
+    fn device_of(device: &str, precision: &str) -> Result<String, String> {
         let compute = Compute { device: device.into(), precision: precision.into(), threads: None };
-        compute.place().map(|place| place.name()).map_err(|error| error.to_string())
+        compute.device().map(|device| device.name()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_device_that_is_not_there_is_an_error_that_says_what_to_do() {
-        assert_eq!(place("cpu", "f32"), Ok("cpu".into()));
+        assert_eq!(device_of("cpu", "f32"), Ok("cpu".into()));
         for (device, precision, expected) in [
             ("tpu", "f32", "known are cpu, cuda and cuda:N"),
             ("cuda:x", "f32", "known are cpu, cuda and cuda:N"),
@@ -94,7 +94,7 @@ mod tests {
             #[cfg(not(feature = "cuda"))]
             ("cuda:1", "f32", "--features cudnn"),
         ] {
-            let error = place(device, precision).unwrap_err();
+            let error = device_of(device, precision).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
         let usage: anyhow::Error = RecipeError::Usage("x".into()).into();

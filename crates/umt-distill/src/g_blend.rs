@@ -174,11 +174,11 @@ fn validation_losses(
     source: &dyn BatchSource,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<f64>>, TrainError> {
-    let (weights, place) = (Weights::of(network.params())?, network.params().place());
+    let (weights, device) = (Weights::of(network.params())?, network.params().device());
     let (mut sums, mut samples) = (vec![0.0; network.shapes().stages.len() + 1], 0.0);
-    let complete = each_batch(source, &place, stopped, |batch| {
+    let complete = each_batch(source, &device, stopped, |batch| {
         let count = batch.labels.len() as f64;
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &place.device()).map_err(NnError::from)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &device.candle()).map_err(NnError::from)?;
         let encoded = network.encode(batch.inputs())?;
         let mut logits = Vec::new();
         for (&modality, x) in &encoded.features {

@@ -57,7 +57,7 @@ impl<'a> NetworkTask<'a> {
 
     /// Labels, and what the teachers say of the same inputs.
     fn targets(&self, batch: &Feed) -> Result<Targets, NnError> {
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.params().place().device())?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.params().device().candle())?;
         let mut targets = Targets::of(labels);
         let needs = self.objective.needs();
         for teacher in &self.teachers {

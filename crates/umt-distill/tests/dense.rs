@@ -6,7 +6,7 @@ use umt_distill::{DenseLossConfig, DenseTask, MapDistance, multi_scale};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
 use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
 use umt_media::Modality::{self, Depth, Rgb};
-use umt_nn::{Array, Place};
+use umt_nn::{Array, Device};
 use umt_train::{Evaluation, Feed, StepContext, StepOutput, Task};
 
 const CLASSES: usize = 4;
@@ -38,7 +38,7 @@ fn noise(shape: &[usize], id: u64) -> umt_media::Array {
     umt_media::Array::new(shape.to_vec(), data).unwrap()
 }
 
-/// Both modalities, and labels that depend on the place; maps of another size in evaluation.
+/// Both modalities, and labels that depend on the pixel; maps of another size in evaluation.
 fn batch(n: usize, labels: [usize; 2]) -> Batch {
     let label = |i: usize| if i % 11 == 3 { LabelMaps::VOID } else { (i / 5 % CLASSES) as u8 };
     let [h, w] = labels;
@@ -56,7 +56,7 @@ fn arrays(batch: &Batch) -> BTreeMap<Modality, Array> {
 }
 
 fn fed(batch: &Batch) -> Feed {
-    Feed::new(batch.clone(), &Place::Host).unwrap()
+    Feed::new(batch.clone(), &Device::Cpu).unwrap()
 }
 
 fn step(task: &mut DenseTask<'_>, batch: &Batch) -> StepOutput {

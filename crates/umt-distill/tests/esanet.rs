@@ -10,7 +10,7 @@ use umt_distill::{DenseLossConfig, DenseTask, MapDistance};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
 use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
 use umt_media::Modality::{self, Depth, Rgb};
-use umt_nn::{Array, Layout, Place, Role};
+use umt_nn::{Array, Device, Layout, Role};
 use umt_train::{Feed, StepContext, Task};
 
 const CLASSES: usize = 5;
@@ -55,8 +55,8 @@ fn fill(network: &mut Segmenter, first: u64) {
 fn picture([c, h, w]: [usize; 3], salt: u64) -> umt_media::Array {
     let mut data = vec![0.0; BATCH * c * h * w];
     for (i, x) in noise(data.len(), salt).enumerate() {
-        let (n, channel, place) = (i / (c * h * w), i / (h * w) % c, i % (h * w));
-        data[(n * h * w + place) * c + channel] = (4.0 * x) as f32;
+        let (n, channel, device) = (i / (c * h * w), i / (h * w) % c, i % (h * w));
+        data[(n * h * w + device) * c + channel] = (4.0 * x) as f32;
     }
     umt_media::Array { shape: vec![BATCH, h, w, c], data }
 }
@@ -192,7 +192,7 @@ fn check(golden: &Value, case: &Case) {
     let salts = salts(&network);
     let mut task = DenseTask::new(network, loss, distill.clone(), borrowed).unwrap();
     let step = task
-        .step(&Feed::new(batch, &Place::Host).unwrap(), &StepContext { step: 0, total: 1, epoch: 0, seed: 1 })
+        .step(&Feed::new(batch, &Device::Cpu).unwrap(), &StepContext { step: 0, total: 1, epoch: 0, seed: 1 })
         .unwrap();
     for (scale, value) in ["1", "1/8", "1/16", "1/32"].iter().zip(numbers(&golden["values"])) {
         let got = f64::from(step.log[&format!("task.{scale}")]);

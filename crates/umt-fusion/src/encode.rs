@@ -71,7 +71,7 @@ impl Model<'_> {
         let mut pass = Pass { encoded: Encoded::default(), statistics: Vec::new(), segments: Vec::new() };
         let mut handed: BTreeMap<Modality, Array> = BTreeMap::new();
         let mut gates: BTreeMap<Modality, Tensor> = BTreeMap::new();
-        let (mut from, place) = (0, self.params.place());
+        let (mut from, device) = (0, self.params.device());
         for cut in cuts {
             let mut streams = BTreeMap::new();
             let mut means = BTreeMap::new();
@@ -82,7 +82,7 @@ impl Model<'_> {
                         let (map, gate) = (tape.leaf(map), tape.leaf(Array::from_tensor(gate)?));
                         (tape.gated_sum(&[(&map, &gate)])?, training.then_some([map, gate]))
                     }
-                    _ => (tape.input(input_of(inputs, modality)?.to_place(&place)?), None),
+                    _ => (tape.input(input_of(inputs, modality)?.to_device(&device)?), None),
                 };
                 let mut shown = Vec::new();
                 let own = last(encoder);
@@ -167,7 +167,7 @@ impl Pass {
                 match handed.remove(&modality) {
                     Some(grad) => seeds.push((end.clone(), grad)),
                     None if seeds.is_empty() && last => {
-                        seeds.push((end.clone(), end.value().place().zeros(end.shape())?))
+                        seeds.push((end.clone(), end.value().device().zeros(end.shape())?))
                     }
                     None if seeds.is_empty() => continue,
                     None => {}

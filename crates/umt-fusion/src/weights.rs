@@ -14,7 +14,7 @@ impl Weights {
         for (name, param) in params.iter() {
             if param.role == Role::Weight && !name.starts_with("encoder.") {
                 let (values, shape) = (&param.value, param.value.shape());
-                let var = match values.place().is_host() {
+                let var = match values.device().is_cpu() {
                     true => Var::from_vec(values.as_slice().to_vec(), shape, &Device::Cpu)?,
                     false => Var::from_tensor(&values.to_tensor()?)?,
                 };

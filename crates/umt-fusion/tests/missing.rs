@@ -62,7 +62,7 @@ fn any_subset_has_logits() {
 }
 
 /// What stands for a modality is exactly what its encoder says: then nothing is missing. A fusion over tokens sees one
-/// place instead of many, so there the logits only come near no others.
+/// pixel instead of many, so there the logits only come near no others.
 #[test]
 fn its_own_means_stand_for_a_modality_without_loss() {
     let inputs = inputs(1);

@@ -149,9 +149,9 @@ fn time_second(shape: &[usize; 5], salt: u64) -> Array {
     let values: Vec<f32> = noise(n * c * t * h * w, salt).map(|x| (4.0 * x) as f32).collect();
     let mut out = vec![0.0; values.len()];
     for (i, value) in values.into_iter().enumerate() {
-        let (place, time, channel) = (i % (h * w), i / (h * w) % t, i / (h * w * t) % c);
+        let (device, time, channel) = (i % (h * w), i / (h * w) % t, i / (h * w * t) % c);
         let sample = i / (h * w * t * c);
-        out[((sample * t + time) * h * w + place) * c + channel] = value;
+        out[((sample * t + time) * h * w + device) * c + channel] = value;
     }
     Array::from_slice(&[n, t, h, w, c], &out).unwrap()
 }

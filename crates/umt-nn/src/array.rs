@@ -2,8 +2,8 @@
 
 #[cfg(feature = "cuda")]
 use crate::cuda;
-use crate::{NnError, Place, buffer::Buffer};
-use candle_core::{DType, Device, Tensor};
+use crate::{Device, NnError, buffer::Buffer};
+use candle_core::{DType, Tensor};
 use std::{fmt, sync::Arc};
 
 /// A row-major array of `f32`. Cloning shares its memory: a pooled, 64-byte aligned buffer of the host, or memory of a device.
@@ -22,14 +22,14 @@ enum Data {
 
 impl Array {
     /// An array of the host whose values are unspecified until written.
-    pub fn unspecified(shape: &[usize]) -> Self {
-        let buffer = Arc::new(Buffer::unspecified(shape.iter().product()));
+    pub fn uninit(shape: &[usize]) -> Self {
+        let buffer = Arc::new(Buffer::uninit(shape.iter().product()));
         Self { shape: shape.to_vec(), data: Data::Host(buffer) }
     }
 
     /// An array of one value.
     pub fn full(shape: &[usize], value: f32) -> Self {
-        let mut array = Self::unspecified(shape);
+        let mut array = Self::uninit(shape);
         array.make_mut().fill(value);
         array
     }
@@ -44,7 +44,7 @@ impl Array {
         if shape.iter().product::<usize>() != values.len() {
             return Err(NnError::shape("array", format!("{} values", values.len()), shape));
         }
-        let mut array = Self::unspecified(shape);
+        let mut array = Self::uninit(shape);
         array.make_mut().copy_from_slice(values);
         Ok(array)
     }
@@ -94,7 +94,7 @@ impl Array {
         };
         if !unique {
             let values = self.as_slice();
-            let mut copy = Buffer::unspecified(values.len());
+            let mut copy = Buffer::uninit(values.len());
             copy.as_mut_slice().copy_from_slice(values);
             self.data = Data::Host(Arc::new(copy));
         }
@@ -118,25 +118,25 @@ impl Array {
     }
 
     /// Where the values lie.
-    pub fn place(&self) -> Place {
+    pub fn device(&self) -> Device {
         match &self.data {
-            Data::Host(_) => Place::Host,
+            Data::Host(_) => Device::Cpu,
             #[cfg(feature = "cuda")]
-            Data::Cuda(memory) => Place::Cuda(memory.gpu().clone()),
+            Data::Cuda(memory) => Device::Cuda(memory.gpu().clone()),
         }
     }
 
-    /// The same values as `f32` at another place; shared if they lie there already.
+    /// The same values as `f32` on another device; shared if they are there already.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn to_place(&self, place: &Place) -> Result<Self, NnError> {
-        let data = match (place, &self.data) {
-            (Place::Host, Data::Host(_)) => self.data.clone(),
+    pub fn to_device(&self, device: &Device) -> Result<Self, NnError> {
+        let data = match (device, &self.data) {
+            (Device::Cpu, Data::Host(_)) => self.data.clone(),
             #[cfg(feature = "cuda")]
-            (Place::Host, Data::Cuda(memory)) => Data::Host(Arc::new(memory.fetch()?)),
+            (Device::Cpu, Data::Cuda(memory)) => Data::Host(Arc::new(memory.fetch()?)),
             #[cfg(feature = "cuda")]
-            (Place::Cuda(gpu), _) => Data::Cuda(gpu.settle(self)?),
+            (Device::Cuda(gpu), _) => Data::Cuda(gpu.settle(self)?),
         };
         Ok(Self { shape: self.shape.clone(), data })
     }
@@ -149,10 +149,12 @@ impl Array {
         crate::compute::add_assign(self, other)
     }
 
-    /// A candle tensor of `f32` at the same place, with a copy of the values.
+    /// A candle tensor of `f32` at the same device, with a copy of the values.
     pub fn to_tensor(&self) -> Result<Tensor, NnError> {
         match &self.data {
-            Data::Host(buffer) => Ok(Tensor::from_slice(buffer.as_slice(), self.shape.as_slice(), &Device::Cpu)?),
+            Data::Host(buffer) => {
+                Ok(Tensor::from_slice(buffer.as_slice(), self.shape.as_slice(), &candle_core::Device::Cpu)?)
+            }
             #[cfg(feature = "cuda")]
             Data::Cuda(memory) => memory.to_tensor(&self.shape),
         }
@@ -162,7 +164,7 @@ impl Array {
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, NnError> {
         let tensor = tensor.to_dtype(DType::F32)?;
         #[cfg(feature = "cuda")]
-        if let Device::Cuda(device) = tensor.device() {
+        if let candle_core::Device::Cuda(device) = tensor.device() {
             return Ok(Self::on_device(tensor.dims(), cuda::from_tensor(device, &tensor)?));
         }
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;

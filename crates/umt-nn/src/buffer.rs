@@ -33,7 +33,7 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// A buffer whose contents are whatever was there before.
-    pub(crate) fn unspecified(len: usize) -> Self {
+    pub(crate) fn uninit(len: usize) -> Self {
         let needed = size_class(len.div_ceil(LANE));
         let kept = pool().get_mut(&needed).and_then(Vec::pop);
         let lanes = kept.unwrap_or_else(|| vec![Lane([0.0; LANE]); needed]);
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn buffers_are_aligned_and_reused() {
         for len in [0, 1, 15, 16, 17, 1000, 4097] {
-            let mut buffer = Buffer::unspecified(len);
+            let mut buffer = Buffer::uninit(len);
             assert_eq!(buffer.as_mut_slice().len(), len);
             assert_eq!(buffer.as_slice().as_ptr() as usize % 64, 0);
         }

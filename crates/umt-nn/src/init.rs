@@ -63,7 +63,7 @@ pub fn batch_norm(params: &mut Params, name: &str, channels: usize) {
 }
 
 fn draw(shape: &[usize], rng: &mut Rng, mut value: impl FnMut(&mut Rng) -> f32) -> Array {
-    let mut array = Array::unspecified(shape);
+    let mut array = Array::uninit(shape);
     array.make_mut().iter_mut().for_each(|x| *x = value(rng));
     array
 }

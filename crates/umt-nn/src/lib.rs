@@ -34,14 +34,14 @@ pub mod kernels;
 mod ops;
 pub mod optim;
 mod params;
-mod place;
+mod device;
 pub mod schedule;
 mod tape;
 pub mod timing;
 
 pub use array::Array;
+pub use device::{Device, Precision};
 pub use error::NnError;
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Layout, Param, Params, Role, Tensors};
-pub use place::{Place, Precision};
 pub use tape::{Backward, Tape, Var};

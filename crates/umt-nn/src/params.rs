@@ -1,6 +1,6 @@
 //! Parameters in one fixed order: sorted by name.
 
-use crate::{Array, NnError, Place, ops::Folds};
+use crate::{Array, Device, NnError, ops::Folds};
 use std::collections::BTreeMap;
 
 /// Gradients by parameter name.
@@ -129,10 +129,10 @@ impl Params {
         self.entries.iter_mut()
     }
 
-    /// Where the network is: the place of its learnt parameters.
-    pub fn place(&self) -> Place {
+    /// Where the network is: the device of its learnt parameters.
+    pub fn device(&self) -> Device {
         let learnt = self.entries.values().find(|param| param.role == Role::Weight);
-        learnt.map_or(Place::Host, |param| param.value.place())
+        learnt.map_or(Device::Cpu, |param| param.value.device())
     }
 
     /// Moves the network: its learnt parameters and the running statistics of its batch-norms. What an objective keeps beside them is small,
@@ -140,12 +140,12 @@ impl Params {
     ///
     /// # Errors
     /// When a device fails.
-    pub fn to_place(&mut self, place: &Place) -> Result<(), NnError> {
+    pub fn to_device(&mut self, device: &Device) -> Result<(), NnError> {
         self.folds.forget();
         for (name, param) in &mut self.entries {
             let statistics = name.ends_with(".running_mean") || name.ends_with(".running_var");
             if param.role == Role::Weight || statistics {
-                param.value = param.value.to_place(place)?;
+                param.value = param.value.to_device(device)?;
             }
         }
         Ok(())
@@ -204,11 +204,11 @@ impl Params {
         self.folds.forget();
         for (name, param) in &mut self.entries {
             if let Some((_, data)) = name.strip_prefix(prefix).and_then(|name| tensors.get(name)) {
-                let (order, place) = (param.disk_order(), param.value.place());
+                let (order, device) = (param.disk_order(), param.value.device());
                 let values = param.value.make_mut();
                 order.zip(data).for_each(|(index, &value)| values[index] = value);
                 // Back to where the network is.
-                param.value = param.value.to_place(&place)?;
+                param.value = param.value.to_device(&device)?;
             }
         }
         Ok(())

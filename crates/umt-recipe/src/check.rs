@@ -29,7 +29,7 @@ impl Problem {
     }
 
     /// The span in the tree, as near as it can be found.
-    pub fn place(&self, tree: &Tree<'_>) -> Range<usize> {
+    pub fn span(&self, tree: &Tree<'_>) -> Range<usize> {
         let (mut table, mut span, rest) = match self.path.as_slice() {
             [first, id, rest @ ..] if first == "stage" => match stage_table(tree, id) {
                 // A setting of training that the stage does not name stands in the recipe's own [train].

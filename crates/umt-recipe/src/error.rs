@@ -7,7 +7,7 @@ use umt_nn::NnError;
 
 /// A place in a recipe: a file with line and column, or an argument of `--set`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In a file; line and column count from 1.
     File {
         /// The file as it was named.
@@ -21,11 +21,11 @@ pub enum Place {
     Argument(String),
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
-            Place::Argument(text) => write!(f, "--set {text}"),
+            Location::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
+            Location::Argument(text) => write!(f, "--set {text}"),
         }
     }
 }
@@ -34,10 +34,10 @@ impl std::fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// The text is not TOML, or a key or value is not one of the known ones.
-    #[error("{place}: {message}")]
+    #[error("{location}: {message}")]
     Invalid {
         /// Where.
-        place: Place,
+        location: Location,
         /// What is wrong there, with the valid names.
         message: String,
     },

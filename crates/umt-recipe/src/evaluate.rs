@@ -33,7 +33,7 @@ pub struct EvalOptions {
     /// Stages by id, `*` allowed; all networks and ensembles when empty.
     pub only: Vec<String>,
     /// Where networks compute.
-    pub place: umt_nn::Place,
+    pub device: umt_nn::Device,
 }
 
 /// Figures of the finished networks and ensembles of a run on a split of a set.
@@ -79,7 +79,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                         let failed = |source| RecipeError::Network { stage: stage.clone(), source };
                         let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir);
                         let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
-                        network.params_mut().to_place(&options.place).map_err(failed)?;
+                        network.params_mut().to_device(&options.device).map_err(failed)?;
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                         let said = segment::run(&network, &loader, &known, &stopped)
                             .map_err(|e| stage_error(e, stage, stop))?;
@@ -96,7 +96,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                     let failed = |source| RecipeError::Network { stage: stage.clone(), source };
                     let loaded = load_network(&config, *seed, &done.dir);
                     let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
-                    network.params_mut().to_place(&options.place).map_err(failed)?;
+                    network.params_mut().to_device(&options.device).map_err(failed)?;
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                     let shift = shift(record, loader.cache());
                     let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)

@@ -62,7 +62,7 @@ mod error;
 
 pub use claim::{Claim, Figure, Relation, Side};
 pub use diagnose::{DiagnoseOptions, Diagnosis, diagnose};
-pub use error::{Place, RecipeError};
+pub use error::{Location, RecipeError};
 pub use evaluate::{EvalOptions, evaluate};
 pub use graph::Unit;
 pub use plan::Plan;

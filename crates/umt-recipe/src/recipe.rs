@@ -283,8 +283,8 @@ fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
     }
     let recipe: Recipe = source.read(tree).map_err(name_own_keys)?;
     crate::check::check(&recipe).map_err(|problem| {
-        let place = problem.place(&original);
-        source.invalid(place, problem.message)
+        let span = problem.span(&original);
+        source.invalid(span, problem.message)
     })?;
     Ok(recipe)
 }
@@ -309,13 +309,13 @@ fn name_own_keys(error: RecipeError) -> RecipeError {
     const OWN: [(&str, &str); 2] =
         [("expected one of `audio`, `video`", "`set`, `root`"), ("expected one of `channels`", "`pretrained`")];
     match error {
-        RecipeError::Invalid { place, message } => {
+        RecipeError::Invalid { location, message } => {
             let own = OWN.iter().find(|(list, _)| message.contains(list)).map(|(_, own)| own);
             let message = match own {
                 Some(own) => message.replacen("expected one of ", &format!("expected one of {own}, "), 1),
                 None => message,
             };
-            RecipeError::Invalid { place, message }
+            RecipeError::Invalid { location, message }
         }
         other => other,
     }

@@ -12,7 +12,7 @@ use crate::weights::{GivenFiles, Weights};
 use crate::work::{Parent, Work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use umt_nn::Place;
+use umt_nn::Device;
 use umt_store::hub::HubSettings;
 use umt_store::{RunLock, Store};
 
@@ -35,7 +35,7 @@ pub struct Options {
     /// Where pretrained weights come from.
     pub hub: HubSettings,
     /// Where networks compute; no part of a stage's key, so that a run may go on elsewhere.
-    pub place: Place,
+    pub device: Device,
     /// Threads of the kernels, for the record.
     pub threads: usize,
 }
@@ -43,7 +43,7 @@ pub struct Options {
 /// A stage that is done, with its folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Done {
-    /// Its place in the plan.
+    /// Its position in the plan.
     pub node: Node,
     /// Its folder.
     pub dir: PathBuf,
@@ -159,7 +159,7 @@ pub(crate) fn execute(
             node,
             dir: dir.clone(),
             parents,
-            place: &options.place,
+            device: &options.device,
             threads: options.threads,
         };
         let record = work.run()?;

@@ -1,10 +1,10 @@
 //! Recipe text to a tree that remembers where each value stands.
 //!
-//! Recipe, `[quick]` and `--set` are merged as trees whose nodes keep their place, and only then read
+//! Recipe, `[quick]` and `--set` are merged as trees whose nodes keep their location, and only then read
 //! into types: so one set of types checks all three, and an error in any of them still names its own
 //! line and column. Arguments of `--set` are given places behind the end of the file.
 
-use crate::error::{Place, RecipeError};
+use crate::error::{Location, RecipeError};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -93,16 +93,16 @@ impl Source {
 
     /// An error at a span of the joint text.
     pub fn invalid(&self, span: Range<usize>, message: String) -> RecipeError {
-        RecipeError::Invalid { place: self.place(span.start), message }
+        RecipeError::Invalid { location: self.location(span.start), message }
     }
 
     fn argument(&self, set: &str, message: &str) -> RecipeError {
-        RecipeError::Invalid { place: Place::Argument(set.into()), message: message.into() }
+        RecipeError::Invalid { location: Location::Argument(set.into()), message: message.into() }
     }
 
-    fn place(&self, at: usize) -> Place {
+    fn location(&self, at: usize) -> Location {
         if let Some((set, _)) = self.sets.iter().rev().find(|(_, start)| at >= *start) {
-            return Place::Argument(set.clone());
+            return Location::Argument(set.clone());
         }
         let mut at = at.min(self.text.len());
         while !self.text.is_char_boundary(at) {
@@ -111,7 +111,7 @@ impl Source {
         let before = &self.text[..at];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1;
-        Place::File { file: self.file.clone(), line, column }
+        Location::File { file: self.file.clone(), line, column }
     }
 
     fn error(&self, error: &toml::de::Error, tree: Option<&Tree<'_>>) -> RecipeError {
@@ -159,12 +159,12 @@ pub fn merge<'a>(base: &mut Tree<'a>, over: Tree<'a>) -> Result<(), (Range<usize
                 if !new.is_empty() && new.iter().all(|v| id(v.get_ref()).is_some()) =>
             {
                 for entry in new.into_iter() {
-                    let place = entry.span();
+                    let location = entry.span();
                     let name = id(entry.get_ref()).unwrap_or_default().to_owned();
                     let DeValue::Table(entry) = entry.into_inner() else { continue };
                     match old.iter_mut().find(|v| id(v.get_ref()) == Some(&name)).map(Spanned::get_mut) {
                         Some(DeValue::Table(table)) => merge(table, entry)?,
-                        _ => return Err((place, name)),
+                        _ => return Err((location, name)),
                     }
                 }
                 DeValue::Array(old)
@@ -185,13 +185,13 @@ pub fn id<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 fn set<'a>(
     tree: &mut Tree<'a>,
     path: &'a [String],
-    place: Range<usize>,
+    location: Range<usize>,
     value: Spanned<DeValue<'a>>,
 ) -> Result<(), String> {
     let [first, rest @ ..] = path else { return Err("the key is empty".into()) };
     if rest.is_empty() {
         let mut over = Tree::new();
-        over.insert(Spanned::new(place, Cow::Borrowed(first.as_str())), value);
+        over.insert(Spanned::new(location, Cow::Borrowed(first.as_str())), value);
         for (one, other) in [("epochs", "steps"), ("steps", "epochs")] {
             if first == one {
                 tree.remove(other);
@@ -201,14 +201,14 @@ fn set<'a>(
         return merge(tree, over).map_err(|(_, id)| id);
     }
     if !tree.contains_key(first.as_str()) {
-        let span = place.clone();
+        let span = location.clone();
         tree.insert(
             Spanned::new(span.clone(), Cow::Borrowed(first.as_str())),
             Spanned::new(span, DeValue::Table(Tree::new())),
         );
     }
     match tree.get_mut(first.as_str()).map(Spanned::get_mut) {
-        Some(DeValue::Table(table)) => set(table, rest, place, value),
+        Some(DeValue::Table(table)) => set(table, rest, location, value),
         Some(DeValue::Array(array)) => {
             let ids: Vec<String> = array.iter().filter_map(|v| id(v.get_ref()).map(str::to_owned)).collect();
             let joined = rest.join(".");
@@ -220,7 +220,7 @@ fn set<'a>(
                 .ok_or_else(|| format!("`{first}.` must be followed by one of {} and a key", list(&ids)))?;
             let steps = found.split('.').count();
             match array.iter_mut().find(|v| id(v.get_ref()) == Some(found)).map(Spanned::get_mut) {
-                Some(DeValue::Table(table)) => set(table, &rest[steps..], place, value),
+                Some(DeValue::Table(table)) => set(table, &rest[steps..], location, value),
                 _ => Err(format!("`{first}` is not an array of tables")),
             }
         }

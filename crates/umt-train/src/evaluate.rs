@@ -115,8 +115,8 @@ impl Predictions {
 /// What the source or the task refuse; logits that do not fit the batch or are not finite, with the sample's id.
 pub fn evaluate(task: &dyn Task, source: &dyn BatchSource) -> Result<Predictions, TrainError> {
     let (mut all, mut pixels) = (Predictions::default(), None);
-    let place = task.params().place();
-    each_batch(source, &place, &|| false, |batch| take(&mut all, &mut pixels, task, batch))?;
+    let device = task.params().device();
+    each_batch(source, &device, &|| false, |batch| take(&mut all, &mut pixels, task, batch))?;
     if pixels.is_some() {
         return Err(mismatch("a task with a class for every pixel has no row of logits per sample".into()));
     }
@@ -131,8 +131,8 @@ pub(crate) fn score_until(
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Scores>, TrainError> {
     let (mut all, mut pixels) = (Predictions::default(), None);
-    let place = task.params().place();
-    if !each_batch(source, &place, stopped, |batch| take(&mut all, &mut pixels, task, batch))? {
+    let device = task.params().device();
+    if !each_batch(source, &device, stopped, |batch| take(&mut all, &mut pixels, task, batch))? {
         return Ok(None);
     }
     if let Some(pixels) = pixels {

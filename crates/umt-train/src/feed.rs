@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::mpsc::sync_channel;
 use umt_data::Batch;
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Place};
+use umt_nn::{Array, Device, NnError};
 
 /// A batch, and its inputs as arrays where the task computes.
 #[derive(Clone, Debug)]
@@ -16,12 +16,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Brings a batch's inputs to `place`. A device copies them beside whatever it computes, see [`Place::send`].
+    /// Brings a batch's inputs to `device`. A device copies them beside whatever it computes, see [`Device::send`].
     ///
     /// # Errors
     /// An input whose values do not fit its shape; a device that fails.
-    pub fn new(batch: Batch, place: &Place) -> Result<Self, NnError> {
-        let sent = batch.inputs.iter().map(|(&modality, x)| Ok((modality, place.send(&x.shape, &x.data)?)));
+    pub fn new(batch: Batch, device: &Device) -> Result<Self, NnError> {
+        let sent = batch.inputs.iter().map(|(&modality, x)| Ok((modality, device.send(&x.shape, &x.data)?)));
         let inputs = sent.collect::<Result<_, NnError>>()?;
         Ok(Self { batch, inputs })
     }
@@ -48,18 +48,18 @@ impl Deref for Feed {
 /// Batches as they arrive.
 pub(crate) type Feeds<'a> = dyn Iterator<Item = Result<Feed, TrainError>> + 'a;
 
-/// Calls `work` with the batches `start..` of an epoch at `place`.
+/// Calls `work` with the batches `start..` of an epoch at `device`.
 ///
 /// For the host each batch is made when it is asked for. For a device a thread is one batch ahead, so that copies run while the device computes
 /// and the caller waits for it; when `work` returns early the thread ends too.
 pub(crate) fn feed<T>(
     source: &dyn BatchSource,
-    place: &Place,
+    device: &Device,
     [epoch, start]: [u64; 2],
     work: impl FnOnce(&mut Feeds<'_>) -> T,
 ) -> T {
-    let arrive = |batch: Result<Batch, _>| Ok(Feed::new(batch?, place)?);
-    if place.is_host() {
+    let arrive = |batch: Result<Batch, _>| Ok(Feed::new(batch?, device)?);
+    if device.is_cpu() {
         return work(&mut source.epoch(epoch, start).map(arrive));
     }
     std::thread::scope(|scope| {
@@ -79,17 +79,17 @@ pub(crate) fn feed<T>(
     })
 }
 
-/// Calls `take` with every batch of `source` at `place`, and says whether all were taken: `stopped` is asked between two.
+/// Calls `take` with every batch of `source` at `device`, and says whether all were taken: `stopped` is asked between two.
 ///
 /// # Errors
 /// What the source, the device or `take` refuse.
 pub fn each_batch(
     source: &dyn BatchSource,
-    place: &Place,
+    device: &Device,
     stopped: &dyn Fn() -> bool,
     mut take: impl FnMut(Feed) -> Result<(), TrainError>,
 ) -> Result<bool, TrainError> {
-    feed(source, place, [0, 0], |batches| {
+    feed(source, device, [0, 0], |batches| {
         for batch in batches {
             if stopped() {
                 return Ok(false);

@@ -53,8 +53,8 @@ fn steps_of_an_epoch(run: &mut Session<'_, '_>, source: &dyn BatchSource) -> Res
     if left == 0 {
         return Ok(pace);
     }
-    let (place, from) = (run.task.params().place(), [run.at.epoch, run.at.batch]);
-    feed(source, &place, from, |batches| {
+    let (device, from) = (run.task.params().device(), [run.at.epoch, run.at.batch]);
+    feed(source, &device, from, |batches| {
         for _ in 0..left {
             one_step(run, batches, &mut pace)?;
         }

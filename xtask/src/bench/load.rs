@@ -1,6 +1,6 @@
 //! `bench load`: how fast files become decoded samples, and those augmented batches on one core.
 
-use crate::recipes::{self, Change, Place};
+use crate::recipes::{self, Change, DataArgs};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "av-digits")]
     recipe: String,
     #[command(flatten)]
-    place: Place,
+    place: DataArgs,
     #[command(flatten)]
     change: Change,
     /// Threads that decode; all cores when left out.

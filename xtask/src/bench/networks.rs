@@ -9,7 +9,7 @@ use umt_distill::{NetworkTask, ObjectiveConfig};
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::{Array, Modality};
-use umt_nn::{Place, optim::OptimizerConfig};
+use umt_nn::{Device, optim::OptimizerConfig};
 use umt_train::{Feed, StepContext, Task};
 
 /// What is done with a network.
@@ -153,16 +153,16 @@ fn several(
 }
 
 impl Case {
-    /// The network as a task, and a batch for it, both at a place.
-    pub fn at(&self, place: &Place) -> anyhow::Result<(Box<dyn Task>, Feed)> {
+    /// The network as a task, and a batch for it, both at a device.
+    pub fn at(&self, device: &Device) -> anyhow::Result<(Box<dyn Task>, Feed)> {
         let (mut task, batch) = (self.prepare)(self)?;
-        task.params_mut().to_place(place)?;
-        Ok((task, Feed::new(batch, place)?))
+        task.params_mut().to_device(device)?;
+        Ok((task, Feed::new(batch, device)?))
     }
 
     /// Something that does the work once each time it is called.
     pub fn prepare(&self) -> anyhow::Result<Box<dyn FnMut() -> anyhow::Result<()>>> {
-        let (mut task, batch) = self.at(&Place::Host)?;
+        let (mut task, batch) = self.at(&Device::Cpu)?;
         if self.work == Work::Infer {
             return Ok(Box::new(move || {
                 std::hint::black_box(task.evaluate(&batch)?);

@@ -8,7 +8,7 @@ use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Network, NetworkConfig, Weights};
 use umt_media::Array as Input;
 use umt_media::Modality::{self, Audio, Depth, Video};
-use umt_nn::{Array, NnError, Place};
+use umt_nn::{Array, Device, NnError};
 use umt_random::{Permutation, stream};
 use umt_store::Store;
 use umt_train::{
@@ -42,7 +42,7 @@ pub fn batch(first: usize, count: usize) -> Batch {
 
 /// The same as a task takes it.
 pub fn fed(first: usize, count: usize) -> Feed {
-    Feed::new(batch(first, count), &Place::Host).unwrap()
+    Feed::new(batch(first, count), &Device::Cpu).unwrap()
 }
 
 fn make(indices: &[usize]) -> Batch {

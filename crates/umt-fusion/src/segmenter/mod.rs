@@ -128,7 +128,7 @@ impl Segmenter {
             return Err(NnError::Setting(format!("this network has no encoder for {modality}")));
         }
         let mut tape = Tape::eval();
-        let input = tape.input(input.to_place(&self.params.place())?);
+        let input = tape.input(input.to_device(&self.params.device())?);
         let (mut maps, _) = self.encode(&mut tape, BTreeMap::from([(modality, input)]))?;
         Ok(maps.remove(&modality).unwrap_or_default().iter().map(|map| map.value().clone()).collect())
     }
@@ -162,11 +162,11 @@ impl Segmenter {
     }
 
     fn inputs(&self, tape: &mut Tape, inputs: &BTreeMap<Modality, Array>) -> Result<BTreeMap<Modality, Var>, NnError> {
-        let (mut found, place) = (BTreeMap::new(), self.params.place());
+        let (mut found, device) = (BTreeMap::new(), self.params.device());
         for &modality in self.encoders.keys() {
             let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
             let value = inputs.get(&modality).ok_or_else(missing)?;
-            found.insert(modality, tape.input(value.to_place(&place)?));
+            found.insert(modality, tape.input(value.to_device(&device)?));
         }
         Ok(found)
     }

@@ -58,7 +58,7 @@ pub(super) fn gate(tape: &mut Tape, p: &Params, name: &str, x: &Var) -> Result<V
 /// Learned upsampling, which starts as bilinear: `<name>.conv`.
 pub(super) fn init_upsample(p: &mut Params, name: &str, width: usize) {
     const START: [f32; 9] = [1.0, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0];
-    let mut weight = Array::unspecified(&[3, 3, 1, width]);
+    let mut weight = Array::uninit(&[3, 3, 1, width]);
     for (tap, value) in weight.make_mut().chunks_exact_mut(width).zip(START) {
         tap.fill(value / 16.0);
     }

@@ -25,7 +25,7 @@ pub fn cross_entropy(
         let (loss, grad) = cuda::cross_entropy(gpu, logits, labels, weights, smoothing, scale, wants_grad)?;
         return Ok((CrossEntropy { loss, weight }, grad));
     }
-    let mut grad = wants_grad.then(|| Array::unspecified(logits.shape()));
+    let mut grad = wants_grad.then(|| Array::uninit(logits.shape()));
     let values = grad.as_mut().map(Array::make_mut);
     let result = kernels::cross_entropy(classes, logits.as_slice(), labels, weights, smoothing, values);
     Ok((result, grad))
@@ -37,7 +37,7 @@ pub fn cross_entropy(
 /// When a device fails.
 pub fn squared_distance(a: &Array, b: &Array, scale: f32) -> Result<(f64, Array)> {
     on_device!(a, gpu => cuda::squared_distance(gpu, a, b, scale));
-    let mut grad = Array::unspecified(a.shape());
+    let mut grad = Array::uninit(a.shape());
     let sum = kernels::squared_distance(a.as_slice(), b.as_slice(), scale, grad.make_mut());
     Ok((sum, grad))
 }

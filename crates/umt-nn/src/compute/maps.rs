@@ -15,7 +15,7 @@ pub fn resize(x: &Array, to: [usize; 2], how: Resize) -> Result<Array> {
         return Err(NnError::shape("resize", "[n, h, w, c]", x.shape()));
     };
     on_device!(x, gpu => cuda::resize(gpu, how, n, [h, w], to, c, x));
-    let mut y = Array::unspecified(&[n, to[0], to[1], c]);
+    let mut y = Array::uninit(&[n, to[0], to[1], c]);
     kernels::resize(how, n, [h, w], to, c, x.as_slice(), y.make_mut());
     Ok(y)
 }
@@ -26,21 +26,21 @@ pub(crate) fn resize_backward(dy: &Array, from: [usize; 2], how: Resize) -> Resu
         return Err(NnError::shape("resize", "[n, h, w, c]", dy.shape()));
     };
     on_device!(dy, gpu => cuda::resize_backward(gpu, how, n, from, [h, w], c, dy));
-    let mut dx = Array::unspecified(&[n, from[0], from[1], c]);
+    let mut dx = Array::uninit(&[n, from[0], from[1], c]);
     kernels::resize_backward(how, n, from, [h, w], c, dy.as_slice(), dx.make_mut());
     Ok(dx)
 }
 
 pub(crate) fn average_pool(s: &PoolShape, x: &Array) -> Result<Array> {
     on_device!(x, gpu => cuda::average_pool(gpu, s, x));
-    let mut y = Array::unspecified(&[s.n, s.out_h(), s.out_w(), s.c]);
+    let mut y = Array::uninit(&[s.n, s.out_h(), s.out_w(), s.c]);
     kernels::average_pool(s, x.as_slice(), y.make_mut());
     Ok(y)
 }
 
 pub(crate) fn average_pool_backward(s: &PoolShape, dy: &Array) -> Result<Array> {
     on_device!(dy, gpu => cuda::average_pool_backward(gpu, s, dy));
-    let mut dx = Array::unspecified(&[s.n, s.h, s.w, s.c]);
+    let mut dx = Array::uninit(&[s.n, s.h, s.w, s.c]);
     kernels::average_pool_backward(s, dy.as_slice(), dx.make_mut());
     Ok(dx)
 }
@@ -55,7 +55,7 @@ pub(crate) fn upsample(
 ) -> Result<Array> {
     on_device!(x, gpu => cuda::upsample(gpu, x, to, w, bias, skip));
     let [n, height, width, c] = from;
-    let mut y = Array::unspecified(&[n, to[0], to[1], c]);
+    let mut y = Array::uninit(&[n, to[0], to[1], c]);
     let skip = skip.map(Array::as_slice);
     let (x, w, bias) = (x.as_slice(), w.as_slice(), bias.as_slice());
     kernels::upsample(n, [height, width], to, c, x, w, bias, skip, y.make_mut());
@@ -73,8 +73,8 @@ pub(crate) fn upsample_backward(
 ) -> Result<(Option<Array>, Array)> {
     on_device!(x, gpu => cuda::upsample_backward(gpu, x, to, w, dy, wants_x));
     let [n, height, width, c] = from;
-    let mut dw = Array::unspecified(w.shape());
-    let mut dx = wants_x.then(|| Array::unspecified(x.shape()));
+    let mut dw = Array::uninit(w.shape());
+    let mut dx = wants_x.then(|| Array::uninit(x.shape()));
     let (xs, ws, dys, dx_values) = (x.as_slice(), w.as_slice(), dy.as_slice(), dx.as_mut().map(Array::make_mut));
     kernels::upsample_backward(n, [height, width], to, c, xs, ws, dys, dx_values, dw.make_mut());
     Ok((dx, dw))
@@ -86,7 +86,7 @@ pub(crate) fn join_columns(parts: &[&Array], shape: &[usize]) -> Result<Array> {
     if let Some(gpu) = parts.first().and_then(|part| part.gpu()) {
         return cuda::join_columns(gpu, parts, shape);
     }
-    let (mut y, mut at, all) = (Array::unspecified(shape), 0, shape.last().copied().unwrap_or(1));
+    let (mut y, mut at, all) = (Array::uninit(shape), 0, shape.last().copied().unwrap_or(1));
     for part in parts {
         let c = part.shape().last().copied().unwrap_or(1);
         for (to, from) in y.make_mut().chunks_exact_mut(all).zip(part.as_slice().chunks_exact(c)) {
@@ -101,7 +101,7 @@ pub(crate) fn join_columns(parts: &[&Array], shape: &[usize]) -> Result<Array> {
 pub(crate) fn split_columns(x: &Array, at: usize, shape: &[usize]) -> Result<Array> {
     on_device!(x, gpu => cuda::split_columns(gpu, x, at, shape));
     let (all, c) = (x.shape().last().copied().unwrap_or(1), shape.last().copied().unwrap_or(1));
-    let mut y = Array::unspecified(shape);
+    let mut y = Array::uninit(shape);
     for (to, from) in y.make_mut().chunks_exact_mut(c).zip(x.as_slice().chunks_exact(all)) {
         to.copy_from_slice(&from[at..at + c]);
     }
@@ -131,7 +131,7 @@ impl Slices {
 
 pub(crate) fn take_slices(x: &Array, shape: &[usize], s: Slices) -> Result<Array> {
     on_device!(x, gpu => cuda::take_slices(gpu, x, shape, s.sizes()));
-    let mut y = Array::unspecified(shape);
+    let mut y = Array::uninit(shape);
     for (i, to) in y.make_mut().chunks_exact_mut(s.slice).enumerate() {
         to.copy_from_slice(&x.as_slice()[s.source(i) * s.slice..][..s.slice]);
     }

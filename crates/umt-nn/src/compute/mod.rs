@@ -39,7 +39,7 @@ type Result<T> = std::result::Result<T, NnError>;
 
 pub(crate) fn conv2d(s: &ConvShape, x: &Array, w: &Array, bias: Option<&Array>, relu: bool) -> Result<Array> {
     on_device!(w, gpu => cuda::conv2d(gpu, s, x, w, bias, relu));
-    let mut y = Array::unspecified(&[s.n, s.out_h(), s.out_w(), s.k]);
+    let mut y = Array::uninit(&[s.n, s.out_h(), s.out_w(), s.k]);
     let bias = bias.map(Array::as_slice);
     let run = if relu { kernels::conv2d_relu } else { kernels::conv2d };
     run(s, x.as_slice(), w.as_slice(), bias, y.make_mut());
@@ -48,7 +48,7 @@ pub(crate) fn conv2d(s: &ConvShape, x: &Array, w: &Array, bias: Option<&Array>, 
 
 pub(crate) fn conv2d_grad_input(s: &ConvShape, dy: &Array, w: &Array) -> Result<Array> {
     on_device!(w, gpu => cuda::conv2d_grad_input(gpu, s, dy, w));
-    let mut dx = Array::unspecified(&[s.n, s.h, s.w, s.c]);
+    let mut dx = Array::uninit(&[s.n, s.h, s.w, s.c]);
     kernels::conv2d_grad_input(s, dy.as_slice(), w.as_slice(), dx.make_mut());
     Ok(dx)
 }
@@ -56,21 +56,21 @@ pub(crate) fn conv2d_grad_input(s: &ConvShape, dy: &Array, w: &Array) -> Result<
 /// The weights say where, and how a device rounds.
 pub(crate) fn conv2d_grad_weight(s: &ConvShape, x: &Array, dy: &Array, w: &Array) -> Result<Array> {
     on_device!(w, gpu => cuda::conv2d_grad_weight(gpu, s, x, dy));
-    let mut dw = Array::unspecified(w.shape());
+    let mut dw = Array::uninit(w.shape());
     kernels::conv2d_grad_weight(s, x.as_slice(), dy.as_slice(), dw.make_mut());
     Ok(dw)
 }
 
 pub(crate) fn bias_grad(c: usize, dy: &Array) -> Result<Array> {
     on_device!(dy, gpu => cuda::bias_grad(gpu, dy, c));
-    let mut db = Array::unspecified(&[c]);
+    let mut db = Array::uninit(&[c]);
     kernels::bias_grad(dy.len() / c.max(1), c, dy.as_slice(), db.make_mut());
     Ok(db)
 }
 
 pub(crate) fn relu_bias_backward(c: usize, y: &Array, d: &mut Array) -> Result<Array> {
     on_device!(mut d, gpu => cuda::relu_bias_backward(gpu, y, d, c));
-    let mut db = Array::unspecified(&[c]);
+    let mut db = Array::uninit(&[c]);
     kernels::relu_bias_backward_in_place(d.len() / c.max(1), c, y.as_slice(), d.make_mut(), db.make_mut());
     Ok(db)
 }
@@ -83,14 +83,14 @@ pub(crate) fn relu_backward(y: &Array, d: &mut Array) -> Result<()> {
 
 pub(crate) fn sigmoid(x: &Array) -> Result<Array> {
     on_device!(x, gpu => cuda::sigmoid(gpu, x));
-    let mut y = Array::unspecified(x.shape());
+    let mut y = Array::uninit(x.shape());
     kernels::sigmoid(x.as_slice(), y.make_mut());
     Ok(y)
 }
 
 pub(crate) fn sigmoid_backward(y: &Array, dy: &Array) -> Result<Array> {
     on_device!(y, gpu => cuda::sigmoid_backward(gpu, y, dy));
-    let mut dx = Array::unspecified(y.shape());
+    let mut dx = Array::uninit(y.shape());
     kernels::sigmoid_backward(y.as_slice(), dy.as_slice(), dx.make_mut());
     Ok(dx)
 }
@@ -131,7 +131,7 @@ pub(crate) fn batch_norm_statistics(
     on_device!(z, gpu => cuda::batch_norm_statistics(gpu, z, [gamma, beta], running, options));
     let channels = gamma.len();
     let rows = z.len() / channels.max(1);
-    let (mut mean, mut var) = (Array::unspecified(&[channels]), Array::unspecified(&[channels]));
+    let (mut mean, mut var) = (Array::uninit(&[channels]), Array::uninit(&[channels]));
     kernels::batch_norm_stats(rows, channels, z.as_slice(), mean.make_mut(), var.make_mut());
     let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
     let next = |running: &Array, batch: &Array, factor: f32| {
@@ -149,14 +149,14 @@ pub(crate) fn batch_norm_statistics(
 
 /// `1 / sqrt(var + eps)`, on the host.
 pub(crate) fn inverse_deviation(var: &Array, options: BatchNormOptions) -> Array {
-    let mut inv_std = Array::unspecified(var.shape());
+    let mut inv_std = Array::uninit(var.shape());
     inv_std.make_mut().iter_mut().zip(var.as_slice()).for_each(|(i, v)| *i = 1.0 / (v + options.eps).sqrt());
     inv_std
 }
 
 /// Normalisation as one multiplication and one addition per value, on the host.
 pub(crate) fn affine(gamma: &Array, beta: &Array, mean: &Array, inv_std: &Array) -> [Array; 2] {
-    let (mut a, mut b) = (Array::unspecified(gamma.shape()), Array::unspecified(gamma.shape()));
+    let (mut a, mut b) = (Array::uninit(gamma.shape()), Array::uninit(gamma.shape()));
     let factors = gamma.as_slice().iter().zip(inv_std.as_slice());
     a.make_mut().iter_mut().zip(factors).for_each(|(a, (g, s))| *a = g * s);
     let shift = beta.as_slice().iter().zip(mean.as_slice()).zip(a.as_slice());
@@ -166,7 +166,7 @@ pub(crate) fn affine(gamma: &Array, beta: &Array, mean: &Array, inv_std: &Array)
 
 pub(crate) fn scale_shift(z: &Array, [a, b]: [&Array; 2], skip: Option<&Array>, relu: bool) -> Result<Array> {
     on_device!(z, gpu => cuda::scale_shift(gpu, z, [a, b], skip, relu));
-    let (mut y, c) = (Array::unspecified(z.shape()), a.len());
+    let (mut y, c) = (Array::uninit(z.shape()), a.len());
     let (a, b, skip) = (a.as_slice(), b.as_slice(), skip.map(Array::as_slice));
     kernels::scale_shift(z.len() / c.max(1), c, z.as_slice(), a, b, skip, relu, y.make_mut());
     Ok(y)
@@ -202,9 +202,9 @@ pub(crate) fn batch_norm_backward(
     on_device!(z, gpu => cuda::batch_norm_backward(gpu, z, output, relu, dy, gamma, norm, wants_skip));
     let channels = gamma.len();
     let rows = z.len() / channels.max(1);
-    let one = || Array::unspecified(&[channels]);
-    let (mut dz, mut dgamma, mut dbeta) = (Array::unspecified(z.shape()), one(), one());
-    let mut dskip = wants_skip.then(|| Array::unspecified(z.shape()));
+    let one = || Array::uninit(&[channels]);
+    let (mut dz, mut dgamma, mut dbeta) = (Array::uninit(z.shape()), one(), one());
+    let mut dskip = wants_skip.then(|| Array::uninit(z.shape()));
     let (zs, dys, gammas) = (z.as_slice(), dy.as_slice(), gamma.as_slice());
     let (means, inv_std) = (norm.mean.as_slice(), norm.inv_std.as_slice());
     let (out, dgammas, dbetas) = (dz.make_mut(), dgamma.make_mut(), dbeta.make_mut());
@@ -229,7 +229,7 @@ pub(crate) enum Places {
 
 pub(crate) fn max_pool(s: &PoolShape, x: &Array, wants_places: bool) -> Result<(Array, Option<Places>)> {
     on_device!(x, gpu => cuda::max_pool(gpu, s, x).map(|(y, places)| (y, Some(Places::Cuda(places)))));
-    let mut y = Array::unspecified(&[s.n, s.out_h(), s.out_w(), s.c]);
+    let mut y = Array::uninit(&[s.n, s.out_h(), s.out_w(), s.c]);
     let mut places = wants_places.then(|| vec![0u32; y.len()]);
     kernels::max_pool(s, x.as_slice(), y.make_mut(), places.as_deref_mut());
     Ok((y, places.map(Places::Host)))
@@ -245,14 +245,14 @@ pub(crate) fn max_pool_backward(s: &PoolShape, places: Option<&Places>, dy: &Arr
         Some(Places::Host(places)) => &places[..],
         None => &[],
     };
-    let mut dx = Array::unspecified(&[s.n, s.h, s.w, s.c]);
+    let mut dx = Array::uninit(&[s.n, s.h, s.w, s.c]);
     kernels::max_pool_backward(s, places, dy.as_slice(), dx.make_mut());
     Ok(dx)
 }
 
 pub(crate) fn mean_rows(groups: usize, rows: usize, c: usize, x: &Array) -> Result<Array> {
     on_device!(x, gpu => cuda::mean_rows(gpu, groups, rows, c, x));
-    let mut y = Array::unspecified(&[groups, c]);
+    let mut y = Array::uninit(&[groups, c]);
     kernels::mean_rows(groups, rows, c, x.as_slice(), y.make_mut());
     Ok(y)
 }
@@ -261,7 +261,7 @@ pub(crate) fn mean_rows(groups: usize, rows: usize, c: usize, x: &Array) -> Resu
 pub(crate) fn mean_rows_backward(rows: usize, dy: &Array, shape: &[usize]) -> Result<Array> {
     on_device!(dy, gpu => cuda::mean_rows_backward(gpu, rows, dy, shape));
     let (groups, c) = (shape.first().copied().unwrap_or(0), shape.last().copied().unwrap_or(0));
-    let mut dx = Array::unspecified(shape);
+    let mut dx = Array::uninit(shape);
     kernels::mean_rows_backward(groups, rows, c, dy.as_slice(), dx.make_mut());
     Ok(dx)
 }
@@ -276,7 +276,7 @@ pub(crate) fn gated_sum(rows: usize, c: usize, streams: &[(&Array, &Array)], sha
     if let Some((_first, _)) = streams.first() {
         on_device!(_first, gpu => cuda::gated_sum(gpu, rows, c, streams));
     }
-    let mut y = Array::unspecified(shape);
+    let mut y = Array::uninit(shape);
     let values: Vec<_> = streams.iter().map(|(x, gate)| (x.as_slice(), gate.as_slice())).collect();
     kernels::gated_sum(rows, c, &values, y.make_mut());
     Ok(y)
@@ -291,8 +291,8 @@ pub(crate) fn gated_sum_backward(
     wants_x: bool,
 ) -> Result<(Option<Array>, Array)> {
     on_device!(x, gpu => cuda::gated_sum_backward(gpu, rows, c, x, gate, dy, wants_x));
-    let mut dx = wants_x.then(|| Array::unspecified(x.shape()));
-    let mut dgate = Array::unspecified(gate.shape());
+    let mut dx = wants_x.then(|| Array::uninit(x.shape()));
+    let mut dgate = Array::uninit(gate.shape());
     let dx_values = dx.as_mut().map(Array::make_mut);
     kernels::gated_sum_backward(rows, c, x.as_slice(), gate.as_slice(), dy.as_slice(), dx_values, dgate.make_mut());
     Ok((dx, dgate))

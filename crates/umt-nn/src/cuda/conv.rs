@@ -46,7 +46,7 @@ pub(crate) fn conv2d(
 ) -> Result<Array, NnError> {
     let kind = kind(gpu);
     let (x, w) = (gpu.take(x, kind)?, gpu.parameter(w)?);
-    let mut y = Memory::unspecified(gpu, s.y_len(), kind)?;
+    let mut y = Memory::uninit(gpu, s.y_len(), kind)?;
     if s.y_len() > 0 && !by_cudnn(s, || library::forward(gpu, s, &x, &w, &mut y))? {
         let (shape, n) = (Shape::new(s), s.y_len() as i64);
         launch!(gpu, Source::Conv, kind, "conv_forward", s.y_len(); [&x.bytes, &w.bytes, &mut y.bytes, &shape, &n]);
@@ -59,7 +59,7 @@ pub(crate) fn conv2d(
 pub(crate) fn conv2d_grad_input(gpu: &Gpu, s: &ConvShape, dy: &Array, w: &Array) -> Result<Array, NnError> {
     let kind = kind(gpu);
     let (dy, w) = (gpu.take(dy, kind)?, gpu.parameter(w)?);
-    let mut dx = Memory::unspecified(gpu, s.x_len(), kind)?;
+    let mut dx = Memory::uninit(gpu, s.x_len(), kind)?;
     if s.y_len() > 0 && !by_cudnn(s, || library::grad_input(gpu, s, &dy, &w, &mut dx))? {
         let (shape, n) = (Shape::new(s), s.x_len() as i64);
         launch!(gpu, Source::Conv, kind, "conv_grad_input", s.x_len(); [&dy.bytes, &w.bytes, &mut dx.bytes, &shape, &n]);
@@ -75,13 +75,13 @@ pub(crate) fn conv2d_grad_weight(gpu: &Gpu, s: &ConvShape, x: &Array, dy: &Array
         return gpu.zeros(&shape);
     }
     let (x, dy) = (gpu.take(x, kind)?, gpu.take(dy, kind)?);
-    let mut dw = Memory::unspecified(gpu, s.w_len(), Kind::F32)?;
+    let mut dw = Memory::uninit(gpu, s.w_len(), Kind::F32)?;
     if by_cudnn(s, || library::grad_weight(gpu, s, &x, &dy, &mut dw))? {
         return Ok(Array::on_device(&shape, dw));
     }
     let pixels = s.n * s.out_h() * s.out_w();
     let (chunk, count) = blocks(pixels, s.w_len());
-    let mut sums = Sums::unspecified(gpu, count, s.w_len())?;
+    let mut sums = Sums::uninit(gpu, count, s.w_len())?;
     let n = count * s.w_len();
     let (conv, rows, part, all) = (Shape::new(s), pixels as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Conv, kind, "conv_grad_weight", n;

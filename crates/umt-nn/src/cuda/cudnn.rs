@@ -148,7 +148,7 @@ fn workspace(gpu: &Gpu, bytes: usize) -> Result<CudaSlice<u8>, NnError> {
 
 /// Weights as cuDNN takes them.
 fn weights(gpu: &Gpu, s: &ConvShape, w: &Memory, kind: Kind) -> Result<Memory, NnError> {
-    let mut to = Memory::unspecified(gpu, s.w_len(), kind)?;
+    let mut to = Memory::uninit(gpu, s.w_len(), kind)?;
     let (rows, columns, n) = ((s.w_len() / s.k.max(1)) as i64, s.k as i64, s.w_len() as i64);
     launch!(gpu, Source::Conv, kind, "weight_to_cudnn", s.w_len(); [&w.bytes, &mut to.bytes, &rows, &columns, &n]);
     Ok(to)
@@ -205,7 +205,7 @@ pub(super) fn grad_input(gpu: &Gpu, s: &ConvShape, dy: &Memory, w: &Memory, dx: 
 
 /// Gradient to the weights, in our layout and `f32`; whether cuDNN knew a way.
 pub(super) fn grad_weight(gpu: &Gpu, s: &ConvShape, x: &Memory, dy: &Memory, dw: &mut Memory) -> Result<bool, NnError> {
-    let mut theirs = Memory::unspecified(gpu, s.w_len(), x.kind())?;
+    let mut theirs = Memory::uninit(gpu, s.w_len(), x.kind())?;
     convolve!(
         gpu, s, "gradient of a convolution by cuDNN",
         result::get_convolution_backward_filter_algorithm, sys::cudnnConvolutionBwdFilterAlgoPerf_t, result::convolution_backward_filter,

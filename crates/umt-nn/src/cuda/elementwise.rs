@@ -25,7 +25,7 @@ pub(crate) fn relu_backward(gpu: &Gpu, y: &Array, d: &mut Array) -> Result<(), N
 /// `1 / (1 + e^-x)`
 pub(crate) fn sigmoid(gpu: &Gpu, x: &Array) -> Result<Array, NnError> {
     let from = gpu.held(x)?;
-    let mut y = Memory::unspecified(gpu, from.len(), from.kind())?;
+    let mut y = Memory::uninit(gpu, from.len(), from.kind())?;
     let n = from.len() as i64;
     launch!(gpu, Source::Elementwise, from.kind(), "sigmoid", from.len(); [&from.bytes, &mut y.bytes, &n]);
     Ok(Array::on_device(x.shape(), y))
@@ -35,7 +35,7 @@ pub(crate) fn sigmoid(gpu: &Gpu, x: &Array) -> Result<Array, NnError> {
 pub(crate) fn sigmoid_backward(gpu: &Gpu, y: &Array, dy: &Array) -> Result<Array, NnError> {
     let out = gpu.held(y)?;
     let d = gpu.take(dy, out.kind())?;
-    let mut dx = Memory::unspecified(gpu, out.len(), out.kind())?;
+    let mut dx = Memory::uninit(gpu, out.len(), out.kind())?;
     let n = out.len() as i64;
     let kind = out.kind();
     launch!(gpu, Source::Elementwise, kind, "sigmoid_backward", out.len(); [&out.bytes, &d.bytes, &mut dx.bytes, &n]);
@@ -59,7 +59,7 @@ pub(crate) fn scale_shift(
     relu: bool,
 ) -> Result<Array, NnError> {
     let from = gpu.held(z)?;
-    let mut y = Memory::unspecified(gpu, from.len(), from.kind())?;
+    let mut y = Memory::uninit(gpu, from.len(), from.kind())?;
     affine(gpu, &from, [a, b], skip, relu, &mut y)?;
     Ok(Array::on_device(z.shape(), y))
 }
@@ -99,7 +99,7 @@ pub(super) fn bias_relu(gpu: &Gpu, y: &mut Memory, bias: Option<&Array>, c: usiz
     if bias.is_none() && !relu {
         return Ok(());
     }
-    let none = Memory::unspecified(gpu, 1, super::Kind::F32)?;
+    let none = Memory::uninit(gpu, 1, super::Kind::F32)?;
     let held = bias.map(|bias| gpu.parameter(bias)).transpose()?;
     let values = held.as_ref().map_or(&none.bytes, |bias| &bias.bytes);
     let (with_bias, relu, c, n) = (i64::from(held.is_some()), i64::from(relu), c as i64, y.len() as i64);
@@ -113,7 +113,7 @@ pub(crate) fn join_columns(gpu: &Gpu, parts: &[&Array], shape: &[usize]) -> Resu
         return Err(NnError::Setting("there is nothing to put side by side".into()));
     };
     let kind = gpu.held(first)?.kind();
-    let mut y = Memory::unspecified(gpu, shape.iter().product(), kind)?;
+    let mut y = Memory::uninit(gpu, shape.iter().product(), kind)?;
     let (all, mut at) = (last(shape), 0);
     for part in parts {
         let (x, width) = (gpu.take(part, kind)?, last(part.shape()));
@@ -126,7 +126,7 @@ pub(crate) fn join_columns(gpu: &Gpu, parts: &[&Array], shape: &[usize]) -> Resu
 /// Columns from `at` of an array as one of `shape`.
 pub(crate) fn split_columns(gpu: &Gpu, x: &Array, at: usize, shape: &[usize]) -> Result<Array, NnError> {
     let held = gpu.held(x)?;
-    let mut y = Memory::unspecified(gpu, shape.iter().product(), held.kind())?;
+    let mut y = Memory::uninit(gpu, shape.iter().product(), held.kind())?;
     copy_columns(gpu, &held, [last(x.shape()), at], &mut y, [last(shape), 0], last(shape))?;
     Ok(Array::on_device(shape, y))
 }
@@ -159,7 +159,7 @@ pub(crate) fn take_slices(
 ) -> Result<Array, NnError> {
     let from = gpu.held(x)?;
     let n: usize = shape.iter().product();
-    let mut y = Memory::unspecified(gpu, n, from.kind())?;
+    let mut y = Memory::uninit(gpu, n, from.kind())?;
     let (a, k, s, l, count) = (all as i64, kept as i64, stride as i64, slice as i64, n as i64);
     launch!(gpu, Source::Elementwise, from.kind(), "take_slices", n; [&from.bytes, &mut y.bytes, &a, &k, &s, &l, &count]);
     Ok(Array::on_device(shape, y))
@@ -174,7 +174,7 @@ pub(crate) fn put_slices(
 ) -> Result<Array, NnError> {
     let from = gpu.held(dy)?;
     let n: usize = shape.iter().product();
-    let mut dx = Memory::unspecified(gpu, n, from.kind())?;
+    let mut dx = Memory::uninit(gpu, n, from.kind())?;
     let (a, k, s, l, count) = (all as i64, kept as i64, stride as i64, slice as i64, n as i64);
     launch!(gpu, Source::Elementwise, from.kind(), "put_slices", n; [&from.bytes, &mut dx.bytes, &a, &k, &s, &l, &count]);
     Ok(Array::on_device(shape, dx))

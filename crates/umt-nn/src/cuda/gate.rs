@@ -11,7 +11,7 @@ pub(crate) fn gated_sum(gpu: &Gpu, rows: usize, c: usize, streams: &[(&Array, &A
         return Err(NnError::Setting("a gated sum needs a stream".into()));
     };
     let kind = gpu.held(first)?.kind();
-    let mut y = Memory::unspecified(gpu, first.len(), kind)?;
+    let mut y = Memory::uninit(gpu, first.len(), kind)?;
     let (r, k, n) = (rows as i64, c as i64, first.len() as i64);
     for (i, (x, gate)) in streams.iter().enumerate() {
         let (x, gate, add) = (gpu.take(x, kind)?, gpu.take(gate, kind)?, i64::from(i > 0));
@@ -39,11 +39,11 @@ pub(crate) fn gated_sum_backward(
     let mut sums = unsafe { gpu.stream().alloc::<f64>(n.max(1)) }.attempt("memory for sums")?;
     let (r, k, p, l, all) = (rows as i64, c as i64, count as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Reduce, kind, "group_products", n; [&held.bytes, &d.bytes, &mut sums, &r, &k, &p, &l, &all]);
-    let mut dgate = Memory::unspecified(gpu, factor.len(), kind)?;
+    let mut dgate = Memory::uninit(gpu, factor.len(), kind)?;
     let (one, outputs) = (1.0f32, factor.len() as i64);
     launch!(gpu, Source::Reduce, kind, "finish_groups", factor.len(); [&sums, &mut dgate.bytes, &one, &p, &k, &outputs]);
     let dx = if wants_x {
-        let mut dx = Memory::unspecified(gpu, held.len(), kind)?;
+        let mut dx = Memory::uninit(gpu, held.len(), kind)?;
         let (add, values) = (0i64, held.len() as i64);
         launch!(gpu, Source::Reduce, kind, "gate", held.len(); [&d.bytes, &factor.bytes, &mut dx.bytes, &add, &r, &k, &values]);
         Some(Array::on_device(x.shape(), dx))

@@ -24,8 +24,8 @@ pub(crate) fn cross_entropy(
     }
     let marks = gpu.stream().clone_htod(labels).attempt("labels")?;
     let by_class = Memory::upload(gpu, weights.unwrap_or(&[]))?;
-    let mut grad = Memory::unspecified(gpu, if wants_grad { held.len() } else { 0 }, held.kind())?;
-    let mut losses = Sums::unspecified(gpu, labels.len(), 1)?;
+    let mut grad = Memory::uninit(gpu, if wants_grad { held.len() } else { 0 }, held.kind())?;
+    let mut losses = Sums::uninit(gpu, labels.len(), 1)?;
     let (with_weights, with_grad) = (i64::from(weights.is_some()), i64::from(wants_grad));
     let (c, rows) = (classes as i64, labels.len() as i64);
     launch!(gpu, Source::CrossEntropy, held.kind(), "cross_entropy", labels.len();
@@ -39,8 +39,8 @@ pub(crate) fn cross_entropy(
 pub(crate) fn squared_distance(gpu: &Gpu, a: &Array, b: &Array, scale: f32) -> Result<(f64, Array), NnError> {
     let own = gpu.held(a)?;
     let other = gpu.take(b, own.kind())?;
-    let mut grad = Memory::unspecified(gpu, own.len(), own.kind())?;
-    let mut sums = Sums::unspecified(gpu, share(own.len()), 1)?;
+    let mut grad = Memory::uninit(gpu, own.len(), own.kind())?;
+    let mut sums = Sums::uninit(gpu, share(own.len()), 1)?;
     let (n, threads) = (own.len() as i64, sums.rows as i64);
     launch!(gpu, Source::Reduce, own.kind(), "squared_distance", sums.rows;
         [&own.bytes, &other.bytes, &scale, &mut grad.bytes, &mut sums.values, &n, &threads]);

@@ -69,7 +69,7 @@ fn sample(gpu: &Gpu, x: &Array, shape: [usize; 4], keys: [TableKey; 2]) -> Resul
     let (rows, columns) = (gpu.table(keys[0])?, gpu.table(keys[1])?);
     let x = gpu.held(x)?;
     let len = n * rows.outputs * columns.outputs * c;
-    let mut y = Memory::unspecified(gpu, len, x.kind())?;
+    let mut y = Memory::uninit(gpu, len, x.kind())?;
     let (oh, ow) = (rows.outputs as i64, columns.outputs as i64);
     let (h, w, k, all) = (h as i64, w as i64, c as i64, len as i64);
     launch!(gpu, Source::Sample, x.kind(), "sample", len;
@@ -140,7 +140,7 @@ pub(crate) fn upsample(
     let skip = skip.map(|skip| gpu.take(skip, x.kind())).transpose()?;
     let with_skip = i64::from(skip.is_some());
     let len = n * to[0] * to[1] * c;
-    let mut y = Memory::unspecified(gpu, len, x.kind())?;
+    let mut y = Memory::uninit(gpu, len, x.kind())?;
     let added = skip.as_ref().map_or(&x.bytes, |skip| &skip.bytes);
     let (h, w, oh, ow, k, all) = (h as i64, w as i64, to[0] as i64, to[1] as i64, c as i64, len as i64);
     launch!(gpu, Source::Sample, x.kind(), "upsample", len;
@@ -165,7 +165,7 @@ pub(crate) fn upsample_backward(
     let (factors, d) = (gpu.parameter(weight)?, gpu.take(dy, kind)?);
     let pixels = n * to[0] * to[1];
     let (chunk, count) = blocks(pixels, 9 * c);
-    let mut sums = Sums::unspecified(gpu, count, 9 * c)?;
+    let mut sums = Sums::uninit(gpu, count, 9 * c)?;
     let threads = count * 9 * c;
     let (ih, iw, oh, ow, k) = (h as i64, w as i64, to[0] as i64, to[1] as i64, c as i64);
     let (rows, part, all) = (pixels as i64, chunk as i64, threads as i64);
@@ -173,7 +173,7 @@ pub(crate) fn upsample_backward(
         [&held.bytes, &d.bytes, &mut sums.values, &ih, &iw, &oh, &ow, &k, &rows, &part, &all]);
     let dw = sums.finish(gpu, weight.shape())?;
     let dx = if wants_x {
-        let mut dx = Memory::unspecified(gpu, held.len(), kind)?;
+        let mut dx = Memory::uninit(gpu, held.len(), kind)?;
         let values = held.len() as i64;
         launch!(gpu, Source::Sample, kind, "upsample_backward", held.len();
             [&d.bytes, &factors.bytes, &mut dx.bytes, &ih, &iw, &oh, &ow, &k, &values]);

@@ -36,7 +36,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Memory whose values are unspecified until written.
-    pub(super) fn unspecified(gpu: &Gpu, len: usize, kind: Kind) -> Result<Self, NnError> {
+    pub(super) fn uninit(gpu: &Gpu, len: usize, kind: Kind) -> Result<Self, NnError> {
         Self::on_stream(gpu, &gpu.stream(), len, kind)
     }
 
@@ -53,13 +53,13 @@ impl Memory {
     }
 
     pub(super) fn zeros(gpu: &Gpu, len: usize) -> Result<Self, NnError> {
-        let mut memory = Self::unspecified(gpu, len, Kind::F32)?;
+        let mut memory = Self::uninit(gpu, len, Kind::F32)?;
         gpu.stream().memset_zeros(&mut memory.bytes).attempt("zeros")?;
         Ok(memory)
     }
 
     pub(super) fn upload(gpu: &Gpu, values: &[f32]) -> Result<Self, NnError> {
-        let mut memory = Self::unspecified(gpu, values.len(), Kind::F32)?;
+        let mut memory = Self::uninit(gpu, values.len(), Kind::F32)?;
         if !values.is_empty() {
             gpu.stream().memcpy_htod(as_bytes(values), &mut memory.bytes).attempt("copy to the device")?;
         }
@@ -96,7 +96,7 @@ impl Memory {
         if self.kind != Kind::F32 {
             return self.cast(Kind::F32)?.fetch();
         }
-        let mut buffer = Buffer::unspecified(self.len);
+        let mut buffer = Buffer::uninit(self.len);
         if self.len > 0 {
             let to = as_bytes_mut(buffer.as_mut_slice());
             self.gpu.stream().memcpy_dtoh(&self.bytes, to).attempt("copy from the device")?;
@@ -108,7 +108,7 @@ impl Memory {
 
     /// The same values stored otherwise.
     pub(super) fn cast(&self, kind: Kind) -> Result<Self, NnError> {
-        let mut to = Self::unspecified(&self.gpu, self.len, kind)?;
+        let mut to = Self::uninit(&self.gpu, self.len, kind)?;
         let n = self.len as i64;
         match (self.kind, kind) {
             (from, to_kind) if from == to_kind => {
@@ -155,7 +155,7 @@ impl Memory {
 pub(crate) fn from_tensor(device: &CudaDevice, tensor: &Tensor) -> Result<Memory, NnError> {
     let tensor = tensor.contiguous()?;
     let gpu = Gpu::of(device)?;
-    let mut memory = Memory::unspecified(&gpu, tensor.elem_count(), Kind::F32)?;
+    let mut memory = Memory::uninit(&gpu, tensor.elem_count(), Kind::F32)?;
     if memory.len == 0 {
         return Ok(memory);
     }

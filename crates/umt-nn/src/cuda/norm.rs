@@ -17,12 +17,12 @@ pub(crate) fn batch_norm_statistics(
     let (z, channels) = (gpu.held(z)?, gamma.len());
     let rows = z.len() / channels.max(1);
     let (chunk, count) = blocks(rows, channels);
-    let mut sums = Sums::unspecified(gpu, count, 2 * channels)?;
+    let mut sums = Sums::uninit(gpu, count, 2 * channels)?;
     let n = count * channels;
     let (r, c, part, all) = (rows as i64, channels as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Norm, z.kind(), "moments", n; [&z.bytes, &mut sums.values, &r, &c, &part, &all]);
     let sums = sums.folded(gpu)?;
-    let one = || Memory::unspecified(gpu, channels, Kind::F32);
+    let one = || Memory::uninit(gpu, channels, Kind::F32);
     let (mut mean, mut var) = (one()?, one()?);
     let parts = sums.rows as i64;
     if rows == 0 {
@@ -71,21 +71,21 @@ pub(crate) fn batch_norm_backward(
     let [mean, inv_std] = [gpu.parameter(&norm.mean)?, gpu.parameter(&norm.inv_std)?];
     let rows = z.len() / channels.max(1);
     let (chunk, count) = blocks(rows, channels);
-    let mut sums = Sums::unspecified(gpu, count, 2 * channels)?;
-    let mut dskip = Memory::unspecified(gpu, if wants_skip { z.len() } else { 0 }, kind)?;
+    let mut sums = Sums::uninit(gpu, count, 2 * channels)?;
+    let mut dskip = Memory::uninit(gpu, if wants_skip { z.len() } else { 0 }, kind)?;
     let n = count * channels;
     let (with_skip, r, c, part, all) = (i64::from(wants_skip), rows as i64, channels as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Norm, kind, "backward_sums", n;
         [&z.bytes, &mask, y, &a.bytes, &b.bytes, &dy.bytes, &mean.bytes, &mut dskip.bytes, &with_skip, &mut sums.values,
          &r, &c, &part, &all]);
     let sums = sums.folded(gpu)?;
-    let one = |len| Memory::unspecified(gpu, len, Kind::F32);
+    let one = |len| Memory::uninit(gpu, len, Kind::F32);
     let (mut dgamma, mut dbeta, mut factors) = (one(channels)?, one(channels)?, one(3 * channels)?);
     let gamma = gpu.parameter(gamma)?;
     let parts = sums.rows as i64;
     launch!(gpu, Source::Norm, Kind::F32, "backward_factors", channels;
         [&sums.values, &parts, &r, &gamma.bytes, &inv_std.bytes, &mut dgamma.bytes, &mut dbeta.bytes, &mut factors.bytes, &c]);
-    let mut dz = Memory::unspecified(gpu, z.len(), kind)?;
+    let mut dz = Memory::uninit(gpu, z.len(), kind)?;
     let values = z.len() as i64;
     // The masked gradient was written for the skip already.
     let (mask, d) = if wants_skip { (0i64, &dskip.bytes) } else { (mask, &dy.bytes) };

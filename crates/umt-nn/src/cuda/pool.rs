@@ -37,7 +37,7 @@ impl Places {
 /// Maximum over windows, and where each came from.
 pub(crate) fn max_pool(gpu: &Gpu, s: &PoolShape, x: &Array) -> Result<(Array, Places), NnError> {
     let x = gpu.held(x)?;
-    let mut y = Memory::unspecified(gpu, s.y_len(), x.kind())?;
+    let mut y = Memory::uninit(gpu, s.y_len(), x.kind())?;
     // SAFETY: written in whole by the kernel below.
     let mut places = unsafe { gpu.stream().alloc::<u32>(s.y_len().max(1)) }.attempt("memory for places")?;
     let (shape, n) = (Shape::new(s), s.y_len() as i64);
@@ -48,7 +48,7 @@ pub(crate) fn max_pool(gpu: &Gpu, s: &PoolShape, x: &Array) -> Result<(Array, Pl
 /// Gradient of [`max_pool`] to its input.
 pub(crate) fn max_pool_backward(gpu: &Gpu, s: &PoolShape, places: &Places, dy: &Array) -> Result<Array, NnError> {
     let dy = gpu.held(dy)?;
-    let mut dx = Memory::unspecified(gpu, s.x_len(), dy.kind())?;
+    let mut dx = Memory::uninit(gpu, s.x_len(), dy.kind())?;
     let (shape, n) = (Shape::new(s), s.x_len() as i64);
     launch!(gpu, Source::Pool, dy.kind(), "max_pool_backward", s.x_len(); [&places.values, &dy.bytes, &mut dx.bytes, &shape, &n]);
     Ok(Array::on_device(&[s.n, s.h, s.w, s.c], dx))
@@ -69,7 +69,7 @@ pub(crate) fn mean_rows(gpu: &Gpu, groups: usize, rows: usize, c: usize, x: &Arr
     let mut sums = unsafe { gpu.stream().alloc::<f64>(n.max(1)) }.attempt("memory for sums")?;
     let (r, k, p, l, all) = (rows as i64, c as i64, count as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Reduce, x.kind(), "group_sums", n; [&x.bytes, &mut sums, &r, &k, &p, &l, &all]);
-    let mut y = Memory::unspecified(gpu, groups * c, x.kind())?;
+    let mut y = Memory::uninit(gpu, groups * c, x.kind())?;
     let (scale, outputs) = (1.0 / rows.max(1) as f32, (groups * c) as i64);
     launch!(gpu, Source::Reduce, x.kind(), "finish_groups", groups * c; [&sums, &mut y.bytes, &scale, &p, &k, &outputs]);
     Ok(Array::on_device(&[groups, c], y))
@@ -79,7 +79,7 @@ pub(crate) fn mean_rows(gpu: &Gpu, groups: usize, rows: usize, c: usize, x: &Arr
 pub(crate) fn mean_rows_backward(gpu: &Gpu, rows: usize, dy: &Array, shape: &[usize]) -> Result<Array, NnError> {
     let dy = gpu.held(dy)?;
     let len = shape.iter().product();
-    let mut dx = Memory::unspecified(gpu, len, dy.kind())?;
+    let mut dx = Memory::uninit(gpu, len, dy.kind())?;
     spread(gpu, &dy, 1.0 / rows.max(1) as f32, &mut dx, false, rows, shape.last().copied().unwrap_or(1))?;
     Ok(Array::on_device(shape, dx))
 }

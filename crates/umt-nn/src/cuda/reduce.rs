@@ -26,7 +26,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    pub(super) fn unspecified(gpu: &Gpu, rows: usize, width: usize) -> Result<Self, NnError> {
+    pub(super) fn uninit(gpu: &Gpu, rows: usize, width: usize) -> Result<Self, NnError> {
         // SAFETY: the kernel that it is made for writes all of it before another reads it.
         let values = unsafe { gpu.stream().alloc::<f64>((rows * width).max(1)) }.attempt("memory for sums")?;
         Ok(Self { values, rows, width })
@@ -36,7 +36,7 @@ impl Sums {
     pub(super) fn folded(mut self, gpu: &Gpu) -> Result<Self, NnError> {
         while self.rows > FEW {
             let chunk = self.rows.div_ceil(FEW).min(64);
-            let mut to = Self::unspecified(gpu, self.rows.div_ceil(chunk), self.width)?;
+            let mut to = Self::uninit(gpu, self.rows.div_ceil(chunk), self.width)?;
             let n = to.rows * to.width;
             let (rows, width, part, count) = (self.rows as i64, self.width as i64, chunk as i64, n as i64);
             launch!(gpu, Source::Reduce, Kind::F32, "fold", n; [&self.values, &mut to.values, &rows, &width, &part, &count]);
@@ -48,7 +48,7 @@ impl Sums {
     /// The sums over rows as an array of `shape`.
     pub(super) fn finish(self, gpu: &Gpu, shape: &[usize]) -> Result<Array, NnError> {
         let sums = self.folded(gpu)?;
-        let mut out = Memory::unspecified(gpu, sums.width, Kind::F32)?;
+        let mut out = Memory::uninit(gpu, sums.width, Kind::F32)?;
         let (one, rows, width) = (1.0f32, sums.rows as i64, sums.width as i64);
         launch!(gpu, Source::Reduce, Kind::F32, "finish", sums.width; [&sums.values, &mut out.bytes, &one, &rows, &width]);
         Ok(Array::on_device(shape, out))
@@ -97,7 +97,7 @@ fn totals(
     let mut together = gpu.stream().alloc_zeros::<f64>(all).attempt("memory for sums")?;
     for (i, array) in arrays.iter().enumerate() {
         let x = gpu.held(array)?;
-        let mut sums = Sums::unspecified(gpu, share(x.len()), 1)?;
+        let mut sums = Sums::uninit(gpu, share(x.len()), 1)?;
         first(&x, &mut sums)?;
         let sums = sums.folded(gpu)?;
         let mut own = together.slice_mut(i * FEW..i * FEW + sums.rows);
@@ -113,7 +113,7 @@ pub(crate) fn bias_grad(gpu: &Gpu, dy: &Array, c: usize) -> Result<Array, NnErro
     let dy = gpu.held(dy)?;
     let rows = dy.len() / c.max(1);
     let (chunk, count) = blocks(rows, c);
-    let mut sums = Sums::unspecified(gpu, count, c)?;
+    let mut sums = Sums::uninit(gpu, count, c)?;
     let n = count * c;
     let (r, k, part, all) = (rows as i64, c as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Reduce, dy.kind(), "column_sums", n; [&dy.bytes, &mut sums.values, &r, &k, &part, &all]);
@@ -126,7 +126,7 @@ pub(crate) fn relu_bias_backward(gpu: &Gpu, y: &Array, d: &mut Array, c: usize) 
     let y = gpu.take(y, d.kind())?;
     let rows = d.len() / c.max(1);
     let (chunk, count) = blocks(rows, c);
-    let mut sums = Sums::unspecified(gpu, count, c)?;
+    let mut sums = Sums::uninit(gpu, count, c)?;
     let n = count * c;
     let (r, k, part, all) = (rows as i64, c as i64, chunk as i64, n as i64);
     launch!(gpu, Source::Reduce, d.kind(), "masked_column_sums", n;

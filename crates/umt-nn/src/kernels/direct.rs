@@ -71,7 +71,7 @@ pub fn forward(isa: Isa, s: &ConvShape, x: &[f32], w: &[f32], bias: Option<&[f32
 /// Weights `[panels][taps][c][16]` for [`forward_prepared`]; one group.
 pub fn prepare(s: &ConvShape, w: &[f32]) -> Array {
     let [rows, cols] = taps(s);
-    let mut packed = Array::unspecified(&[s.k.div_ceil(LANES) * s.kh * s.kw * s.c * LANES]);
+    let mut packed = Array::uninit(&[s.k.div_ceil(LANES) * s.kh * s.kw * s.c * LANES]);
     pack_into(&rows, &cols, s.c, s.k, |r, t, c, k| ((r * s.kw + t) * s.c + c) * s.k + k, w, 1, packed.make_mut());
     packed
 }

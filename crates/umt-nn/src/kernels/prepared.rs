@@ -52,7 +52,7 @@ impl Prepared {
             Choice::Packed(_) => winograd_conv::pack(s, w),
             Choice::Direct => direct::prepare(s, w),
             Choice::Plain => {
-                let mut copy = Array::unspecified(&[w.len()]);
+                let mut copy = Array::uninit(&[w.len()]);
                 copy.make_mut().copy_from_slice(w);
                 copy
             }

@@ -29,7 +29,7 @@ pub trait Form: Copy + Send + Sync + 'static {
     /// Transforms a window; point i goes to `out + i * step`.
     unsafe fn input<S: Simd>(p: &Patch, out: *mut f32, step: usize);
     /// Transforms products back; point i is read at `m + i * step`.
-    unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place);
+    unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &OutputTile);
     /// Transforms sixteen filters; element i is read at `g + i * step_g`, point i goes to `out + i * step`.
     unsafe fn weight<S: Simd>(g: *const f32, step_g: usize, lanes: usize, out: *mut f32, step: usize);
 }
@@ -77,7 +77,7 @@ macro_rules! form {
                 spread::<S, $input, $window, $points>(p, out, step)
             }
             #[inline(always)]
-            unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place) {
+            unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &OutputTile) {
                 gather::<S, $output, $points, $side>(m, step, bias, to)
             }
             #[inline(always)]
@@ -196,7 +196,7 @@ unsafe fn spread<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(p: &Pat
 
 /// Where the outputs of a tile go.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct OutputTile {
     pub at: *mut f32,
     /// Floats from row to row and from column to column.
     pub row: usize,
@@ -211,11 +211,11 @@ pub struct Place {
     pub relu: bool,
 }
 
-impl Place {
+impl OutputTile {
     /// The same outputs of `c` channels from channel `first`.
     #[inline(always)]
-    pub fn channels(self, first: usize, c: usize) -> Place {
-        Place { at: self.at.wrapping_add(first), lanes: (c - first).min(LANES), ..self }
+    pub fn channels(self, first: usize, c: usize) -> OutputTile {
+        OutputTile { at: self.at.wrapping_add(first), lanes: (c - first).min(LANES), ..self }
     }
 
     /// Writes an output to `p`.
@@ -238,7 +238,7 @@ unsafe fn gather<S: Simd, F: Axis<I, O>, const I: usize, const O: usize>(
     m: *const f32,
     step: usize,
     bias: S::V,
-    to: &Place,
+    to: &OutputTile,
 ) {
     let mut t = [[S::splat(0.0); I]; O];
     for j in 0..I {

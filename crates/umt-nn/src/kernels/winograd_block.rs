@@ -6,7 +6,7 @@
 use super::Isa;
 use super::simd::{LANES, Op, Simd, dispatch};
 use super::tile::Dense;
-use super::winograd::{Form, Place};
+use super::winograd::{Form, OutputTile};
 use super::winograd_filter::{Filter, Panel, step as step_u};
 use super::winograd_tiles::Tiles;
 use super::work::{Scratch, Shared, cut, parallel};
@@ -245,8 +245,8 @@ impl<F: Form> Products<'_, F> {
     unsafe fn back<S: Simd>(&self) {
         let (conv, k) = (self.conv, self.conv.sizes[3]);
         // Of the first channel; the same for all panels.
-        let place = |t| conv.tiles.place(t, conv.y.ptr(), k, conv.stream, conv.relu);
-        let places: Vec<Place> = self.range.clone().map(place).collect();
+        let place = |t| conv.tiles.output_tile(t, conv.y.ptr(), k, conv.stream, conv.relu);
+        let places: Vec<OutputTile> = self.range.clone().map(place).collect();
         for p in 0..self.panels {
             let first = (self.panel + p) * LANES;
             let bias = conv.bias.map_or(S::splat(0.0), |b| S::load_part(b.as_ptr().add(first), k - first));

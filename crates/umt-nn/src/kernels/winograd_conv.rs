@@ -99,7 +99,7 @@ pub fn prepare(isa: Isa, way: Way, s: &ConvShape, w: &[f32]) -> Array {
 
 fn transformed<F: Form>(isa: Isa, form: F, f: &Filter) -> Array {
     let (panels, depth) = (f.k.div_ceil(LANES), f.c.next_multiple_of(LANES));
-    let mut u = Array::unspecified(&[panels * F::WEIGHTS * step(depth)]);
+    let mut u = Array::uninit(&[panels * F::WEIGHTS * step(depth)]);
     transform_filters(isa, form, f, u.make_mut());
     u
 }
@@ -107,7 +107,7 @@ fn transformed<F: Form>(isa: Isa, form: F, f: &Filter) -> Array {
 /// Filters of `taps` elements in the order of [`Order::Packed`], for [`forward_prepared`].
 pub fn pack(s: &ConvShape, w: &[f32]) -> Array {
     let taps = s.kh * s.kw;
-    let mut packed = Array::unspecified(&[s.k.div_ceil(LANES) * s.c * taps * LANES]);
+    let mut packed = Array::uninit(&[s.k.div_ceil(LANES) * s.c * taps * LANES]);
     Filter { w, c: s.c, k: s.k, order: Order::Stored }.pack(taps, packed.make_mut());
     packed
 }

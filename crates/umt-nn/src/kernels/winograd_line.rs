@@ -4,7 +4,7 @@
 //! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
 //! reach, and the processor has the instructions of `S`, which `dispatch` sees to.
 use super::simd::Simd;
-use super::winograd::{Form, Patch, Place, Trained};
+use super::winograd::{Form, OutputTile, Patch, Trained};
 use super::winograd_axis::{Axis, GradOutput, GradWeight, Input, Output, Weight};
 
 /// Lines of a tile, side by side and independent of each other.
@@ -25,10 +25,10 @@ impl Patch {
     }
 }
 
-impl Place {
+impl OutputTile {
     #[inline(always)]
-    fn turned(self) -> Place {
-        Place { row: self.column, column: self.row, rows: self.columns, columns: self.rows, ..self }
+    fn turned(self) -> OutputTile {
+        OutputTile { row: self.column, column: self.row, rows: self.columns, columns: self.rows, ..self }
     }
 }
 
@@ -49,7 +49,7 @@ macro_rules! form {
                 spread::<S, Input, 6>(&$turn, out, step)
             }
             #[inline(always)]
-            unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, $x: &Place) {
+            unsafe fn output<S: Simd>(m: *const f32, step: usize, bias: S::V, $x: &OutputTile) {
                 gather::<S>(m, step, bias, &$turn)
             }
             #[inline(always)]
@@ -113,7 +113,7 @@ unsafe fn spread<S: Simd, F: Axis<I, 6>, const I: usize>(p: &Patch, out: *mut f3
 
 /// Transforms products back, `+ bias`.
 #[inline(always)]
-unsafe fn gather<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &Place) {
+unsafe fn gather<S: Simd>(m: *const f32, step: usize, bias: S::V, to: &OutputTile) {
     for j in 0..LINES {
         if j >= to.columns {
             break;

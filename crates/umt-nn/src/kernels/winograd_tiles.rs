@@ -4,7 +4,7 @@
 //! Callers of the unsafe functions owe two things: each pointer is valid for all elements that its sizes and steps
 //! reach, and the processor has the instructions of `S`, which `dispatch` sees to.
 use super::simd::{LANES, Simd};
-use super::winograd::{Form, Patch, Place};
+use super::winograd::{Form, OutputTile, Patch};
 
 /// The tiles of a batch of images.
 #[derive(Clone, Copy)]
@@ -81,16 +81,16 @@ impl Tiles {
     /// The output window of tile `t` of images of `c` channels, for reading.
     #[inline(always)]
     pub fn outputs(&self, t: usize, y: *const f32, c: usize) -> Patch {
-        let p = self.place(t, y.cast_mut(), c, false, false);
+        let p = self.output_tile(t, y.cast_mut(), c, false, false);
         Patch { at: p.at, row: p.row, column: c, rows: [0, p.rows], columns: [0, p.columns], lanes: p.lanes }
     }
     /// The same for writing.
     #[inline(always)]
-    pub fn place(&self, t: usize, y: *mut f32, c: usize, stream: bool, relu: bool) -> Place {
+    pub fn output_tile(&self, t: usize, y: *mut f32, c: usize, stream: bool, relu: bool) -> OutputTile {
         let (image, i, j) = self.at(t);
         let (i, j) = (i * self.side[0], j * self.side[1]);
         let at = y.wrapping_add(((image * self.h + i) * self.w + j) * c);
         let (rows, columns) = (self.side[0].min(self.h - i), self.side[1].min(self.w - j));
-        Place { at, row: self.w * c, column: c, rows, columns, lanes: c.min(LANES), stream, relu }
+        OutputTile { at, row: self.w * c, column: c, rows, columns, lanes: c.min(LANES), stream, relu }
     }
 }

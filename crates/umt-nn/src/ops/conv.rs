@@ -64,7 +64,7 @@ impl Tape {
                     None
                 }
                 (None, Some(_)) if !norm => Some(compute::bias_grad(k, &dy)?),
-                (None, Some(bias)) => Some(bias.place().zeros(bias.shape())?),
+                (None, Some(bias)) => Some(bias.device().zeros(bias.shape())?),
                 (None, None) => None,
             };
             sink.add_param(weight_name.clone(), compute::conv2d_grad_weight(&shape, &x, &dy, &weight)?)?;

@@ -84,7 +84,7 @@ impl Tape {
         {
             return Err(NnError::shape(norm, format!("{out:?} to add"), skip.shape()));
         }
-        if !weight.place().is_host() {
+        if !weight.device().is_cpu() {
             // A device's convolution takes its weights as they are; what the fold would save is one short pass.
             let z = self.conv2d(params, conv, x, conv_options)?;
             return self.batch_norm(params, norm, z, skip, norm_options);
@@ -99,7 +99,7 @@ impl Tape {
             weight.make_mut().chunks_exact_mut(k).for_each(|row| row.iter_mut().zip(a).for_each(|(w, a)| *w *= a));
             Ok(Folded { prepared: Prepared::new(&shape, weight.as_slice()), bias: bias_after })
         })?;
-        let mut y = Array::unspecified(&out);
+        let mut y = Array::uninit(&out);
         let relu = norm_options.relu && skip.is_none();
         folded.prepared.forward(&shape, x.value.as_slice(), Some(folded.bias.as_slice()), relu, y.make_mut());
         if let Some(skip) = skip {

@@ -40,10 +40,10 @@ impl Optimizer for AdamW {
             let Some(param) = params.get_mut(name) else {
                 continue;
             };
-            let place = param.value.place();
+            let device = param.value.device();
             for moments in [&mut self.first, &mut self.second] {
                 if !moments.contains_key(name) {
-                    moments.insert(name.clone(), place.zeros(grad.shape())?);
+                    moments.insert(name.clone(), device.zeros(grad.shape())?);
                 }
             }
             let count = self.count.entry(name.clone()).or_insert_with(|| Array::zeros(&[1]));

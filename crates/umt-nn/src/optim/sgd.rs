@@ -44,7 +44,7 @@ impl Optimizer for Sgd {
             }
             let velocity = match self.velocity.entry(name.clone()) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => free.insert(param.value.place().zeros(grad.shape())?),
+                Entry::Vacant(free) => free.insert(param.value.device().zeros(grad.shape())?),
             };
             compute::sgd_step(&mut param.value, grad, velocity, step)?;
         }

@@ -62,7 +62,7 @@ impl Work<'_> {
         let (mut network, begin) = self.begin_segmenter(stage)?;
         let (network, outcome) = match stage.weights {
             Some(_) => {
-                network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+                network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
                 (network, None)
             }
             None => self.train_segmenter(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
@@ -129,7 +129,7 @@ impl Work<'_> {
         let classes = self.material.classes().len();
         let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
-        network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+        network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         Ok(network)
     }
 

@@ -24,7 +24,7 @@ use umt_data::{Loader, LoaderConfig, Split};
 use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
-use umt_nn::{NnError, Place};
+use umt_nn::{Device, NnError};
 use umt_store::{Digest, Store};
 
 /// A finished stage that others read.
@@ -46,7 +46,7 @@ pub(crate) struct Work<'a> {
     pub node: &'a Node,
     pub dir: PathBuf,
     pub parents: Vec<Parent<'a>>,
-    pub place: &'a Place,
+    pub device: &'a Device,
     pub threads: usize,
 }
 
@@ -82,7 +82,7 @@ impl Work<'_> {
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
         let loaded = load_network(&config, parent.node.seed, &parent.dir);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
-        network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+        network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         Ok(network)
     }
 
@@ -192,7 +192,7 @@ impl Work<'_> {
             wall_seconds: 0.0,
             samples_per_second: None,
             peak_bytes: None,
-            device: self.place.name(),
+            device: self.device.name(),
             isa: umt_nn::kernels::isa().as_str().to_owned(),
             threads: self.threads,
             parents: self.parents.iter().map(|p| (p.node.key.clone(), p.record.output.clone())).collect(),

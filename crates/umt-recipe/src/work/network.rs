@@ -35,7 +35,7 @@ impl Work<'_> {
         let (mut network, begin) = self.begin(stage)?;
         let (network, outcome) = match stage.weights {
             Some(_) => {
-                network.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+                network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
                 (network, None)
             }
             None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
@@ -149,7 +149,7 @@ impl Work<'_> {
     /// Trains the task of a stage, whatever it is.
     pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RecipeError> {
         let refit = stage.train.refit;
-        task.params_mut().to_place(self.place).map_err(|e| self.nn(e))?;
+        task.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         let train = self.loader(Split::Train, refit, true)?;
         let validation = match refit {
             true => None,

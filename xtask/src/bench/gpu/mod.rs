@@ -15,7 +15,7 @@ use parity::{Check, Outcome};
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use umt_nn::{Place, Precision};
+use umt_nn::{Device, Precision};
 use umt_recipe::RecipeError;
 use umt_store::Store;
 
@@ -47,16 +47,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return compile::run(&args.compile_only);
     }
     let open = |precision| {
-        Place::open(&args.device, precision).map_err(|error| RecipeError::Usage(format!("gpu-check: {error}")))
+        Device::open(&args.device, precision).map_err(|error| RecipeError::Usage(format!("gpu-check: {error}")))
     };
-    let place = open(Precision::F32)?;
-    let mut report = Report::new(&place)?;
+    let device = open(Precision::F32)?;
+    let mut report = Report::new(&device)?;
     let wanted = |name: &str| name.contains(&args.only);
     for check in checks().iter().filter(|check| wanted(&check.name)) {
-        report.add(check.compare(&place));
+        report.add(check.compare(&device));
     }
     for check in networks::checks().iter().filter(|check| wanted(&check.name)) {
-        report.add(check.repeat(&place));
+        report.add(check.repeat(&device));
     }
     for (precision, check) in training::reduced().iter().filter(|(_, check)| wanted(&check.name)) {
         report.add(check.compare(&open(*precision)?));
@@ -97,7 +97,7 @@ mod tests {
         let checks = operators::checks().into_iter().chain(norms::checks());
         let mut names = std::collections::BTreeSet::new();
         for check in checks {
-            let outcome = check.compare(&Place::Host);
+            let outcome = check.compare(&Device::Cpu);
             assert!(outcome.passed, "{}: {:?}", outcome.name, outcome.failure);
             assert_eq!(outcome.error, 0.0, "{}", outcome.name);
             assert!(outcome.values > 0, "{}", outcome.name);
@@ -112,7 +112,7 @@ mod tests {
         let large: Vec<f32> = (0..10_000).map(|i| (i % 7) as f32 - 3.0).collect();
         let host = [("large".to_owned(), large.clone()), ("small".to_owned(), vec![0.01, -0.02])];
         let judged = |device: &[(String, Vec<f32>)]| {
-            let mut outcome = Check::new("two", 2e-2, |_| Ok(vec![("y".into(), vec![1.0])])).compare(&Place::Host);
+            let mut outcome = Check::new("two", 2e-2, |_| Ok(vec![("y".into(), vec![1.0])])).compare(&Device::Cpu);
             outcome.judge(&host, device, Distance::Norm);
             outcome.passed
         };
@@ -127,11 +127,11 @@ mod tests {
     /// And a device that computed otherwise would be found out.
     #[test]
     fn a_difference_fails() {
-        let check = Check::new("one", 1e-3, |place| {
-            let wrong = if matches!(place, Place::Host) { 1.0 } else { 1.01 };
+        let check = Check::new("one", 1e-3, |device| {
+            let wrong = if matches!(device, Device::Cpu) { 1.0 } else { 1.01 };
             Ok(vec![("y".into(), vec![2.0, wrong])])
         });
-        let mut outcome = check.compare(&Place::Host);
+        let mut outcome = check.compare(&Device::Cpu);
         assert!(outcome.passed);
         outcome.judge(&[("y".into(), vec![2.0, 1.0])], &[("y".into(), vec![2.0, 1.01])], Distance::Largest);
         assert!(!outcome.passed && (outcome.error - 0.005).abs() < 1e-6, "{}", outcome.error);

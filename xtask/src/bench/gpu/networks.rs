@@ -3,7 +3,7 @@
 use super::Case;
 use super::parity::{Check, Values, named};
 use crate::bench::networks::{ESANET18, RESNET18, RESNET20};
-use umt_nn::Place;
+use umt_nn::Device;
 use umt_train::StepContext;
 
 /// Some twenty layers of sums in another order, and the few ReLUs that they turn: on the host, weights moved by one part in ten million change the
@@ -23,8 +23,8 @@ pub fn checks() -> Vec<Check> {
 }
 
 /// Loss, gradients and running statistics of one step.
-fn step(case: &Case, place: &Place) -> anyhow::Result<Values> {
-    let (mut task, batch) = case.at(place)?;
+fn step(case: &Case, device: &Device) -> anyhow::Result<Values> {
+    let (mut task, batch) = case.at(device)?;
     let output = task.step(&batch, &StepContext { step: 0, total: 10, epoch: 0, seed: 1 })?;
     let mut values = vec![("loss".to_owned(), vec![output.loss])];
     values.extend(output.grads.iter().map(|(name, grad)| named(name, grad)));

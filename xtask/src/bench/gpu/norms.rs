@@ -3,7 +3,7 @@
 use super::operators::operator;
 use super::parity::{Check, Values, named, noise, noise_at};
 use umt_nn::optim::{OptimizerConfig, clip_grad_norm};
-use umt_nn::{Array, BatchNormOptions, ConvOptions, Grads, Param, Params, Place, Tape, compute, init};
+use umt_nn::{Array, BatchNormOptions, ConvOptions, Device, Grads, Param, Params, Tape, compute, init};
 
 const ROUNDING: f64 = 2e-5;
 
@@ -46,7 +46,7 @@ fn batch_norms() -> Vec<Check> {
     all.push(operator("batch-norm far from 0".into(), 1e-3, norm(16), vec![vec![2, 9, 9, 16]], |tape, params, x| {
         let mut far = x[0].value().clone();
         far.make_mut().iter_mut().for_each(|v| *v = 1000.0 + 0.01 * *v);
-        let far = far.to_place(&x[0].value().place())?;
+        let far = far.to_device(&x[0].value().device())?;
         let far = tape.leaf(far);
         tape.batch_norm(params, "bn", far, None, BatchNormOptions::default())
     }));
@@ -57,14 +57,14 @@ fn evaluations() -> Vec<Check> {
     let mut all = Vec::new();
     for (skip, relu) in [(false, false), (false, true), (true, true)] {
         let name = format!("convolution and batch-norm in evaluation{}{}", mark(skip, ", skip"), mark(relu, ", relu"));
-        all.push(Check::new(name, ROUNDING, move |place| {
+        all.push(Check::new(name, ROUNDING, move |device| {
             let mut params = norm(24);
             params.insert("conv.weight", Param::conv(noise(&[3, 3, 16, 24], 74)));
             params.insert("conv.bias", Param::weight(noise(&[24], 75)));
-            params.to_place(place)?;
+            params.to_device(device)?;
             let mut tape = Tape::eval();
-            let x = tape.input(noise_at(place, &[2, 11, 13, 16], 1)?);
-            let added = tape.input(noise_at(place, &[2, 11, 13, 24], 2)?);
+            let x = tape.input(noise_at(device, &[2, 11, 13, 16], 1)?);
+            let added = tape.input(noise_at(device, &[2, 11, 13, 24], 2)?);
             let options = BatchNormOptions { relu, ..BatchNormOptions::default() };
             let conv = ConvOptions::square(1, 1);
             let y = tape.conv_norm(&params, ["conv", "bn"], &x, skip.then_some(&added), conv, options)?;
@@ -84,8 +84,8 @@ fn losses() -> Vec<Check> {
         for (weighted, smoothing) in [(false, 0.0), (true, 0.0), (false, 0.1), (true, 0.2)] {
             let name =
                 format!("cross-entropy [{rows}, {classes}]{}, smoothing {smoothing}", mark(weighted, ", weighted"));
-            all.push(Check::new(name, ROUNDING, move |place| {
-                let logits = noise_at(place, &[rows, classes], 1)?;
+            all.push(Check::new(name, ROUNDING, move |device| {
+                let logits = noise_at(device, &[rows, classes], 1)?;
                 // Every ninth row is void, the first is not.
                 let label = |i: usize| if i % 9 == 8 { 255 } else { (i * 7 % classes) as u8 };
                 let labels: Vec<u8> = (0..rows).map(label).collect();
@@ -100,8 +100,8 @@ fn losses() -> Vec<Check> {
         }
     }
     for len in [1, 1000, 100_003] {
-        all.push(Check::new(format!("squared distance of {len}"), ROUNDING, move |place| {
-            let (a, b) = (noise_at(place, &[len], 1)?, noise_at(place, &[len], 2)?);
+        all.push(Check::new(format!("squared distance of {len}"), ROUNDING, move |device| {
+            let (a, b) = (noise_at(device, &[len], 1)?, noise_at(device, &[len], 2)?);
             let (sum, grad) = compute::squared_distance(&a, &b, 0.25)?;
             Ok(vec![("sum".into(), vec![sum as f32]), named("gradient", &grad)])
         }));
@@ -114,24 +114,24 @@ fn optimizers() -> Vec<Check> {
     let adamw = OptimizerConfig::Adamw { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 1e-2 };
     let all = [("SGD", sgd(0.0, false)), ("momentum", sgd(0.9, false)), ("Nesterov", sgd(0.9, true)), ("AdamW", adamw)];
     let check = |(name, config): (&str, OptimizerConfig)| {
-        Check::new(format!("five steps of {name}"), ROUNDING, move |place| steps(place, &config))
+        Check::new(format!("five steps of {name}"), ROUNDING, move |device| steps(device, &config))
     };
     all.into_iter().map(check).collect()
 }
 
 /// Five steps with clipped gradients, the state saved and put back after the second.
-fn steps(place: &Place, config: &OptimizerConfig) -> anyhow::Result<Values> {
+fn steps(device: &Device, config: &OptimizerConfig) -> anyhow::Result<Values> {
     let shapes: [(&str, &[usize]); 3] = [("a", &[1]), ("b", &[33, 17]), ("c", &[3, 3, 16, 31])];
     let mut params = Params::default();
     for (i, (name, shape)) in shapes.iter().enumerate() {
         params.insert(*name, Param::weight(noise(shape, i as u64)));
     }
-    params.to_place(place)?;
+    params.to_device(device)?;
     let (mut optimizer, mut norms) = (config.build()?, Vec::new());
     for step in 0..5 {
         let mut grads = Grads::new();
         for (i, (name, shape)) in shapes.iter().enumerate() {
-            grads.insert((*name).into(), noise_at(place, shape, 10 * (step + 1) + i as u64)?);
+            grads.insert((*name).into(), noise_at(device, shape, 10 * (step + 1) + i as u64)?);
         }
         norms.push(clip_grad_norm(&mut grads, 20.0)?);
         optimizer.step(&mut params, &grads, 0.05)?;
@@ -148,18 +148,18 @@ fn steps(place: &Place, config: &OptimizerConfig) -> anyhow::Result<Values> {
 }
 
 fn sums() -> Vec<Check> {
-    let squares = Check::new("sums of squares", 1e-6, |place| {
+    let squares = Check::new("sums of squares", 1e-6, |device| {
         let lengths = [1, 31, 4096, 1_000_003];
-        let arrays: Vec<Array> = lengths.iter().map(|&n| noise_at(place, &[n], n as u64)).collect::<Result<_, _>>()?;
+        let arrays: Vec<Array> = lengths.iter().map(|&n| noise_at(device, &[n], n as u64)).collect::<Result<_, _>>()?;
         let sums = compute::sums_of_squares(&arrays.iter().collect::<Vec<_>>())?;
         Ok(sums.iter().enumerate().map(|(i, sum)| (format!("sum {i}"), vec![*sum as f32])).collect())
     });
-    let finite = Check::new("what is not finite", 0.0, |place| {
+    let finite = Check::new("what is not finite", 0.0, |device| {
         let mut all = Vec::new();
         for (i, bad) in [None, Some(f32::NAN), Some(f32::INFINITY), Some(f32::NEG_INFINITY)].into_iter().enumerate() {
             let mut array = noise(&[10_001], i as u64);
             array.make_mut()[if i == 1 { 0 } else { 10_000 }] = bad.unwrap_or(f32::MAX);
-            all.push(array.to_place(place)?);
+            all.push(array.to_device(device)?);
         }
         let finite = compute::all_finite(&all.iter().collect::<Vec<_>>())?;
         Ok(vec![("finite".into(), finite.into_iter().map(|f| f32::from(u8::from(f)) + 1.0).collect())])

@@ -2,7 +2,7 @@
 
 use super::parity::{Check, Values, named, noise, noise_at};
 use umt_nn::kernels::Resize;
-use umt_nn::{Array, ConvOptions, NnError, Param, Params, Place, PoolOptions, Tape, Var};
+use umt_nn::{Array, ConvOptions, Device, NnError, Param, Params, PoolOptions, Tape, Var};
 
 /// Sums of up to some thousand products in another order.
 const PRODUCTS: f64 = 2e-5;
@@ -13,24 +13,24 @@ const FEW: f64 = 2e-6;
 
 /// Runs `forward` of leaves with the given shapes, goes back from a random gradient, and names output and gradients.
 fn taped(
-    place: &Place,
+    device: &Device,
     params: &Params,
     shapes: &[Vec<usize>],
     forward: impl Fn(&mut Tape, &Params, &[Var]) -> Result<Var, NnError>,
 ) -> anyhow::Result<Values> {
     let mut params = params.clone();
-    params.to_place(place)?;
+    params.to_device(device)?;
     let mut tape = Tape::train();
     let mut leaves = Vec::new();
     for (i, shape) in shapes.iter().enumerate() {
-        leaves.push(tape.leaf(noise_at(place, shape, i as u64)?));
+        leaves.push(tape.leaf(noise_at(device, shape, i as u64)?));
     }
     let y = forward(&mut tape, &params, &leaves)?;
     let mut values = vec![named("output", y.value())];
     for (name, statistics) in tape.take_statistics() {
         values.push(named(&name, &statistics));
     }
-    let dy = noise_at(place, y.shape(), 99)?;
+    let dy = noise_at(device, y.shape(), 99)?;
     let back = tape.backward(vec![(y, dy)])?;
     for (i, leaf) in leaves.iter().enumerate() {
         values.extend(back.leaf(leaf).map(|grad| named(&format!("gradient to input {i}"), grad)));
@@ -47,7 +47,7 @@ pub fn operator(
     shapes: Vec<Vec<usize>>,
     forward: impl Fn(&mut Tape, &Params, &[Var]) -> Result<Var, NnError> + 'static,
 ) -> Check {
-    Check::new(name, tolerance, move |place| taped(place, &params, &shapes, &forward))
+    Check::new(name, tolerance, move |device| taped(device, &params, &shapes, &forward))
 }
 
 /// Parameters by name; shapes of four axes are convolution weights.
@@ -70,14 +70,14 @@ pub fn checks() -> Vec<Check> {
 }
 
 /// Arrays of a few sizes, sent by another thread while this one works with those that came before.
-fn sent(place: &Place) -> anyhow::Result<Values> {
+fn sent(device: &Device) -> anyhow::Result<Values> {
     const SIZES: [usize; 3] = [1, 1000, 300_000];
     let (give, take) = std::sync::mpsc::sync_channel(2);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for i in 0..24 {
                 let values = noise(&[SIZES[i % SIZES.len()]], i as u64);
-                if give.send(place.send(values.shape(), values.as_slice())).is_err() {
+                if give.send(device.send(values.shape(), values.as_slice())).is_err() {
                     return;
                 }
             }
@@ -263,8 +263,8 @@ fn rest() -> Vec<Check> {
         let flat: usize = shape.iter().product();
         all.push(operator(name("reshape"), 0.0, none, one, move |tape, _, x| tape.reshape(&x[0], &[flat])));
     }
-    all.push(Check::new("to a tensor and back", 0.0, |place| {
-        let x = noise_at(place, &[3, 4, 5], 1)?;
+    all.push(Check::new("to a tensor and back", 0.0, |device| {
+        let x = noise_at(device, &[3, 4, 5], 1)?;
         let tensor = x.to_tensor()?;
         let moved = Array::from_tensor(&tensor.permute((2, 0, 1)).map_err(NnError::from)?)?;
         Ok(vec![named("same", &Array::from_tensor(&tensor)?), named("permuted", &moved)])

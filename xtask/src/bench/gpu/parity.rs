@@ -1,12 +1,12 @@
 //! A check: the same work at two places, value for value.
 
 use serde::Serialize;
-use umt_nn::{Array, NnError, Place};
+use umt_nn::{Array, Device, NnError};
 
 /// What came out, by name.
 pub type Values = Vec<(String, Vec<f32>)>;
 
-type Work = Box<dyn Fn(&Place) -> anyhow::Result<Values>>;
+type Work = Box<dyn Fn(&Device) -> anyhow::Result<Values>>;
 
 /// How far two arrays are apart.
 #[derive(Clone, Copy)]
@@ -51,7 +51,7 @@ impl Check {
     pub fn new(
         name: impl Into<String>,
         tolerance: f64,
-        work: impl Fn(&Place) -> anyhow::Result<Values> + 'static,
+        work: impl Fn(&Device) -> anyhow::Result<Values> + 'static,
     ) -> Self {
         Self { name: name.into(), tolerance, distance: Distance::Largest, work: Box::new(work) }
     }
@@ -61,18 +61,18 @@ impl Check {
         Self { distance: Distance::Norm, ..self }
     }
 
-    /// Does the work on the host and at a place.
-    pub fn compare(&self, place: &Place) -> Outcome {
-        self.both(self.name.clone(), self.tolerance, [&Place::Host, place])
+    /// Does the work on the host and at a device.
+    pub fn compare(&self, device: &Device) -> Outcome {
+        self.both(self.name.clone(), self.tolerance, [&Device::Cpu, device])
     }
 
-    /// Does the work twice at a place: every bit is to be the same.
-    pub fn repeat(&self, place: &Place) -> Outcome {
-        self.both(format!("{}, twice", self.name), 0.0, [place, place])
+    /// Does the work twice at a device: every bit is to be the same.
+    pub fn repeat(&self, device: &Device) -> Outcome {
+        self.both(format!("{}, twice", self.name), 0.0, [device, device])
     }
 
-    /// A failure at either place is a failed check, and the next one goes on.
-    fn both(&self, name: String, tolerance: f64, [first, second]: [&Place; 2]) -> Outcome {
+    /// A failure at either device is a failed check, and the next one goes on.
+    fn both(&self, name: String, tolerance: f64, [first, second]: [&Device; 2]) -> Outcome {
         let (array, failure) = (String::new(), None);
         let mut outcome = Outcome { name, passed: true, error: 0.0, tolerance, array, values: 0, failure };
         match ((self.work)(first), (self.work)(second)) {
@@ -126,17 +126,17 @@ impl Outcome {
     }
 }
 
-/// Values that differ by place, from a stream keyed by `id`, of about unit size.
+/// Values that differ by index, from a stream keyed by `id`, of about unit size.
 pub fn noise(shape: &[usize], id: u64) -> Array {
     let mut random = umt_random::stream(3, "gpu.check", 0, id);
-    let mut array = Array::unspecified(shape);
+    let mut array = Array::uninit(shape);
     array.make_mut().iter_mut().for_each(|v| *v = random.normal());
     array
 }
 
-/// [`noise`] at a place.
-pub fn noise_at(place: &Place, shape: &[usize], id: u64) -> Result<Array, NnError> {
-    noise(shape, id).to_place(place)
+/// [`noise`] at a device.
+pub fn noise_at(device: &Device, shape: &[usize], id: u64) -> Result<Array, NnError> {
+    noise(shape, id).to_device(device)
 }
 
 /// An array with its name.

@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::timing::Timing;
 use serde::Serialize;
-use umt_nn::Place;
+use umt_nn::Device;
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -16,8 +16,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(place: &Place) -> anyhow::Result<Self> {
-        let (device, hardware) = (place.name(), place.hardware()?);
+    pub fn new(device: &Device) -> anyhow::Result<Self> {
+        let (device, hardware) = (device.name(), device.hardware()?);
         println!("{device}: {hardware}");
         Ok(Self { version: env!("CARGO_PKG_VERSION"), device, hardware, checks: Vec::new(), timings: Vec::new() })
     }
@@ -55,9 +55,9 @@ impl Report {
         text.push_str("| check | | largest error | tolerance | where |\n|---|---|---|---|---|\n");
         for check in &self.checks {
             let verdict = if check.passed { "ok" } else { "**fail**" };
-            let place = check.failure.as_ref().unwrap_or(&check.array);
+            let device = check.failure.as_ref().unwrap_or(&check.array);
             let (error, tolerance) = (check.error, check.tolerance);
-            text.push_str(&format!("| {} | {verdict} | {error:.1e} | {tolerance:.0e} | {place} |\n", check.name));
+            text.push_str(&format!("| {} | {verdict} | {error:.1e} | {tolerance:.0e} | {device} |\n", check.name));
         }
         text.push_str("\n| training step | precision | ms | ms with its batch sent | samples/s | MB in use |\n|---|---|---|---|---|---|\n");
         for Timing { name, precision, seconds, fed_seconds, samples_per_second, bytes } in &self.timings {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::time::Instant;
 use umt_data::Batch;
 use umt_nn::optim::OptimizerConfig;
-use umt_nn::{Place, Precision};
+use umt_nn::{Device, Precision};
 use umt_train::{BatchSource, Batches, Feed, StepContext, TrainError};
 
 /// Steps before the clock starts: kernels are compiled and memory is found.
@@ -59,8 +59,8 @@ impl BatchSource for Repeated {
     }
 }
 
-pub fn run(case: &Case, place: &Place, precision: Precision) -> anyhow::Result<Timing> {
-    let (mut task, batch) = case.at(place)?;
+pub fn run(case: &Case, device: &Device, precision: Precision) -> anyhow::Result<Timing> {
+    let (mut task, batch) = case.at(device)?;
     let mut optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 }.build()?;
     let mut step = |step: u64, batch: &Feed| {
         let output = task.step(batch, &StepContext { step, total: WARM + ROUNDS, epoch: 0, seed: 1 })?;
@@ -68,10 +68,10 @@ pub fn run(case: &Case, place: &Place, precision: Precision) -> anyhow::Result<T
     };
     let mut seconds = Vec::new();
     for number in 0..WARM + ROUNDS {
-        place.finish()?;
+        device.finish()?;
         let started = Instant::now();
         step(number, &batch)?;
-        place.finish()?;
+        device.finish()?;
         if number >= WARM {
             seconds.push(started.elapsed().as_secs_f64());
         }
@@ -79,16 +79,16 @@ pub fn run(case: &Case, place: &Place, precision: Precision) -> anyhow::Result<T
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let (mut number, mut started) = (0, Instant::now());
-    umt_train::each_batch(&Repeated((*batch).clone()), place, &|| false, |batch| {
+    umt_train::each_batch(&Repeated((*batch).clone()), device, &|| false, |batch| {
         if number == WARM {
-            place.finish()?;
+            device.finish()?;
             started = Instant::now();
         }
         step(number, &batch)?;
         number += 1;
         Ok(())
     })?;
-    place.finish()?;
+    device.finish()?;
     let fed = started.elapsed().as_secs_f64() / ROUNDS as f64;
     Ok(Timing {
         name: case.name.into(),
@@ -96,6 +96,6 @@ pub fn run(case: &Case, place: &Place, precision: Precision) -> anyhow::Result<T
         seconds: median,
         fed_seconds: fed,
         samples_per_second: case.batch as f64 / fed,
-        bytes: place.memory_in_use()?,
+        bytes: device.memory_in_use()?,
     })
 }

@@ -4,7 +4,7 @@ use super::Case;
 use super::parity::{Check, Values};
 use crate::bench::networks::{AUDIO_VIDEO, ESANET18};
 use umt_nn::optim::OptimizerConfig;
-use umt_nn::{Place, Precision};
+use umt_nn::{Device, Precision};
 use umt_train::StepContext;
 
 const STEPS: u64 = 10;
@@ -34,13 +34,14 @@ fn checks_within(tolerance: f64, suffix: &str) -> Vec<Check> {
         (tolerance.max(1e-1), Case { name: "rooms", classes: 13, batch: 2, size: [96, 128], ..ESANET18 }),
     ];
     let name = |case: &Case| format!("{STEPS} training steps of {}{suffix}", case.name);
-    let check = |(tolerance, case): (f64, Case)| Check::new(name(&case), tolerance, move |place| losses(&case, place));
+    let check =
+        |(tolerance, case): (f64, Case)| Check::new(name(&case), tolerance, move |device| losses(&case, device));
     runs.into_iter().map(check).collect()
 }
 
 /// The loss before each of some steps on one batch, which it learns by heart.
-fn losses(case: &Case, place: &Place) -> anyhow::Result<Values> {
-    let (mut task, batch) = case.at(place)?;
+fn losses(case: &Case, device: &Device) -> anyhow::Result<Values> {
+    let (mut task, batch) = case.at(device)?;
     let config = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-4 };
     let (mut optimizer, mut losses) = (config.build()?, Vec::new());
     for step in 0..STEPS {

@@ -3,7 +3,6 @@
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::{Array, NnError};
-use candle_core::Device;
 
 /// How a device may round in convolutions and matrix products. The host computes in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,32 +33,32 @@ impl Precision {
     }
 }
 
-/// The host, or a device. A network is where its parameters are: `params.to_place(&place)` moves it, and the inputs follow.
+/// The host, or a device. A network is where its parameters are: `params.to_device(&device)` moves it, and the inputs follow.
 ///
 /// ```
-/// use umt_nn::{Array, Place, Precision};
-/// let place = Place::open("cpu", Precision::F32)?;
+/// use umt_nn::{Array, Device, Precision};
+/// let place = Device::open("cpu", Precision::F32)?;
 /// assert_eq!(place.array(&[2], &[1.0, 2.0])?.as_slice(), [1.0, 2.0]);
-/// assert!(Place::open("tpu", Precision::F32).is_err());
+/// assert!(Device::open("tpu", Precision::F32).is_err());
 /// # Ok::<(), umt_nn::NnError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Device {
     /// The processor and its memory.
-    Host,
+    Cpu,
     /// A CUDA device.
     #[cfg(feature = "cuda")]
     Cuda(cuda::Gpu),
 }
 
-impl Place {
+impl Device {
     /// The place of a name: `cpu`, `cuda` (the first device) or `cuda:N`.
     ///
     /// # Errors
     /// A name that is none of these, or a device that this build or this machine does not have.
     pub fn open(name: &str, precision: Precision) -> Result<Self, NnError> {
         let ordinal = match name {
-            "cpu" if precision == Precision::F32 => return Ok(Self::Host),
+            "cpu" if precision == Precision::F32 => return Ok(Self::Cpu),
             "cpu" => {
                 let precision = precision.as_str();
                 return Err(NnError::Device(format!("cpu computes in f32, {precision} needs a CUDA device")));
@@ -79,27 +78,27 @@ impl Place {
     }
 
     /// Whether this is the host.
-    pub fn is_host(&self) -> bool {
+    pub fn is_cpu(&self) -> bool {
         match self {
-            Self::Host => true,
+            Self::Cpu => true,
             #[cfg(feature = "cuda")]
             Self::Cuda(_) => false,
         }
     }
 
-    /// candle's device for tensors at this place.
-    pub fn device(&self) -> Device {
+    /// candle's device, for tensors.
+    pub fn candle(&self) -> candle_core::Device {
         match self {
-            Self::Host => Device::Cpu,
+            Self::Cpu => candle_core::Device::Cpu,
             #[cfg(feature = "cuda")]
-            Self::Cuda(gpu) => Device::Cuda(gpu.device().clone()),
+            Self::Cuda(gpu) => candle_core::Device::Cuda(gpu.device().clone()),
         }
     }
 
     /// `cpu` or `cuda:N`, with the precision where it is not `f32`.
     pub fn name(&self) -> String {
         match self {
-            Self::Host => "cpu".into(),
+            Self::Cpu => "cpu".into(),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) if gpu.precision() == Precision::F32 => format!("cuda:{}", gpu.ordinal()),
             #[cfg(feature = "cuda")]
@@ -113,7 +112,7 @@ impl Place {
     /// When the device fails.
     pub fn hardware(&self) -> Result<String, NnError> {
         match self {
-            Self::Host => Ok(crate::kernels::isa().as_str().into()),
+            Self::Cpu => Ok(crate::kernels::isa().as_str().into()),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.hardware(),
         }
@@ -125,7 +124,7 @@ impl Place {
     /// When the device fails.
     pub fn memory_in_use(&self) -> Result<Option<usize>, NnError> {
         match self {
-            Self::Host => Ok(None),
+            Self::Cpu => Ok(None),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.memory().map(|(used, _)| Some(used)),
         }
@@ -136,17 +135,17 @@ impl Place {
     /// # Errors
     /// When their number does not fit `shape`, or the device fails.
     pub fn array(&self, shape: &[usize], values: &[f32]) -> Result<Array, NnError> {
-        Array::from_slice(shape, values)?.to_place(self)
+        Array::from_slice(shape, values)?.to_device(self)
     }
 
     /// An array with a copy of `values`, for the inputs of a step to come: a device copies them from page-locked memory on a stream of its own,
     /// beside what it computes. The call returns once `values` have been read, and whatever uses the array on the device waits there, not here.
     ///
     /// # Errors
-    /// As [`Place::array`].
+    /// As [`Device::array`].
     pub fn send(&self, shape: &[usize], values: &[f32]) -> Result<Array, NnError> {
         match self {
-            Self::Host => Array::from_slice(shape, values),
+            Self::Cpu => Array::from_slice(shape, values),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) if shape.iter().product::<usize>() != values.len() => Array::from_slice(shape, values),
             #[cfg(feature = "cuda")]
@@ -160,7 +159,7 @@ impl Place {
     /// When the device fails.
     pub fn zeros(&self, shape: &[usize]) -> Result<Array, NnError> {
         match self {
-            Self::Host => Ok(Array::zeros(shape)),
+            Self::Cpu => Ok(Array::zeros(shape)),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.zeros(shape),
         }
@@ -172,7 +171,7 @@ impl Place {
     /// When the device fails.
     pub fn finish(&self) -> Result<(), NnError> {
         match self {
-            Self::Host => Ok(()),
+            Self::Cpu => Ok(()),
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.finish(),
         }
