@@ -147,7 +147,7 @@ fn encoder(
     let top1 = |row: &str| run.results.summary_of(row, "test", "top1").map_or(f64::NAN, |s| s.mean);
     let missing = || RecipeError::Usage(format!("`{inside}` and `{alone}` have no seed in common"));
     Ok(EncoderFigures {
-        modality,
+        modality: modality.to_string(),
         alone: top1(&alone),
         inside: top1(&inside),
         gap: difference(&inside, &inside_hits, &alone_hits)?.ok_or_else(missing)?,
@@ -263,14 +263,14 @@ fn picture(figures: &NetworkFigures) -> Result<String, Box<dyn std::error::Error
         let mut bars = vec![("alone".to_owned(), e.alone, 0.0), (inside.clone(), e.inside, half(e.gap))];
         bars.extend(e.shapley.map(|s| ("contribution (Shapley)".to_owned(), s, 0.0)));
         bars.extend(e.cka.map(|c| ("likeness to teacher (CKA)".to_owned(), c, 0.0)));
-        BarGroup { label: e.modality.to_string(), bars }
+        BarGroup { label: e.modality.clone(), bars }
     };
     let shares: Vec<Curve> = figures
         .encoders
         .iter()
         .filter(|e| !e.gradient_share.is_empty())
         .map(|e| Curve {
-            label: e.modality.to_string(),
+            label: e.modality.clone(),
             points: e.gradient_share.iter().enumerate().map(|(i, &s)| (i as f64 + 1.0, s)).collect(),
         })
         .collect();

@@ -19,13 +19,12 @@ pub use verdict::{Advice, Finding, Verdict, judge};
 use crate::paired::Difference;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use umt_media::Modality;
 
 /// What is known of one encoder inside a network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EncoderFigures {
     /// Its modality.
-    pub modality: Modality,
+    pub modality: String,
     /// Top-1 of the probe of its uni-modal teacher.
     pub alone: f64,
     /// Top-1 of its own probe.

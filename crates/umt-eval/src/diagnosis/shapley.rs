@@ -1,7 +1,6 @@
 //! How much each modality contributes: Shapley values.
 
 use std::collections::BTreeMap;
-use umt_media::Modality;
 
 /// Shapley value of each modality (Shapley, "A value for n-person games", 1953): its marginal gain, averaged over all
 /// orders in which modalities may be added,
@@ -13,21 +12,20 @@ use umt_media::Modality;
 ///
 /// ```
 /// use umt_eval::diagnosis::shapley;
-/// use umt_media::Modality::{Audio, Video};
-/// let v = |s: &[_]| Some(match s { [] => 0.1, [Audio] => 0.5, [Video] => 0.3, _ => 0.9 });
-/// let phi = shapley(&[Audio, Video], &v).unwrap();
-/// assert!((phi[&Audio] - 0.5).abs() < 1e-12 && (phi[&Video] - 0.3).abs() < 1e-12);
+/// let v = |s: &[&str]| Some(match s { [] => 0.1, ["audio"] => 0.5, ["video"] => 0.3, _ => 0.9 });
+/// let phi = shapley(&["audio", "video"], &v).unwrap();
+/// assert!((phi["audio"] - 0.5).abs() < 1e-12 && (phi["video"] - 0.3).abs() < 1e-12);
 /// ```
-pub fn shapley(modalities: &[Modality], value: &dyn Fn(&[Modality]) -> Option<f64>) -> Option<BTreeMap<Modality, f64>> {
+pub fn shapley<M: Clone + Ord>(modalities: &[M], value: &dyn Fn(&[M]) -> Option<f64>) -> Option<BTreeMap<M, f64>> {
     let mut all = modalities.to_vec();
     all.sort();
     all.dedup();
     let n = all.len();
-    let subset = |mask: usize| -> Vec<Modality> { (0..n).filter(|i| mask >> i & 1 == 1).map(|i| all[i]).collect() };
+    let subset = |mask: usize| -> Vec<M> { (0..n).filter(|i| mask >> i & 1 == 1).map(|i| all[i].clone()).collect() };
     let values: Vec<f64> = (0..1usize << n).map(|mask| value(&subset(mask))).collect::<Option<_>>()?;
     let factorial = |k: usize| (1..=k).map(|i| i as f64).product::<f64>();
     let mut phi = BTreeMap::new();
-    for (i, &modality) in all.iter().enumerate() {
+    for (i, modality) in all.iter().enumerate() {
         let without = (0..1usize << n).filter(|mask| mask >> i & 1 == 0);
         let sum = without
             .map(|mask| {
@@ -36,7 +34,7 @@ pub fn shapley(modalities: &[Modality], value: &dyn Fn(&[Modality]) -> Option<f6
                 weight * (values[mask | 1 << i] - values[mask])
             })
             .sum();
-        phi.insert(modality, sum);
+        phi.insert(modality.clone(), sum);
     }
     Some(phi)
 }
@@ -44,7 +42,7 @@ pub fn shapley(modalities: &[Modality], value: &dyn Fn(&[Modality]) -> Option<f6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use umt_media::Modality::{Audio, Depth, Rgb};
+    use umt_media::Modality::{self, Audio, Depth, Rgb};
 
     /// Against the definition: the mean marginal gain over the six orders of three players.
     #[test]

@@ -3,7 +3,6 @@
 use super::{EncoderFigures, Interval, NetworkFigures};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use umt_media::Modality;
 
 /// What is found of one encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,7 +34,7 @@ pub enum Advice {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
     /// By encoder.
-    pub findings: BTreeMap<Modality, Finding>,
+    pub findings: BTreeMap<String, Finding>,
     /// What to do.
     pub advice: Advice,
     /// One sentence per finding, then the advice and its reason.
@@ -44,8 +43,8 @@ pub struct Verdict {
 
 /// Judges a network; `margin` is the loss of a probe, as a fraction, that is not worth acting on.
 pub fn judge(figures: &NetworkFigures, margin: f64) -> Verdict {
-    let findings: BTreeMap<Modality, Finding> =
-        figures.encoders.iter().map(|e| (e.modality, finding(e, margin))).collect();
+    let findings: BTreeMap<String, Finding> =
+        figures.encoders.iter().map(|e| (e.modality.clone(), finding(e, margin))).collect();
     let mut words: Vec<String> =
         figures.encoders.iter().map(|e| sentence(e, findings[&e.modality], figures, margin)).collect();
     let any = |wanted| findings.values().any(|&f| f == wanted);
@@ -82,7 +81,7 @@ fn points(d: Interval) -> String {
 }
 
 fn sentence(e: &EncoderFigures, finding: Finding, figures: &NetworkFigures, margin: f64) -> String {
-    let (name, stage) = (e.modality, &figures.stage);
+    let (name, stage) = (&e.modality, &figures.stage);
     let both = format!("{:.1} % inside `{stage}` against {:.1} % alone", 100.0 * e.inside, 100.0 * e.alone);
     match finding {
         Finding::Fails => format!("The {name} encoder fails: {both} ({}).", points(e.gap)),
@@ -137,9 +136,9 @@ mod tests {
         Interval { mean, low: mean - half, high: mean + half }
     }
 
-    fn encoder(modality: Modality, alone: f64, gap: Interval) -> EncoderFigures {
+    fn encoder(modality: &str, alone: f64, gap: Interval) -> EncoderFigures {
         EncoderFigures {
-            modality,
+            modality: modality.into(),
             alone,
             inside: alone + gap.mean,
             gap,
@@ -158,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_failing_encoder_is_named_with_its_interval() {
-        let weak = encoder(Modality::Video, 0.7, interval(-0.08, 0.03));
-        let fine = encoder(Modality::Audio, 0.7, interval(-0.01, 0.02));
+        let weak = encoder("video", 0.7, interval(-0.08, 0.03));
+        let fine = encoder("audio", 0.7, interval(-0.01, 0.02));
         let verdict = judge(&network(vec![fine, weak], None, None), 0.02);
-        assert_eq!(verdict.findings[&Modality::Video], Finding::Fails);
-        assert_eq!(verdict.findings[&Modality::Audio], Finding::Sound);
+        assert_eq!(verdict.findings["video"], Finding::Fails);
+        assert_eq!(verdict.findings["audio"], Finding::Sound);
         assert_eq!(verdict.advice, Advice::Umt);
         assert!(
             verdict.words[1]
@@ -173,25 +172,24 @@ mod tests {
     #[test]
     fn no_wolf_is_cried_on_sound_encoders_and_noise_is_called_noise() {
         let fine = |m| encoder(m, 0.7, interval(0.003, 0.02));
-        let verdict =
-            judge(&network(vec![fine(Modality::Audio), fine(Modality::Video)], None, Some(interval(0.0, 0.01))), 0.02);
+        let verdict = judge(&network(vec![fine("audio"), fine("video")], None, Some(interval(0.0, 0.01))), 0.02);
         assert_eq!(verdict.advice, Advice::Nothing);
         assert!(verdict.findings.values().all(|&f| f == Finding::Sound));
         // A small loss beyond doubt is still within the margin.
-        let small = encoder(Modality::Audio, 0.7, interval(-0.01, 0.005));
+        let small = encoder("audio", 0.7, interval(-0.01, 0.005));
         assert_eq!(finding(&small, 0.02), Finding::Sound);
-        let noise = encoder(Modality::Audio, 0.11, interval(-0.05, 0.02));
-        let verdict = judge(&network(vec![noise, fine(Modality::Video)], None, None), 0.02);
-        assert_eq!(verdict.findings[&Modality::Audio], Finding::Noise);
+        let noise = encoder("audio", 0.11, interval(-0.05, 0.02));
+        let verdict = judge(&network(vec![noise, fine("video")], None, None), 0.02);
+        assert_eq!(verdict.findings["audio"], Finding::Noise);
         assert_eq!(verdict.advice, Advice::Nothing);
         assert!(verdict.words[0].contains("noise"));
-        let wide = encoder(Modality::Audio, 0.7, interval(-0.05, 0.08));
+        let wide = encoder("audio", 0.7, interval(-0.05, 0.08));
         assert_eq!(finding(&wide, 0.02), Finding::Unclear);
     }
 
     #[test]
     fn measured_gains_decide_between_umt_and_ume() {
-        let weak = || vec![encoder(Modality::Video, 0.7, interval(-0.08, 0.03))];
+        let weak = || vec![encoder("video", 0.7, interval(-0.08, 0.03))];
         let advice = |umt, ume| judge(&network(weak(), umt, ume), 0.02).advice;
         let (small, large, none) = (interval(0.02, 0.01), interval(0.05, 0.01), interval(0.0, 0.01));
         assert_eq!(advice(Some(small), Some(large)), Advice::Ume);
