@@ -1,7 +1,6 @@
 //! Adaptive gradient modulation (Li, Li, Hu, Xu, Wang and Zhuang, "Boosting Multi-modal Model Performance with
 //! Adaptive Gradient Modulation", ICCV 2023).
 
-use crate::objective::within;
 use crate::scores::{Figures, cross_entropy, own_probability};
 use crate::{Objective, PREFIX, Pass, Shape};
 use candle_core::Tensor;
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use umt_fusion::{Loss, Outputs};
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Param, Params};
+use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 
 /// Scales the gradient that reaches the encoders through each modality's share of the logits.

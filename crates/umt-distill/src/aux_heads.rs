@@ -1,10 +1,9 @@
 //! Auxiliary uni-modal heads: each encoder also has to classify alone.
 
-use crate::objective::within;
 use crate::{Objective, Pass, Shape, heads};
 use serde::{Deserialize, Serialize};
 use umt_fusion::Loss;
-use umt_nn::{NnError, Params};
+use umt_nn::{NnError, Params, within};
 use umt_random::Rng;
 
 /// `L_task + w * sum_m CE(h_m(phi_m), y)` with a linear head `h_m` per modality: the loss that gradient blending (Wang

@@ -45,7 +45,7 @@ impl Objective for Combined {
     }
 
     fn check(&self) -> Result<(), NnError> {
-        let refuse = |reason: String| Err(NnError::Setting(format!("of: {reason}")));
+        let refuse = |reason: String| Err(NnError::setting("of", reason));
         if self.of.len() < 2 {
             return refuse("a combination has two objectives or more".into());
         }
@@ -75,7 +75,7 @@ impl Objective for Combined {
             return refuse(format!("{pair} do not go together: modalities would be weighed by inputs that lack some"));
         }
         self.of.iter().try_for_each(|part| {
-            part.build().check().map_err(|error| NnError::Setting(format!("of: `{}`: {error}", part.kind())))
+            part.build().check().map_err(|error| NnError::setting("of", format!("`{}`: {error}", part.kind())))
         })
     }
 

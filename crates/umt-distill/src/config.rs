@@ -120,8 +120,8 @@ impl ObjectiveConfig {
             return Shape { widths, classes: 1 }.several(self.kind());
         }
         if refit && matches!(self, Self::GBlend(GBlend { every: Some(_), .. })) {
-            let reason = "every: `g-blend` estimates its weights on validation, and refit = true leaves none";
-            return Err(NnError::Setting(reason.into()));
+            let reason = "`g-blend` estimates its weights on validation, and refit = true leaves none";
+            return Err(NnError::setting("every", reason));
         }
         // A trial run of what training begins with.
         let mut rng = umt_random::stream(0, "init.objective", 0, 0);
@@ -143,8 +143,9 @@ impl ObjectiveConfig {
             return Ok(self.clone());
         }
         let all: Vec<[Losses; 2]> = courses.values().copied().collect();
-        let weights = blend(&all)
-            .ok_or_else(|| NnError::Setting("`g-blend`: in none of the runs did the validation loss fall".into()))?;
+        let weights = blend(&all).ok_or_else(|| {
+            NnError::Unsupported("`g-blend`: in none of the runs did the validation loss fall".into())
+        })?;
         let weights = courses.keys().cloned().zip(weights).collect();
         Ok(Self::GBlend(GBlend { weights: Some(weights), every: None }))
     }

@@ -1,13 +1,12 @@
 //! Modality dropout (Neverova, Wolf, Taylor and Nebout, "ModDrop: Adaptive Multi-Modal Gesture Recognition", 2016).
 
-use crate::objective::within;
 use crate::scores::cross_entropy;
 use crate::{Objective, Pass, Shape};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, token};
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Param, Params};
+use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 
 /// Sample by sample, the features of each modality are left out with probability `p`, never all of them: the fusion

@@ -1,13 +1,12 @@
 //! Uni-Modal Teacher (Du et al., arXiv 2106.11059): each encoder keeps near its teacher.
 
-use crate::objective::within;
 use crate::scores::number;
 use crate::{Needs, Objective, Pass};
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_fusion::Loss;
-use umt_nn::NnError;
+use umt_nn::{NnError, within};
 use umt_train::StepContext;
 
 /// `L_task + lambda * sum_m D(phi_m, phi_m^T)` over the encoders' pooled features, or over their maps behind some
@@ -89,8 +88,9 @@ impl Feature {
     /// What is compared: a name, what the student says, what its teacher says.
     fn pairs<'p>(&self, pass: &'p Pass<'_>) -> Result<Vec<(String, &'p Tensor, &'p Tensor)>, NnError> {
         let mut pairs = Vec::new();
-        let lacks =
-            |what: &dyn std::fmt::Display| NnError::Setting(format!("a teacher for {what}, which the student lacks"));
+        let lacks = |what: &dyn std::fmt::Display| {
+            NnError::Unsupported(format!("a teacher for {what}, which the student lacks"))
+        };
         for (modality, teacher) in &pass.targets.teachers {
             let student = pass.outputs.features().get(modality).ok_or_else(|| lacks(modality))?;
             if self.stages.is_empty() {

@@ -1,14 +1,13 @@
 //! Gradient blending (Wang, Tran and Feiszli, "What Makes Training Multi-modal Classification Networks Hard?",
 //! CVPR 2020).
 
-use crate::objective::within;
 use crate::scores::{cross_entropy, number};
 use crate::{Objective, PREFIX, Pass, Shape, heads};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use umt_fusion::{Loss, Network, Weights};
-use umt_nn::{Array, NnError, Param, Params};
+use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 use umt_train::{BatchSource, EpochContext, TrainError, each_batch};
 
@@ -91,7 +90,7 @@ impl Objective for GBlend {
 
     fn check(&self) -> Result<(), NnError> {
         if self.weights.is_some() && self.every.is_some() {
-            return Err(NnError::Setting("weights: given, but with `every` they are estimated: keep one".into()));
+            return Err(NnError::setting("weights", "given, but with `every` they are estimated: keep one"));
         }
         within("every", self.every.unwrap_or(1) as f64, self.every != Some(0), "1 or more")?;
         for (name, &weight) in self.weights.iter().flatten() {
@@ -109,13 +108,13 @@ impl Objective for GBlend {
             (Some(given), _) => {
                 let known = given.keys().all(|name| names.contains(&name.as_str()));
                 let all: Option<Vec<f32>> = names.iter().map(|n| given.get(*n).map(|w| *w as f32)).collect();
-                let wrong = || NnError::Setting(format!("weights: give exactly {}", names.join(", ")));
+                let wrong = || NnError::setting("weights", format!("give exactly {}", names.join(", ")));
                 all.filter(|_| known).ok_or_else(wrong)?
             }
             (None, Some(_)) => vec![1.0 / count as f32; count],
             (None, None) => {
                 let ways = "`weights`, or `every`, or finished runs to measure them by (`from` in a recipe)";
-                return Err(NnError::Setting(format!("`g-blend` needs {ways}")));
+                return Err(NnError::Unsupported(format!("`g-blend` needs {ways}")));
             }
         };
         params.insert(buffer("weights"), Param::buffer(Array::from_slice(&[count], &weights)?));

@@ -1,12 +1,11 @@
 //! Distillation of logits (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015).
 
-use crate::objective::within;
 use crate::{Needs, Objective, Pass};
 use candle_core::{D, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 use serde::{Deserialize, Serialize};
 use umt_fusion::Loss;
-use umt_nn::NnError;
+use umt_nn::{NnError, within};
 
 /// `(1 - w) L_task + w T^2 KL(p^T || p)`, where `p = softmax(z / T)` is the student's softened distribution and `p^T`
 /// the mean of the teachers': of one multi-modal teacher, or of several uni-modal ones.
@@ -41,7 +40,7 @@ impl Objective for LogitKd {
                 None => soft,
             });
         }
-        let sum = sum.ok_or_else(|| NnError::Setting("`logit-kd` needs a teacher".into()))?;
+        let sum = sum.ok_or_else(|| NnError::Unsupported("`logit-kd` needs a teacher".into()))?;
         let teacher = (sum / teachers.len() as f64)?.detach();
         let student = log_softmax(&(&pass.outputs.logits / self.temperature)?, D::Minus1)?;
         // p ln p is 0 where p is: the floor only keeps its logarithm finite.

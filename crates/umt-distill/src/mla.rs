@@ -1,12 +1,11 @@
 //! Alternating uni-modal adaptation (Zhang, Yoon, Bansal and Yao, "Multimodal Representation Learning by Alternating
 //! Unimodal Adaptation", CVPR 2024).
 
-use crate::objective::within;
 use crate::{Objective, PREFIX, Pass, Shape};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{FusionConfig, Loss, SharedHead, Weighting};
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Param, Params};
+use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 use umt_train::StepContext;
 
@@ -41,7 +40,7 @@ impl Objective for Mla {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
         let features: Vec<_> = pass.outputs.features().values().collect();
         let [features] = features[..] else {
-            return Err(NnError::Setting("`mla` trains one modality per step".into()));
+            return Err(NnError::Unsupported("`mla` trains one modality per step".into()));
         };
         let mut projection = pass.outputs.buffer(&buffer("projection"))?.clone();
         if pass.context.step > 0 {
@@ -69,7 +68,7 @@ impl Objective for Mla {
         let width = shape.widths.values().next().copied().unwrap_or(0);
         if shape.widths.values().any(|other| *other != width) {
             let reason = "`mla` shares one head, so the features of all modalities must have the same length";
-            return Err(NnError::Setting(reason.into()));
+            return Err(NnError::Unsupported(reason.into()));
         }
         let mut identity = Array::zeros(&[width, width]);
         identity.make_mut().iter_mut().step_by(width + 1).for_each(|x| *x = 1.0);
@@ -83,7 +82,9 @@ impl Objective for Mla {
             FusionConfig::Concat | FusionConfig::Sum | FusionConfig::SharedHead(_) => {
                 Ok(FusionConfig::SharedHead(SharedHead { weighting: self.weighting }))
             }
-            _ => Err(NnError::Setting("`mla` has a head of its own: it takes the place of `concat` or `sum`".into())),
+            _ => {
+                Err(NnError::Unsupported("`mla` has a head of its own: it takes the place of `concat` or `sum`".into()))
+            }
         }
     }
 

@@ -1,11 +1,10 @@
 //! MMCosine (Xu, Feng, Zhang and Hu, "MMCosine: Multi-Modal Cosine Loss Towards Balanced Audio-Visual Fine-Grained
 //! Learning", ICASSP 2023).
 
-use crate::objective::within;
 use crate::{Objective, Pass};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Cosine, FusionConfig, Loss};
-use umt_nn::NnError;
+use umt_nn::{NnError, within};
 
 /// Cross-entropy of `s * sum_m cos(W_m, phi_m)`: neither a modality's features nor its weights can win by their length.
 /// The method is its classifier ([`umt_fusion::Cosine`]), which takes the place of concatenation or sum in training
@@ -37,7 +36,7 @@ impl Objective for MmCosine {
             FusionConfig::Concat | FusionConfig::Sum | FusionConfig::Cosine(_) => {
                 Ok(FusionConfig::Cosine(Cosine { scale: self.scale }))
             }
-            _ => Err(NnError::Setting(
+            _ => Err(NnError::Unsupported(
                 "`mmcosine` is a classifier of its own: it takes the place of `concat` or `sum`".into(),
             )),
         }

@@ -1,12 +1,11 @@
 //! MMPareto (Wei and Hu, "MMPareto: Boosting Multimodal Learning with Innocent Unimodal Assistance", ICML 2024).
 
-use crate::objective::within;
 use crate::scores::modality_of;
 use crate::{Objective, Pass, Shape, heads};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, StepResult};
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params};
+use umt_nn::{Array, Grads, NnError, Params, within};
 use umt_random::Rng;
 
 /// Trains each encoder by the multi-modal loss and by its own head's loss, and combines the two gradients so that

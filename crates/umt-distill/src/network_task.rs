@@ -36,12 +36,12 @@ impl<'a> NetworkTask<'a> {
         let needs = objective.needs();
         if needs.any() == teachers.is_empty() {
             let reason = if teachers.is_empty() { "needs teachers" } else { "takes no teachers" };
-            return Err(NnError::Setting(format!("this objective {reason}")));
+            return Err(NnError::Unsupported(format!("this objective {reason}")));
         }
         let mut taught = BTreeSet::new();
         let mut modalities = teachers.iter().flat_map(|teacher| teacher.modalities());
         if let Some(modality) = modalities.find(|modality| !taught.insert(*modality)).filter(|_| needs.features) {
-            return Err(NnError::Setting(format!("two teachers for the features of {modality}")));
+            return Err(NnError::Unsupported(format!("two teachers for the features of {modality}")));
         }
         let shape = Shape { widths: network.shapes().widths(), classes: network.shapes().classes };
         let mut rng = umt_random::stream(seed, "init.objective", 0, 0);

@@ -134,14 +134,6 @@ impl Shape {
         if self.widths.len() > 1 {
             return Ok(());
         }
-        Err(NnError::Setting(format!("`{kind}` balances modalities, so it needs two or more")))
+        Err(NnError::Unsupported(format!("`{kind}` balances modalities, so it needs two or more")))
     }
-}
-
-/// A setting and the range it must lie in.
-pub(crate) fn within(key: &str, value: f64, holds: bool, allowed: &str) -> Result<(), NnError> {
-    if holds {
-        return Ok(());
-    }
-    Err(NnError::Setting(format!("{key}: {value} is not {allowed}")))
 }

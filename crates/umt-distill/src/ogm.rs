@@ -1,12 +1,11 @@
 //! On-the-fly gradient modulation (Peng, Wei, Deng, Wang and Hu, "Balanced Multimodal Learning via On-the-fly
 //! Gradient Modulation", CVPR 2022).
 
-use crate::objective::within;
 use crate::scores::{Figures, modality_of, own_probability, ratios};
 use crate::{Objective, Pass, Shape};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, StepResult};
-use umt_nn::{Array, NnError, Params};
+use umt_nn::{Array, NnError, Params, within};
 use umt_random::Rng;
 use umt_train::StepContext;
 

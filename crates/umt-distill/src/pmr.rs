@@ -1,13 +1,12 @@
 //! Prototypical modal rebalance (Fan, Xu, Wang, Wang and Guo, "PMR: Prototypical Modal Rebalance for Multimodal
 //! Learning", CVPR 2023).
 
-use crate::objective::within;
 use crate::scores::{Figures, entropy, own_log_probability, own_probability, ratios};
 use crate::{Objective, PREFIX, Pass, Shape};
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, Network};
-use umt_nn::{Array, NnError, Param, Params};
+use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 use umt_train::{EpochContext, TrainError};
 

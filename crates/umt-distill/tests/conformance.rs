@@ -118,7 +118,7 @@ fn one_sample_and_one_modality() {
         let student = Student::new(&config, &AUDIO_ONLY);
         match student.try_task(1) {
             Ok(mut task) => assert!(task.step(&fed(0, 4), &CONTEXT).unwrap().loss.is_finite(), "{name}"),
-            Err(NnError::Setting(reason)) => assert!(reason.contains("two or more"), "{name}: {reason}"),
+            Err(NnError::Unsupported(reason)) => assert!(reason.contains("two or more"), "{name}: {reason}"),
             Err(other) => panic!("{name}: {other}"),
         }
     }

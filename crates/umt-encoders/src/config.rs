@@ -43,7 +43,9 @@ impl EncoderConfig {
             Self::Resnet34(config) => Box::new(ResNet::new(plain(config)?, &[3, 4, 6, 3], config)?),
             Self::Resnet50(config) => {
                 if config.block != Block::Basic {
-                    return Err(NnError::Setting("resnet50 is made of bottleneck blocks: leave `block` out".into()));
+                    return Err(NnError::Unsupported(
+                        "resnet50 is made of bottleneck blocks: leave `block` out".into(),
+                    ));
                 }
                 Box::new(ResNet::new(Block::Bottleneck, &[3, 4, 6, 3], config)?)
             }
@@ -82,7 +84,7 @@ impl EncoderConfig {
 /// The block of all but ResNet-50.
 fn plain(config: ResNetConfig) -> Result<Block, NnError> {
     match config.block {
-        Block::Bottleneck => Err(NnError::Setting("bottleneck blocks make a resnet50".into())),
+        Block::Bottleneck => Err(NnError::Unsupported("bottleneck blocks make a resnet50".into())),
         block => Ok(block),
     }
 }

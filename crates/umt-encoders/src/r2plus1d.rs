@@ -43,7 +43,7 @@ impl R2Plus1d {
     /// A network of two basic blocks in each of four stages.
     pub fn new(config: R2Plus1dConfig) -> Result<Self, NnError> {
         if config.width == 0 || config.channels == 0 {
-            return Err(NnError::Setting("R(2+1)D needs width and channels above 0".into()));
+            return Err(NnError::Unsupported("R(2+1)D needs width and channels above 0".into()));
         }
         Ok(Self { config })
     }
@@ -145,7 +145,7 @@ impl Encoder for R2Plus1d {
         }
         let blocks = self.blocks();
         let Some(blocks) = blocks.chunks_exact(2).nth(index - 1) else {
-            return Err(NnError::Setting(format!("R(2+1)D has no stage {index}")));
+            return Err(NnError::Unsupported(format!("R(2+1)D has no stage {index}")));
         };
         let mut x = x;
         for block in blocks {

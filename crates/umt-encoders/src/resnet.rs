@@ -64,7 +64,7 @@ impl ResNet {
     /// A ResNet of `depths` blocks in its stages.
     pub fn new(block: Block, depths: &[usize], config: ResNetConfig) -> Result<Self, NnError> {
         if config.width == 0 || config.channels == 0 || depths.is_empty() {
-            return Err(NnError::Setting("a ResNet needs a stage, and width and channels above 0".into()));
+            return Err(NnError::Unsupported("a ResNet needs a stage, and width and channels above 0".into()));
         }
         let mut units = Vec::new();
         let mut input = config.width;
@@ -114,7 +114,7 @@ impl Encoder for ResNet {
             }
         };
         if index > self.stages {
-            return Err(NnError::Setting(format!("a ResNet has no stage {index}")));
+            return Err(NnError::Unsupported(format!("a ResNet has no stage {index}")));
         }
         if index == 0 {
             let (_, options) = self.stem();

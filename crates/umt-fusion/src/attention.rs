@@ -56,10 +56,10 @@ fn windows(len: usize, most: usize) -> Vec<std::ops::Range<usize>> {
 /// What a transformer over tokens may be.
 pub(crate) fn check(kind: &str, width: usize, heads: usize, layers: usize, grid: Grid) -> Result<(), NnError> {
     if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
-        return Err(NnError::Setting(format!("{kind}: a width of {width} cannot be shared among {heads} heads")));
+        return Err(NnError::Unsupported(format!("{kind}: a width of {width} cannot be shared among {heads} heads")));
     }
     if layers == 0 || grid.contains(&0) {
-        return Err(NnError::Setting(format!("{kind} needs at least one layer, and a grid above 0 on each axis")));
+        return Err(NnError::Unsupported(format!("{kind} needs at least one layer, and a grid above 0 on each axis")));
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ impl Model<'_> {
                 gates = self.fusion.gates(self.weights, cut, &means)?;
                 let mut gated = BTreeMap::new();
                 for (&modality, mean) in &means {
-                    let missing = || NnError::Setting(format!("the fusion gave no gate for {modality}"));
+                    let missing = || NnError::Unsupported(format!("the fusion gave no gate for {modality}"));
                     gated.insert(modality, (gates.get(&modality).ok_or_else(missing)? * mean)?);
                 }
                 pass.encoded.gated.insert(cut, gated);
@@ -214,6 +214,6 @@ pub(crate) fn prefix(modality: Modality) -> String {
 }
 
 fn input_of(inputs: &BTreeMap<Modality, Array>, modality: Modality) -> Result<Array, NnError> {
-    let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
+    let missing = || NnError::Unsupported(format!("the batch has no {modality}, which this network needs"));
     inputs.get(&modality).cloned().ok_or_else(missing)
 }

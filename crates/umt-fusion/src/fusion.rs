@@ -43,7 +43,7 @@ pub trait Fusion: Send + Sync {
         stage: usize,
         _means: &BTreeMap<Modality, Tensor>,
     ) -> Result<BTreeMap<Modality, Tensor>, NnError> {
-        Err(NnError::Setting(format!("this fusion has no gates, and was asked for those of stage {stage}")))
+        Err(NnError::Unsupported(format!("this fusion has no gates, and was asked for those of stage {stage}")))
     }
 
     /// Whether [`Fusion::forward`] reads the maps of the encoders' last stage.
@@ -71,7 +71,7 @@ impl Shapes {
     pub fn at(&self, stage: usize) -> Result<BTreeMap<Modality, usize>, NnError> {
         let channels = |(m, stages): (&Modality, &Vec<usize>)| match stages.get(stage) {
             Some(&channels) => Ok((*m, channels)),
-            None => Err(NnError::Setting(format!(
+            None => Err(NnError::Unsupported(format!(
                 "a fusion at stage {stage}: the {m} encoder's stages are 0 to {}",
                 stages.len().saturating_sub(1)
             ))),
@@ -134,7 +134,7 @@ impl Encoded {
     /// The map of an encoder's last stage.
     pub fn last_map(&self, modality: Modality) -> Result<&Tensor, NnError> {
         let last = self.maps.get(&modality).and_then(|maps| maps.last_key_value());
-        let missing = || NnError::Setting(format!("the map of {modality} was not kept"));
+        let missing = || NnError::Unsupported(format!("the map of {modality} was not kept"));
         last.map(|(_, map)| map).ok_or_else(missing)
     }
 
@@ -155,5 +155,5 @@ pub(crate) fn concatenate(rows: &BTreeMap<Modality, Tensor>) -> Result<Tensor, N
 
 /// What every fusion says without an input.
 pub(crate) fn no_modality() -> NnError {
-    NnError::Setting("a fusion needs at least one modality".into())
+    NnError::Unsupported("a fusion needs at least one modality".into())
 }

@@ -33,7 +33,7 @@ impl Network {
     /// another network of this project, of the same modality or the only one there.
     ///
     /// # Errors
-    /// [`NnError::Mismatch`] as in [`Network::load`]; [`NnError::Setting`] for a modality the network does not have.
+    /// [`NnError::Mismatch`] as in [`Network::load`]; [`NnError::Unsupported`] for a modality the network does not have.
     pub fn load_encoder(&mut self, modality: Modality, tensors: Tensors, how: FirstConv) -> Result<(), NnError> {
         has(self.modalities(), modality)?;
         load_encoder(self.params_mut(), modality, &prefix(modality), tensors, how)
@@ -63,7 +63,7 @@ impl Segmenter {
 fn has(mut modalities: impl Iterator<Item = Modality>, wanted: Modality) -> Result<(), NnError> {
     match modalities.any(|modality| modality == wanted) {
         true => Ok(()),
-        false => Err(NnError::Setting(format!("the network has no encoder of {wanted}"))),
+        false => Err(NnError::Unsupported(format!("the network has no encoder of {wanted}"))),
     }
 }
 

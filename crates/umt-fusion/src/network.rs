@@ -59,7 +59,7 @@ impl Network {
             encoders.insert(modality, encoder);
         }
         if encoders.is_empty() || config.classes == 0 {
-            return Err(NnError::Setting("a network needs an encoder and a class".into()));
+            return Err(NnError::Unsupported("a network needs an encoder and a class".into()));
         }
         let fusion = config.fusion.build();
         let mut rng = umt_random::stream(seed, "init.fusion", 0, 0);

@@ -139,7 +139,7 @@ fn what_does_not_fit_is_listed_and_changes_nothing() {
     let error = network.load(state_dict(&golden()["torchvision resnet50"]["tensors"])).unwrap_err();
     assert!(matches!(error, NnError::Mismatch { .. }));
     assert_eq!(network.params().to_tensors(), before);
-    assert!(matches!(network.load_encoder(Audio, tensors, FirstConv::Sum), Err(NnError::Setting(_))));
+    assert!(matches!(network.load_encoder(Audio, tensors, FirstConv::Sum), Err(NnError::Unsupported(_))));
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn a_segmentation_network_begins_with_published_encoders() {
     teacher.load_encoder(Depth, ours.clone(), FirstConv::Sum).unwrap();
     assert_eq!(teacher.params().to_tensors()["encoder.conv1.weight"], ours["encoder_depth.conv1.weight"]);
     teacher.load_encoder(Depth, tensors, FirstConv::Sum).unwrap();
-    assert!(matches!(teacher.load_encoder(Rgb, Tensors::new(), FirstConv::Sum), Err(NnError::Setting(_))));
+    assert!(matches!(teacher.load_encoder(Rgb, Tensors::new(), FirstConv::Sum), Err(NnError::Unsupported(_))));
 }

@@ -1,5 +1,6 @@
 //! What can go wrong between arrays, parameters and tensors.
 
+use std::fmt::Display;
 use thiserror::Error;
 
 /// An error of this crate.
@@ -31,9 +32,17 @@ pub enum NnError {
         /// Names with the wrong shape, both shapes given.
         ill_shaped: Vec<String>,
     },
-    /// A setting that has no meaning.
+    /// A setting whose value is rejected.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The setting, as its author names it: `optimizer.momentum`.
+        key: String,
+        /// Its value and what is allowed.
+        reason: String,
+    },
+    /// A combination that has no meaning, or an input that is missing.
     #[error("{0}")]
-    Setting(String),
+    Unsupported(String),
     /// A convolution or pooling whose sizes cannot be.
     #[error(transparent)]
     Kernel(#[from] crate::kernels::ShapeError),
@@ -50,4 +59,17 @@ impl NnError {
     pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
     }
+
+    /// A [`NnError::Setting`] in one line.
+    pub fn setting(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), reason: reason.into() }
+    }
+}
+
+/// Rejects the setting `key` unless its value `holds`, that is, is what `allowed` says.
+///
+/// # Errors
+/// [`NnError::Setting`] with the value and what is allowed.
+pub fn within(key: &str, value: impl Display, holds: bool, allowed: &str) -> Result<(), NnError> {
+    if holds { Ok(()) } else { Err(NnError::setting(key, format!("{value} is not {allowed}"))) }
 }

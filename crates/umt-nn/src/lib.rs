@@ -41,7 +41,7 @@ pub mod timing;
 
 pub use array::Array;
 pub use device::{Device, Precision};
-pub use error::NnError;
+pub use error::{NnError, within};
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Layout, Param, Params, Role, Tensors};
 pub use tape::{Backward, Tape, Var};

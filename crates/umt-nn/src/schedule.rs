@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::NnError;
+use crate::{NnError, within};
 
 /// Which curve the learning rate follows from the first step to the last.
 ///
@@ -101,11 +101,11 @@ impl ScheduleConfig {
             Self::Constant { warmup } => share("schedule.warmup", *warmup),
             Self::Cosine { warmup, end } => {
                 share("schedule.warmup", *warmup)?;
-                within("schedule.end", *end, (0.0..=1.0).contains(end), "from 0 to 1")
+                within("schedule.end", end, (0.0..=1.0).contains(end), "from 0 to 1")
             }
             Self::Step { warmup, at, gamma } => {
                 share("schedule.warmup", *warmup)?;
-                within("schedule.gamma", *gamma, *gamma > 0.0 && *gamma <= 1.0, "above 0 and at most 1")?;
+                within("schedule.gamma", gamma, *gamma > 0.0 && *gamma <= 1.0, "above 0 and at most 1")?;
                 for pair in at.windows(2) {
                     within("schedule.at", pair[1], pair[0] < pair[1], "in ascending order")?;
                 }
@@ -114,8 +114,8 @@ impl ScheduleConfig {
             Self::OneCycle { pct_start, div, final_div, cycle_momentum } => {
                 share("schedule.pct-start", *pct_start)?;
                 cycle_momentum.iter().flatten().try_for_each(|&m| share("schedule.cycle-momentum", m))?;
-                within("schedule.div", *div, *div >= 1.0 && div.is_finite(), "1 or more")?;
-                within("schedule.final-div", *final_div, *final_div >= 1.0 && final_div.is_finite(), "1 or more")
+                within("schedule.div", div, *div >= 1.0 && div.is_finite(), "1 or more")?;
+                within("schedule.final-div", final_div, *final_div >= 1.0 && final_div.is_finite(), "1 or more")
             }
         }
     }
@@ -188,11 +188,4 @@ fn cosine(from: f64, to: f64, done: f64) -> f64 {
 
 fn share(key: &str, value: f64) -> Result<(), NnError> {
     within(key, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
-}
-
-fn within(key: &str, value: f64, holds: bool, allowed: &str) -> Result<(), NnError> {
-    if holds {
-        return Ok(());
-    }
-    Err(NnError::Setting(format!("{key}: {value} is not {allowed}")))
 }

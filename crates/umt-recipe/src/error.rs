@@ -135,7 +135,7 @@ impl RecipeError {
             Self::Hub(error) => error.exit_code(),
             Self::Weights { .. } => 6,
             Self::Train { source, .. } => source.exit_code(),
-            Self::Network { source: NnError::Setting(_), .. } => 2,
+            Self::Network { source: NnError::Setting { .. } | NnError::Unsupported(_), .. } => 2,
             Self::Eval { source: EvalError::NonFinite { .. }, .. } => 3,
             Self::Eval { source: EvalError::Malformed { .. }, .. } => 4,
             Self::Network { .. } | Self::Eval { .. } | Self::Picture { .. } => 1,

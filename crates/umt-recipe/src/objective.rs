@@ -6,6 +6,7 @@ use crate::source::list;
 use std::collections::BTreeSet;
 use umt_fusion::FusionConfig;
 use umt_media::Modality;
+use umt_nn::NnError;
 
 /// Teachers first: without them settings need no look.
 pub(crate) fn check(recipe: &Recipe, index: usize) -> Result<(), Problem> {
@@ -26,10 +27,12 @@ fn fits(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     };
     let fits = objective.fits(&fusion, widths, stage.train.refit);
     fits.map_err(|error| {
-        let text = error.to_string();
-        let key = text.split(':').next().unwrap_or_default();
+        let key = match &error {
+            NnError::Setting { key, .. } => key.as_str(),
+            _ => "",
+        };
         let path: Vec<&str> = ["stage", &stage.id, "distill"].into_iter().chain(key.split('.')).collect();
-        Problem::new(&path, None, format!("stage `{}`: {text}", stage.id))
+        Problem::new(&path, None, format!("stage `{}`: {error}", stage.id))
     })
 }
 

@@ -155,11 +155,10 @@ fn refuse(key: &str, reason: &str) -> TrainError {
     TrainError::Config { key: key.to_owned(), reason: reason.to_owned() }
 }
 
-/// A refusal of the optimiser or the schedule, with its key apart: `optimizer.momentum: 2 is not ...`.
+/// A rejected setting of the optimiser or the schedule is one of training.
 fn setting(error: NnError) -> TrainError {
-    let text = error.to_string();
-    match text.split_once(": ") {
-        Some((key, reason)) => refuse(key, reason),
-        None => TrainError::Nn(error),
+    match error {
+        NnError::Setting { key, reason } => TrainError::Config { key, reason },
+        other => TrainError::Nn(other),
     }
 }

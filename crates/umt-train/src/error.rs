@@ -83,7 +83,9 @@ impl TrainError {
     /// The process's exit code: 2 settings, 3 non-finite, 4 corrupt store, 5 IO, 6 data, 130 or 143 for a signal, 1 else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config { .. } | Self::OtherRun { .. } | Self::Nn(NnError::Setting(_)) => 2,
+            Self::Config { .. }
+            | Self::OtherRun { .. }
+            | Self::Nn(NnError::Setting { .. } | NnError::Unsupported(_)) => 2,
             Self::NonFinite { .. } => 3,
             Self::Checkpoint { .. } => 4,
             Self::Store(error) => error.exit_code(),

@@ -40,7 +40,7 @@ impl MapDistance {
         let mut all = Distance { value: 0.0, log: BTreeMap::new(), grads: Vec::new() };
         for (&modality, teacher) in teachers {
             let Some(student) = students.get(&modality) else {
-                return Err(NnError::Setting(format!("a teacher for {modality}, which the student lacks")));
+                return Err(NnError::Unsupported(format!("a teacher for {modality}, which the student lacks")));
             };
             let mut sum = 0.0;
             for (stage, (own, target)) in student.iter().zip(teacher).enumerate() {

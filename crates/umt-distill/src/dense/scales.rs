@@ -29,7 +29,7 @@ pub fn multi_scale(
         }
         if weights.is_some_and(|weights| weights.len() != classes) {
             let given = weights.map_or(0, <[f32]>::len);
-            return Err(NnError::Setting(format!("{given} class weights for {classes} classes")));
+            return Err(NnError::Unsupported(format!("{given} class weights for {classes} classes")));
         }
         let labels = shrink(maps, [h, w]);
         check_labels(&labels, classes)?;
@@ -43,7 +43,9 @@ pub fn multi_scale(
 /// Refuses a label beyond the classes that is no void: it is a mistake, and would be left out in silence.
 pub(super) fn check_labels(labels: &[u8], classes: usize) -> Result<(), NnError> {
     match labels.iter().find(|&&l| l != LabelMaps::VOID && usize::from(l) >= classes) {
-        Some(label) => Err(NnError::Setting(format!("label {label} in a map, but the network has {classes} classes"))),
+        Some(label) => {
+            Err(NnError::Unsupported(format!("label {label} in a map, but the network has {classes} classes")))
+        }
         None => Ok(()),
     }
 }

@@ -43,11 +43,11 @@ impl<'a> DenseTask<'a> {
     ) -> Result<Self, NnError> {
         if distill.is_some() == teachers.is_empty() {
             let reason = if teachers.is_empty() { "needs teachers" } else { "takes no teachers" };
-            return Err(NnError::Setting(format!("this objective {reason}")));
+            return Err(NnError::Unsupported(format!("this objective {reason}")));
         }
         for (modality, teacher) in &teachers {
             if !teacher.modalities().any(|own| own == *modality) {
-                return Err(NnError::Setting(format!("the teacher for {modality} has no encoder for it")));
+                return Err(NnError::Unsupported(format!("the teacher for {modality} has no encoder for it")));
             }
         }
         let classes = network.config().classes;
@@ -55,10 +55,10 @@ impl<'a> DenseTask<'a> {
             && (weights.len() != classes || weights.iter().any(|w| !(w.is_finite() && *w >= 0.0)))
         {
             let reason = format!("{classes} class weights of at least 0 are needed, not {weights:?}");
-            return Err(NnError::Setting(reason));
+            return Err(NnError::Unsupported(reason));
         }
         if !(0.0..1.0).contains(&loss.label_smoothing) {
-            return Err(NnError::Setting(format!("label-smoothing {} is not in [0, 1)", loss.label_smoothing)));
+            return Err(NnError::setting("label-smoothing", format!("{} is not in [0, 1)", loss.label_smoothing)));
         }
         Ok(Self { network, loss, distill, teachers })
     }
@@ -80,7 +80,7 @@ impl<'a> DenseTask<'a> {
 
 /// The label maps of a batch.
 fn maps(batch: &Feed) -> Result<&LabelMaps, NnError> {
-    let missing = || NnError::Setting("the batch has no label maps, which segmentation needs".into());
+    let missing = || NnError::Unsupported("the batch has no label maps, which segmentation needs".into());
     let maps = batch.maps.as_ref().ok_or_else(missing)?;
     if maps.shape[0] != batch.ids.len() || maps.data.len() != maps.shape.iter().product::<usize>() {
         return Err(NnError::shape("label maps", format!("{} maps", batch.ids.len()), &maps.shape));

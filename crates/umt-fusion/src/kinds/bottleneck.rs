@@ -50,7 +50,7 @@ impl Fusion for Bottleneck {
         attention::check("bottleneck", self.width, self.heads, self.layers, self.grid)?;
         if self.layers < 2 || self.bottlenecks == 0 {
             let reason = "bottleneck needs at least one token, and 2 layers: the first writes it, the second reads it";
-            return Err(NnError::Setting(reason.into()));
+            return Err(NnError::Unsupported(reason.into()));
         }
         let widths = shapes.widths();
         for (modality, &channels) in &widths {

@@ -31,7 +31,7 @@ impl Default for Lmf {
 impl Fusion for Lmf {
     fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
         if self.rank == 0 || self.width == 0 {
-            return Err(NnError::Setting("lmf needs rank and width above 0".into()));
+            return Err(NnError::Unsupported("lmf needs rank and width above 0".into()));
         }
         for (modality, width) in shapes.widths() {
             // Of variance 1 for features of variance 1, the constant's part like the feature's: smaller factors would

@@ -39,7 +39,7 @@ impl Default for Mmtm {
 impl Fusion for Mmtm {
     fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
         if self.ratio == 0 {
-            return Err(NnError::Setting("mmtm needs a ratio above 0".into()));
+            return Err(NnError::Unsupported("mmtm needs a ratio above 0".into()));
         }
         for &stage in &self.stages {
             let channels = shapes.at(stage)?;

@@ -45,7 +45,7 @@ fn name(stage: usize, modality: Modality) -> String {
 impl Fusion for SeAdd {
     fn init(&self, shapes: &Shapes, params: &mut Params, rng: &mut Rng) -> Result<(), NnError> {
         if self.reduction == 0 || self.stages.is_empty() {
-            return Err(NnError::Setting("se-add needs at least one stage, and a reduction above 0".into()));
+            return Err(NnError::Unsupported("se-add needs at least one stage, and a reduction above 0".into()));
         }
         let mut fused = 0;
         for &stage in &self.stages {

@@ -36,7 +36,7 @@ impl Fusion for SharedHead {
         let (first, &width) = widths.first_key_value().ok_or_else(no_modality)?;
         if let Some((other, length)) = widths.iter().find(|(_, length)| **length != width) {
             let reason = format!("features of {first} have {width} values and of {other} {length}");
-            return Err(NnError::Setting(format!(
+            return Err(NnError::Unsupported(format!(
                 "one head for all modalities needs features of one length: {reason}"
             )));
         }

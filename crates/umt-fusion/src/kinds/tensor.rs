@@ -34,7 +34,7 @@ impl Fusion for TensorFusion {
         let count = u32::try_from(shapes.stages.len()).unwrap_or(u32::MAX);
         let size = self.width.checked_add(1).and_then(|side| side.checked_pow(count));
         let Some(size) = size.filter(|&size| size <= MOST && self.width > 0) else {
-            return Err(NnError::Setting(format!(
+            return Err(NnError::Unsupported(format!(
                 "tensor fusion of {count} modalities at width {} makes ({} + 1)^{count} values: choose a width above 0 \
                  that makes at most {MOST}",
                 self.width, self.width

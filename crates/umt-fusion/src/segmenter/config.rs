@@ -63,14 +63,14 @@ impl SegmenterConfig {
     /// Refuses what cannot be built, and says what would do.
     ///
     /// # Errors
-    /// [`NnError::Setting`] with the reason.
+    /// [`NnError::Unsupported`] with the reason.
     pub fn check(&self) -> Result<(), NnError> {
         self.build().map(drop)
     }
 
     /// As [`Self::check`]; gives the built encoders.
     pub(crate) fn build(&self) -> Result<BTreeMap<Modality, Box<dyn Encoder>>, NnError> {
-        let refuse = |reason: String| Err(NnError::Setting(format!("segmentation network: {reason}")));
+        let refuse = |reason: String| Err(NnError::Unsupported(format!("segmentation network: {reason}")));
         let DecoderConfig { widths, bins, .. } = &self.decoder;
         if self.classes == 0 || self.classes > 255 {
             return refuse(format!("{} classes; 1 to 255 are possible", self.classes));

@@ -125,7 +125,7 @@ impl Segmenter {
     /// As [`Self::maps`], of one encoder with nothing from the others: where fused maps go on through the RGB encoder, depth's share of them is zero.
     pub fn maps_alone(&self, modality: Modality, input: &Array) -> Result<Vec<Array>, NnError> {
         if !self.encoders.contains_key(&modality) {
-            return Err(NnError::Setting(format!("this network has no encoder for {modality}")));
+            return Err(NnError::Unsupported(format!("this network has no encoder for {modality}")));
         }
         let mut tape = Tape::eval();
         let input = tape.input(input.to_device(&self.params.device())?);
@@ -164,7 +164,7 @@ impl Segmenter {
     fn inputs(&self, tape: &mut Tape, inputs: &BTreeMap<Modality, Array>) -> Result<BTreeMap<Modality, Var>, NnError> {
         let (mut found, device) = (BTreeMap::new(), self.params.device());
         for &modality in self.encoders.keys() {
-            let missing = || NnError::Setting(format!("the batch has no {modality}, which this network needs"));
+            let missing = || NnError::Unsupported(format!("the batch has no {modality}, which this network needs"));
             let value = inputs.get(&modality).ok_or_else(missing)?;
             found.insert(modality, tape.input(value.to_device(&device)?));
         }
@@ -215,17 +215,17 @@ impl Segmenter {
         let inputs = self.inputs(tape, inputs)?;
         let sizes: Vec<[usize; 2]> = inputs.values().map(size).collect::<Result<_, _>>()?;
         let &[whole, ..] = sizes.as_slice() else {
-            return Err(NnError::Setting("a segmentation network needs an input".into()));
+            return Err(NnError::Unsupported("a segmentation network needs an input".into()));
         };
         if sizes.iter().any(|size| *size != whole) {
-            return Err(NnError::Setting(format!("rgb and depth must have one size, not {sizes:?}")));
+            return Err(NnError::Unsupported(format!("rgb and depth must have one size, not {sizes:?}")));
         }
         let (maps, fused) = self.encode(tape, inputs)?;
         let mut fused: Vec<Option<Var>> = fused.into_iter().map(Some).collect();
         // What is read no more is freed at once.
         let mut take = |index: usize| match fused.get_mut(index).and_then(Option::take) {
             Some(map) => Ok(map),
-            None => Err(NnError::Setting(format!("the encoders have no stage {index}"))),
+            None => Err(NnError::Unsupported(format!("the encoders have no stage {index}"))),
         };
         let half = size(&take(0)?)?;
         let mut skips = Vec::new();

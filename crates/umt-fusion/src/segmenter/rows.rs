@@ -30,7 +30,7 @@ pub fn sample_places(
 ) -> Result<Places, NnError> {
     let mut chosen: Vec<(&Array, [usize; 2])> = Vec::new();
     for &stage in stages {
-        let reason = || NnError::Setting(format!("no stage {stage}; there are {}", maps.len()));
+        let reason = || NnError::Unsupported(format!("no stage {stage}; there are {}", maps.len()));
         let map = maps.get(stage).ok_or_else(reason)?;
         match *map.shape() {
             [n, h, w, _] if n == ids.len() => chosen.push((map, [h, w])),
@@ -38,7 +38,7 @@ pub fn sample_places(
         }
     }
     let Some([h, w]) = chosen.iter().map(|(_, size)| *size).max_by_key(|[h, w]| h * w) else {
-        return Err(NnError::Setting("a probe of maps needs a stage".into()));
+        return Err(NnError::Unsupported("a probe of maps needs a stage".into()));
     };
     if labels.len() != ids.len() * height * width {
         let expected = format!("{} maps of {:?}", ids.len(), [height, width]);

@@ -44,14 +44,14 @@ impl Segmenter {
         drop(outputs);
         if loss.logits.len() != logits.len() {
             let reason = format!("{} gradients for {} outputs", loss.logits.len(), logits.len());
-            return Err(NnError::Setting(reason));
+            return Err(NnError::Unsupported(reason));
         }
         let mut seeds: Vec<_> = logits.into_iter().zip(loss.logits).collect();
         for (modality, stage, grad) in loss.maps {
             match maps.get(&modality).and_then(|maps| maps.get(stage)) {
                 Some(map) => seeds.push((map.clone(), grad)),
                 None => {
-                    return Err(NnError::Setting(format!(
+                    return Err(NnError::Unsupported(format!(
                         "a gradient for {modality}, stage {stage}, which is not there"
                     )));
                 }

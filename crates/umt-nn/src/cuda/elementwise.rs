@@ -110,7 +110,7 @@ pub(super) fn bias_relu(gpu: &Gpu, y: &mut Memory, bias: Option<&Array>, c: usiz
 /// Arrays with their last axes side by side.
 pub(crate) fn join_columns(gpu: &Gpu, parts: &[&Array], shape: &[usize]) -> Result<Array, NnError> {
     let Some(first) = parts.first() else {
-        return Err(NnError::Setting("there is nothing to put side by side".into()));
+        return Err(NnError::Unsupported("there is nothing to put side by side".into()));
     };
     let kind = gpu.held(first)?.kind();
     let mut y = Memory::uninit(gpu, shape.iter().product(), kind)?;

@@ -8,7 +8,7 @@ use crate::{Array, NnError};
 /// `Σ x gate` over streams: `x` is `[n, rows, c]`, its gate `[n, c]`.
 pub(crate) fn gated_sum(gpu: &Gpu, rows: usize, c: usize, streams: &[(&Array, &Array)]) -> Result<Array, NnError> {
     let Some((first, _)) = streams.first() else {
-        return Err(NnError::Setting("a gated sum needs a stream".into()));
+        return Err(NnError::Unsupported("a gated sum needs a stream".into()));
     };
     let kind = gpu.held(first)?.kind();
     let mut y = Memory::uninit(gpu, first.len(), kind)?;

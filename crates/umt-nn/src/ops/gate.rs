@@ -7,7 +7,7 @@ impl Tape {
     /// a squeeze-and-excitation (Hu et al., 2018), two are ESANet's SE-add.
     pub fn gated_sum(&mut self, streams: &[(&Var, &Var)]) -> Result<Var, NnError> {
         let Some(&(first, _)) = streams.first() else {
-            return Err(NnError::Setting("a gated sum needs a stream".into()));
+            return Err(NnError::Unsupported("a gated sum needs a stream".into()));
         };
         let (n, c) = match *first.shape() {
             [n, .., c] if c > 0 => (n, c),

@@ -75,7 +75,7 @@ impl Tape {
     /// Maps `[n, h, w, c_i]` with their channels side by side: `[n, h, w, Σ c_i]`.
     pub fn concat(&mut self, parts: &[&Var]) -> Result<Var, NnError> {
         let Some((&first, rest)) = parts.split_first() else {
-            return Err(NnError::Setting("there is nothing to put side by side".into()));
+            return Err(NnError::Unsupported("there is nothing to put side by side".into()));
         };
         let [n, h, w, _] = nhwc("concat", first)?;
         for part in rest {

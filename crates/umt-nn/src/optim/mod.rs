@@ -24,7 +24,7 @@ pub use adamw::AdamW;
 pub use clip::{clip_grad_norm, grad_norm, scale_to_norm, squares};
 pub use sgd::Sgd;
 
-use crate::{Array, Grads, NnError, Params, Role};
+use crate::{Array, Grads, NnError, Params, Role, within};
 
 /// Moves parameters against their gradients.
 pub trait Optimizer {
@@ -121,18 +121,23 @@ impl OptimizerConfig {
         };
         let decay = |value: f32| {
             let holds = value >= 0.0 && value.is_finite();
-            within("weight-decay", value, holds, "0 or more")
+            within("optimizer.weight-decay", value, holds, "0 or more")
         };
         match *self {
             Self::Sgd { momentum, nesterov, weight_decay } => {
-                share("momentum", momentum)?;
-                within("momentum", momentum, !nesterov || momentum > 0.0, "above 0, as nesterov = true needs")?;
+                share("optimizer.momentum", momentum)?;
+                within(
+                    "optimizer.momentum",
+                    momentum,
+                    !nesterov || momentum > 0.0,
+                    "above 0, as nesterov = true needs",
+                )?;
                 decay(weight_decay)
             }
             Self::Adamw { beta1, beta2, eps, weight_decay } => {
-                share("beta1", beta1)?;
-                share("beta2", beta2)?;
-                within("eps", eps, eps > 0.0 && eps.is_finite(), "above 0")?;
+                share("optimizer.beta1", beta1)?;
+                share("optimizer.beta2", beta2)?;
+                within("optimizer.eps", eps, eps > 0.0 && eps.is_finite(), "above 0")?;
                 decay(weight_decay)
             }
         }
@@ -149,13 +154,6 @@ impl OptimizerConfig {
             Self::Adamw { beta1, beta2, eps, weight_decay } => Box::new(AdamW::new(beta1, beta2, eps, weight_decay)),
         })
     }
-}
-
-fn within(key: &str, value: f32, holds: bool, allowed: &str) -> Result<(), NnError> {
-    if holds {
-        return Ok(());
-    }
-    Err(NnError::Setting(format!("optimizer.{key}: {value} is not {allowed}")))
 }
 
 /// Every gradient must belong to a trainable parameter and have its shape.
@@ -188,7 +186,7 @@ fn own_slots<const N: usize>(
         let place = key.split_once('/').and_then(|(slot, name)| Some((slots.iter().position(|s| *s == slot)?, name)));
         let Some((place, name)) = place else {
             let known = slots.join(", ");
-            return Err(NnError::Setting(format!("optimiser state `{key}`: this optimiser has {known}")));
+            return Err(NnError::Unsupported(format!("optimiser state `{key}`: this optimiser has {known}")));
         };
         sorted[place].insert(name.to_owned(), array);
     }
