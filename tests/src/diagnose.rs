@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use umt_eval::diagnosis::{Advice, Finding};
-use umt_recipe::{DiagnoseOptions, Diagnosis, diagnose};
+use umt_report::{DiagnoseOptions, Diagnosis, diagnose};
 
 use crate::tiny::{self, Outcome};
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
-use umt_recipe::{Options, Overrides, Recipe, RecipeError};
+use umt_recipe::{Overrides, Recipe};
+use umt_report::ReportError;
+use umt_run::{Options, RunError};
 use umt_store::hub::{HubError, HubSettings};
 use umt_store::tensors::{self, Tensors};
 
@@ -101,7 +103,10 @@ fn encoders_begin_as_published_and_the_run_remembers_what_it_got() -> Outcome {
     server.put(REPO, FILE, &published(6)?);
     std::fs::remove_dir_all(out.path().join("hub"))?;
     let error = run(&loaded, &options, &mut Watcher::default()).map(|_| ()).expect_err("another file");
-    assert!(matches!(error, RecipeError::Hub(HubError::WrongBytes { .. })) && error.exit_code() == 6, "{error}");
+    assert!(
+        matches!(error, ReportError::Run(RunError::Hub(HubError::WrongBytes { .. }))) && error.exit_code() == 6,
+        "{error}"
+    );
     Ok(())
 }
 
@@ -175,7 +180,10 @@ fn weights_that_cannot_be_used_are_named_before_anything_is_written() -> Outcome
         let result = run(&recipe(&[&set])?, &options(out.path(), &[only]), &mut Watcher::default());
         let error = result.map(|_| ()).expect_err(&set);
         let message = error.to_string();
-        assert!(matches!(error, RecipeError::Weights { .. }) && error.exit_code() == 6, "{set}: {message}");
+        assert!(
+            matches!(error, ReportError::Run(RunError::Weights { .. })) && error.exit_code() == 6,
+            "{set}: {message}"
+        );
         assert!(words.split('|').all(|word| message.contains(word)), "{set}: does not say {words}: {message}");
         assert!(!out.path().join("tiny/results.json").exists());
     }

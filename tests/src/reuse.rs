@@ -2,7 +2,7 @@
 
 use crate::tiny::{Outcome, Watcher, options, outputs, recipe, run};
 use umt_data::Split;
-use umt_recipe::{EvalOptions, Unwatched, evaluate};
+use umt_run::{EvalOptions, Unwatched, evaluate};
 
 #[test]
 fn a_second_call_does_nothing_and_says_the_same() -> Outcome {

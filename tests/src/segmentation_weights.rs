@@ -10,7 +10,8 @@ use umt_data::Split;
 use umt_encoders::{EncoderConfig, ResNetConfig};
 use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
-use umt_recipe::{EvalOptions, RecipeError, Unwatched, evaluate};
+use umt_recipe::RecipeError;
+use umt_run::{EvalOptions, Unwatched, evaluate};
 use umt_store::tensors::{self, Tensors};
 
 use crate::pretrained::{model, record};

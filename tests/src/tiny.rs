@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use umt_recipe::{Loaded, Now, Options, Overrides, Recipe, RecipeError, Report, Watch, reproduce};
+use umt_recipe::{Loaded, Overrides, Recipe, RecipeError};
+use umt_report::{Report, ReportError};
+use umt_run::{Now, Options, Watch};
 use umt_store::hub::HubSettings;
 
 /// 11 rows, 7 updates per network. Also the one recipe that is broken in sixty ways: nothing in it may go unused.
@@ -130,7 +132,7 @@ impl Watch for Watcher {
         }
     }
 
-    fn on_finish(&mut self, now: Now<'_>, _record: &umt_recipe::Record, reused: bool) {
+    fn on_finish(&mut self, now: Now<'_>, _record: &umt_run::Record, reused: bool) {
         if !reused {
             self.ran.push(now.stage.to_string());
         }
@@ -142,10 +144,10 @@ impl Watch for Watcher {
 }
 
 /// One call of `reproduce`.
-pub fn run(loaded: &Loaded, options: &Options, watcher: &mut Watcher) -> Result<Report, RecipeError> {
+pub fn run(loaded: &Loaded, options: &Options, watcher: &mut Watcher) -> Result<Report, ReportError> {
     let stop = AtomicFlag::clone(&watcher.stop);
     stop.store(0, Ordering::SeqCst);
-    reproduce(loaded, options, watcher, &stop)
+    umt_report::write(loaded, &umt_run::run(loaded, options, watcher, &stop)?)
 }
 
 /// What every finished stage in a run's folder put out, by row and seed: digests of all its files but those that

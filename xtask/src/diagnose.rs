@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use umt_eval::diagnosis::EncoderFigures;
-use umt_recipe::{DiagnoseOptions, Diagnosis};
+use umt_report::{DiagnoseOptions, Diagnosis};
 
 /// Which encoder of a finished run fails, by how much, and what to do about it.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = DiagnoseOptions { run: args.run, only: args.stage, margin: args.margin };
-    let found = umt_recipe::diagnose(&options)?;
+    let found = umt_report::diagnose(&options)?;
     for diagnosis in &found {
         print(diagnosis);
     }

@@ -7,7 +7,9 @@ use anyhow::bail;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use umt_data::Split;
-use umt_recipe::{EvalOptions, RecipeError, render_results};
+use umt_recipe::RecipeError;
+use umt_report::render_results;
+use umt_run::EvalOptions;
 
 /// Figures of the networks and ensembles of a finished run on another set or split.
 #[derive(clap::Args)]
@@ -47,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         device: device,
     };
     let mut progress = Progress::new(&stop, "test");
-    let results = umt_recipe::evaluate(&options, &mut progress, &stop)?;
+    let results = umt_run::evaluate(&options, &mut progress, &stop)?;
     progress.end();
     println!("{}", render_results(&results).trim_end());
     eprintln!("written to {}/eval.json", options.run.display());

@@ -6,7 +6,8 @@ use crate::recipes::{self, Change};
 use crate::session::stop_flag;
 use anyhow::bail;
 use std::process::ExitCode;
-use umt_recipe::{RecipeError, Weights, fetch_weights, known_weights};
+use umt_recipe::{RecipeError, Weights, known_weights};
+use umt_run::fetch_weights;
 
 /// Fetch weights of the Hugging Face Hub into the cache that Hugging Face's libraries share.
 ///

@@ -66,10 +66,10 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // A recipe's error already tells its cause; other errors tell theirs through the chain.
-            match error.downcast_ref::<umt_recipe::RecipeError>() {
-                Some(error) => eprintln!("error: {error}"),
-                None => eprintln!("error: {error:#}"),
+            // The project's own errors name their cause already; others name theirs through the chain.
+            match session::is_own(&error) {
+                true => eprintln!("error: {error}"),
+                false => eprintln!("error: {error:#}"),
             }
             ExitCode::from(session::exit_code(&error))
         }

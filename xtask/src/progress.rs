@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use umt_recipe::{Now, Record, Watch};
+use umt_run::{Now, Record, Watch};
 use umt_store::hub::Transfer;
 use umt_train::{EpochReport, StepReport};
 

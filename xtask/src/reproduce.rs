@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use umt_recipe::{Loaded, Options};
+use umt_recipe::Loaded;
+use umt_run::Options;
 
 /// Run every stage of a recipe and print its table.
 ///
@@ -89,7 +90,8 @@ fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::R
     );
 
     let mut progress = Progress::new(stop, "test");
-    let report = umt_recipe::reproduce(loaded, options, &mut progress, stop)?;
+    let finished = umt_run::run(loaded, options, &mut progress, stop)?;
+    let report = umt_report::write(loaded, &finished)?;
     progress.end();
     println!("{}", report.text.trim_end());
     match report.ran {

@@ -6,7 +6,9 @@ use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, stop_flag};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use umt_recipe::{Axis, Options, RecipeError, Text, render};
+use umt_recipe::RecipeError;
+use umt_report::render;
+use umt_run::{Axis, Options, Text};
 
 /// Try each combination of settings for some stages on validation, with one seed.
 ///
@@ -61,7 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut progress = Progress::new(&stop, "validation");
     let recipe = Text { name: &text.name, file: &text.file, text: &text.text };
-    let search = umt_recipe::search(recipe, &args.change.overrides(), &axes, &options, &mut progress, &stop)?;
+    let search = umt_run::search(recipe, &args.change.overrides(), &axes, &options, &mut progress, &stop)?;
     progress.end();
     let table = search.table();
     println!("{}\n{}", render(&table).trim_end(), table.note);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use umt_nn::{Device, NnError, Precision};
 use umt_recipe::RecipeError;
+use umt_report::ReportError;
+use umt_run::RunError;
 use umt_store::hub::HubError;
 
 /// Options of every command that computes.
@@ -60,6 +62,11 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicUsize>> {
     Ok(stop)
 }
 
+/// Whether it is an error of a recipe, its run or its report, whose messages hold their causes.
+pub fn is_own(error: &anyhow::Error) -> bool {
+    error.is::<RecipeError>() || error.is::<RunError>() || error.is::<ReportError>()
+}
+
 /// The exit code that an error stands for.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(1)
@@ -67,11 +74,13 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let recipe = error.downcast_ref::<RecipeError>().map(RecipeError::exit_code);
+    let run = || error.downcast_ref::<RunError>().map(RunError::exit_code);
+    let report = || error.downcast_ref::<ReportError>().map(ReportError::exit_code);
     let data = || error.downcast_ref::<umt_data::DataError>().map(umt_data::DataError::exit_code);
     let hub = || error.downcast_ref::<HubError>().map(HubError::exit_code);
     let store = || error.downcast_ref::<umt_store::StoreError>().map(umt_store::StoreError::exit_code);
     let io = || error.downcast_ref::<std::io::Error>().map(|_| 5);
-    recipe.or_else(data).or_else(hub).or_else(store).or_else(io)
+    recipe.or_else(run).or_else(report).or_else(data).or_else(hub).or_else(store).or_else(io)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What types cannot say about a recipe: references, modalities, duplicates, cycles.
 
 use crate::claim::METRICS;
+use crate::networks::network_config;
 use crate::objective;
 use crate::recipe::{Recipe, Task, stage_table};
 use crate::segmentation;
 use crate::source::{Tree, distance, list};
-use crate::work::network_config;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::de::DeValue;

@@ -1,4 +1,4 @@
-//! Recipe to checked plan to run: the one place where all parts meet.
+//! What an experiment is: a recipe in TOML, checked as a whole, and its plan of keyed stages. Nothing runs here.
 //!
 //! The decision that shaped it: a stage is found by the hash of everything that decides its result
 //! ([`plan`]), never by a path or a date. A finished stage is therefore reused wherever it fits, a changed
@@ -32,46 +32,24 @@
 //! # Ok::<(), umt_recipe::RecipeError>(())
 //! ```
 
-mod recipe;
+mod error;
 mod source;
+mod weights;
 mod claim;
+mod recipe;
+mod graph;
+mod networks;
 mod check;
 mod objective;
-mod graph;
-pub mod plan;
-mod run;
-mod search;
-mod opened;
-mod evaluate;
-mod diagnose;
-mod work;
-mod course;
-mod folder;
-mod material;
-mod pass;
-mod segment;
-mod record;
-mod report;
-mod scenes;
 mod segmentation;
-mod compare;
-pub mod pictures;
-mod watch;
-mod weights;
-mod error;
+pub mod plan;
 
 pub use claim::{Claim, Figure, Relation, Side};
-pub use diagnose::{DiagnoseOptions, Diagnosis, diagnose};
 pub use error::{Location, RecipeError};
-pub use evaluate::{EvalOptions, evaluate};
-pub use graph::Unit;
+pub use graph::{Unit, glob};
+pub use networks::{decoder, network_config, segmenter_config};
 pub use plan::Plan;
-pub use recipe::{Data, Expect, Loaded, Missing, Overrides, Recipe, Stage, Task};
-pub use record::{Record, Samples};
-pub use report::{Report, render, render_results};
-pub use run::{Options, reproduce};
-pub use search::{Axis, Search, Text, Trial, search};
-pub use source::distance;
+pub use recipe::{ClassWeights, Data, EnsembleWeights, Expect, Loaded, Missing, Overrides, Recipe, Stage, Task};
+pub use source::{distance, list};
 pub use umt_encoders::pretrained::known::{Repository, repositories as known_weights};
-pub use watch::{Now, Unwatched, Watch};
-pub use weights::{Weights, fetch_weights};
+pub use weights::Weights;

@@ -7,10 +7,10 @@
 
 use crate::error::RecipeError;
 use crate::graph::{Unit, glob};
+use crate::networks::decoder;
 use crate::recipe::{EnsembleWeights, Missing, Recipe, Task};
 use crate::source::list;
 use crate::weights::Weights;
-use crate::work::decoder;
 use serde_json::{Value, json};
 use umt_data::DataConfig;
 use umt_media::Modality;
@@ -49,13 +49,13 @@ impl Plan {
     ///
     /// # Errors
     /// A name in `only` that fits no row, and what `digest_of` gives.
-    pub fn new(
+    pub fn new<E: From<RecipeError>>(
         recipe: &Recipe,
         digest: &str,
         seeds: &[u64],
         only: &[String],
-        digest_of: &mut dyn FnMut(&Weights) -> Result<String, RecipeError>,
-    ) -> Result<Plan, RecipeError> {
+        digest_of: &mut dyn FnMut(&Weights) -> Result<String, E>,
+    ) -> Result<Plan, E> {
         let units = recipe.units();
         let wanted = select(recipe, &units, only)?;
         let order = order(recipe, &units);
@@ -141,14 +141,14 @@ fn order(recipe: &Recipe, units: &[Unit]) -> Vec<usize> {
 }
 
 /// Everything that decides a unit's result.
-fn settings(
+fn settings<E>(
     recipe: &Recipe,
     unit: &Unit,
     digest: &str,
     seed: u64,
     parents: &[&str],
-    digest_of: &mut dyn FnMut(&Weights) -> Result<String, RecipeError>,
-) -> Result<Value, RecipeError> {
+    digest_of: &mut dyn FnMut(&Weights) -> Result<String, E>,
+) -> Result<Value, E> {
     let stage = &recipe.stage[unit.stage];
     let own = match &stage.task {
         Task::Ensemble { weights: EnsembleWeights::Equal, .. } => json!({ "kind": "ensemble" }),
@@ -277,7 +277,7 @@ pub fn inputs(config: &DataConfig) -> Vec<Modality> {
 }
 
 /// JSON with sorted keys and no spaces, whatever order the map was built in: the text that keys and digests hash.
-pub(crate) fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();

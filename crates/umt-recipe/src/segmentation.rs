@@ -1,9 +1,9 @@
 //! Whether a stage with a class for every pixel fits the data, the encoders and its teachers.
 
 use crate::check::Problem;
+use crate::networks::segmenter_config;
 use crate::objective::one_teacher_each;
 use crate::recipe::{Recipe, Task};
-use crate::work::segmenter_config;
 
 /// Sets with a class for every pixel are for segmentation networks and their probes, and those for such sets alone.
 pub(crate) fn check(recipe: &Recipe, index: usize) -> Result<(), Problem> {

@@ -1,11 +1,10 @@
 //! A stage with a network: trained, or with given weights.
 
-use super::{Work, network_config};
+use super::Work;
 use crate::course::courses;
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::{MODEL, features_file};
 use crate::pass::{Subsets, proper_subsets};
-use crate::recipe::{Missing, Stage};
 use crate::record::{Figure, Record};
 use crate::watch::Relay;
 use std::collections::BTreeMap;
@@ -13,6 +12,7 @@ use std::time::Instant;
 use umt_data::Split;
 use umt_distill::{NetworkTask, ObjectiveConfig};
 use umt_fusion::Network;
+use umt_recipe::{Missing, Stage, network_config};
 use umt_store::{Digest, tensors};
 use umt_train::Outcome;
 
@@ -28,7 +28,7 @@ pub(super) struct End {
 }
 
 impl Work<'_> {
-    pub(super) fn network(&mut self) -> Result<Record, RecipeError> {
+    pub(super) fn network(&mut self) -> Result<Record, RunError> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
@@ -91,7 +91,7 @@ impl Work<'_> {
         figures: Vec<Figure>,
         mut files: BTreeMap<String, Digest>,
         output: String,
-    ) -> Result<Record, RecipeError> {
+    ) -> Result<Record, RunError> {
         let End { refit, outcome, begin, evaluating } = end;
         for name in ["metrics.jsonl", "timing.jsonl"] {
             let path = self.dir.join(name);
@@ -122,7 +122,7 @@ impl Work<'_> {
     }
 
     /// The stage's network as it begins, and what there is to say about given weights.
-    fn begin(&self, stage: &Stage) -> Result<(Network, String), RecipeError> {
+    fn begin(&self, stage: &Stage) -> Result<(Network, String), RunError> {
         let modalities = &self.node.unit.modalities;
         let config = network_config(self.recipe, modalities, stage, self.material.classes().len());
         let mut network = Network::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
@@ -130,7 +130,7 @@ impl Work<'_> {
         Ok((network, note))
     }
 
-    fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RecipeError> {
+    fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RunError> {
         let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task);
         let (objective, teachers) = match objective.wants_courses() {
             true => {
@@ -147,7 +147,7 @@ impl Work<'_> {
     }
 
     /// Trains the task of a stage, whatever it is.
-    pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RecipeError> {
+    pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RunError> {
         let refit = stage.train.refit;
         task.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         let train = self.loader(Split::Train, refit, true)?;
@@ -168,7 +168,7 @@ impl Work<'_> {
             let validation = validation.as_ref().map(|v| v as &dyn umt_train::BatchSource);
             umt_train::train(task, &train, validation, &stage.train, &mut env)
         };
-        outcome.map_err(|source| RecipeError::Train {
+        outcome.map_err(|source| RunError::Train {
             stage: self.node.unit.id.clone(),
             seed: self.node.seed,
             source: Box::new(source),

@@ -7,12 +7,10 @@ mod network;
 mod probe;
 mod probe_maps;
 
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::{forget_checkpoints, load_network, predictions_file};
 use crate::material::Material;
 use crate::pass::{self, PassError, Shift, Subsets};
-use crate::plan::{FORMAT, Node};
-use crate::recipe::{Recipe, Stage, Task};
 use crate::record::{Figure, Record};
 use crate::watch::{Now, Watch};
 use crate::weights::GivenFiles;
@@ -22,9 +20,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use umt_data::{Loader, LoaderConfig, Split};
 use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
-use umt_fusion::{FusionConfig, Network, NetworkConfig};
+use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::{Device, NnError};
+use umt_recipe::plan::{FORMAT, Node};
+use umt_recipe::{Recipe, Task, network_config};
 use umt_store::{Digest, Store};
 
 /// A finished stage that others read.
@@ -52,7 +52,7 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     /// Does the stage, going on where an interrupted process left it.
-    pub fn run(mut self) -> Result<Record, RecipeError> {
+    pub fn run(mut self) -> Result<Record, RunError> {
         self.store.create_dir(&self.dir)?;
         umt_store::memory::forget_peak();
         let started = Instant::now();
@@ -76,7 +76,7 @@ impl Work<'_> {
     }
 
     /// The trained network of a finished stage.
-    fn teacher(&self, parent: &Parent<'_>) -> Result<Network, RecipeError> {
+    fn teacher(&self, parent: &Parent<'_>) -> Result<Network, RunError> {
         let stage = &self.recipe.stage[parent.node.unit.stage];
         let classes = self.material.classes().len();
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
@@ -86,13 +86,13 @@ impl Work<'_> {
         Ok(network)
     }
 
-    fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RecipeError> {
+    fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RunError> {
         pass::run(network, loader, &Shift::default(), subsets, &|| self.stop.load(Ordering::Relaxed) != 0)
             .map_err(|error| self.passed(error))
     }
 
     /// The error of a pass over a split.
-    fn passed(&self, error: PassError) -> RecipeError {
+    fn passed(&self, error: PassError) -> RunError {
         match error {
             PassError::Data(error) => error.into(),
             PassError::Nn(error) => self.nn(error),
@@ -101,7 +101,7 @@ impl Work<'_> {
         }
     }
 
-    fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RecipeError> {
+    fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RunError> {
         let settings = &self.recipe.stage[self.node.unit.stage].train;
         let indices = self.material.indices(split, refit && train, self.store, self.watch)?;
         let config = LoaderConfig {
@@ -117,7 +117,7 @@ impl Work<'_> {
     }
 
     /// The loader of a split in evaluation; none where the split has no sample.
-    fn optional_loader(&mut self, split: Split, refit: bool) -> Result<Option<Loader>, RecipeError> {
+    fn optional_loader(&mut self, split: Split, refit: bool) -> Result<Option<Loader>, RunError> {
         match self.material.indices(split, false, self.store, self.watch)?.is_empty() {
             true => Ok(None),
             false => self.loader(split, refit, false).map(Some),
@@ -131,7 +131,7 @@ impl Work<'_> {
         figures: &mut Vec<Figure>,
         split: Split,
         predictions: &Predictions,
-    ) -> Result<String, RecipeError> {
+    ) -> Result<String, RunError> {
         let scores = predictions.scores().map_err(|e| self.eval(e))?;
         self.figures(figures, split, metrics::REPORTED, None, &scores)?;
         let names = self.material.classes().to_vec();
@@ -153,7 +153,7 @@ impl Work<'_> {
         ids: &[&str],
         given: Option<&Vec<Modality>>,
         scores: &Scores<'_>,
-    ) -> Result<(), RecipeError> {
+    ) -> Result<(), RunError> {
         for id in ids {
             match metrics::by_id(id).and_then(|m| m.value(scores)) {
                 Ok(value) => {
@@ -167,7 +167,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn file(&self, files: &mut BTreeMap<String, Digest>, name: &str, bytes: &[u8]) -> Result<String, RecipeError> {
+    fn file(&self, files: &mut BTreeMap<String, Digest>, name: &str, bytes: &[u8]) -> Result<String, RunError> {
         let digest = self.store.commit(&self.dir.join(name), bytes)?;
         let sha = digest.sha256.clone();
         files.insert(name.to_owned(), digest);
@@ -202,36 +202,22 @@ impl Work<'_> {
         }
     }
 
-    fn stop_if_asked(&self) -> Result<(), RecipeError> {
+    fn stop_if_asked(&self) -> Result<(), RunError> {
         if self.stop.load(Ordering::Relaxed) == 0 { Ok(()) } else { Err(self.stopped()) }
     }
 
-    fn stopped(&self) -> RecipeError {
+    fn stopped(&self) -> RunError {
         let signal = i32::try_from(self.stop.load(Ordering::Relaxed)).unwrap_or(0);
-        RecipeError::Interrupted { signal, stage: self.node.unit.id.clone() }
+        RunError::Interrupted { signal, stage: self.node.unit.id.clone() }
     }
 
-    fn nn(&self, source: NnError) -> RecipeError {
-        RecipeError::Network { stage: self.node.unit.id.clone(), source }
+    fn nn(&self, source: NnError) -> RunError {
+        RunError::Network { stage: self.node.unit.id.clone(), source }
     }
 
-    fn eval(&self, source: EvalError) -> RecipeError {
-        RecipeError::Eval { stage: self.node.unit.id.clone(), source }
+    fn eval(&self, source: EvalError) -> RunError {
+        RunError::Eval { stage: self.node.unit.id.clone(), source }
     }
 }
 
-pub(crate) use dense::{decoder, load_segmenter, segmenter_config};
-
-/// The network of a stage.
-pub(crate) fn network_config(recipe: &Recipe, modalities: &[Modality], stage: &Stage, classes: usize) -> NetworkConfig {
-    let asked = match &stage.task {
-        Task::Fusion { fusion, .. } => fusion.clone(),
-        // One modality: its features and a linear classifier.
-        _ => FusionConfig::Concat,
-    };
-    // An objective may bring its own classifier; the check of the recipe has refused those it cannot replace.
-    let own = stage.distill.as_ref().and_then(|objective| objective.build().fusion(&asked).ok());
-    let fusion = own.unwrap_or(asked);
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    NetworkConfig { encoders, fusion, classes }
-}
+pub(crate) use dense::load_segmenter;

@@ -1,15 +1,13 @@
 //! Finished stages on another set or split. Nothing of the run changes.
 
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::load_network;
-use crate::graph::glob;
 use crate::opened::Opened;
 use crate::pass::{self, PassError, Shift, Subsets};
-use crate::recipe::Task;
 use crate::record::Record;
 use crate::segment;
 use crate::watch::Watch;
-use crate::work::{load_segmenter, network_config};
+use crate::work::load_segmenter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{Cache, DataConfig, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
 use umt_eval::{EvalError, Predictions, Results, Row, dense, ensemble, metrics, summary};
 use umt_media::Modality;
+use umt_recipe::{Task, glob, network_config};
 use umt_store::Store;
 
 /// What `eval` is asked for.
@@ -40,7 +39,7 @@ pub struct EvalOptions {
 ///
 /// # Errors
 /// A folder that is no finished run, classes the networks do not know, and what reading data may give.
-pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Results, RecipeError> {
+pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Results, RunError> {
     let opened = Opened::open(&options.run)?;
     let recipe = &opened.loaded.recipe;
 
@@ -64,7 +63,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         let wanted = options.only.is_empty() || options.only.iter().any(|p| glob(p, &unit.id));
         for done in opened.stages(&unit.id) {
             let Record { stage, seed, key, .. } = &done.record;
-            let fail = |source| RecipeError::Eval { stage: stage.clone(), source };
+            let fail = |source| RunError::Eval { stage: stage.clone(), source };
             let own = &recipe.stage[unit.stage];
             let predictions = match &own.task {
                 Task::Ensemble { .. } | Task::Auto { .. } => {
@@ -76,7 +75,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 Task::Segmentation { .. } => {
                     if wanted {
                         let (record, dir) = (&done.record, &done.dir);
-                        let failed = |source| RecipeError::Network { stage: stage.clone(), source };
+                        let failed = |source| RunError::Network { stage: stage.clone(), source };
                         let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir);
                         let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
                         network.params_mut().to_device(&options.device).map_err(failed)?;
@@ -93,7 +92,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 _ => {
                     let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, own, record.classes.len());
-                    let failed = |source| RecipeError::Network { stage: stage.clone(), source };
+                    let failed = |source| RunError::Network { stage: stage.clone(), source };
                     let loaded = load_network(&config, *seed, &done.dir);
                     let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
                     network.params_mut().to_device(&options.device).map_err(failed)?;
@@ -111,8 +110,8 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         }
     }
     if rows.is_empty() {
-        let known = crate::source::list(opened.done.iter().map(|d| &d.record.stage).collect::<BTreeSet<_>>());
-        return Err(RecipeError::Usage(format!("no finished network stage fits; stages of the run: {known}")));
+        let known = umt_recipe::list(opened.done.iter().map(|d| &d.record.stage).collect::<BTreeSet<_>>());
+        return Err(RunError::Usage(format!("no finished network stage fits; stages of the run: {known}")));
     }
     let results = Results {
         data_digest: digest,
@@ -122,7 +121,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         expect: Vec::new(),
         ..opened.results
     };
-    let json = results.to_json().map_err(|source| RecipeError::Eval { stage: "eval".into(), source })?;
+    let json = results.to_json().map_err(|source| RunError::Eval { stage: "eval".into(), source })?;
     store.commit(&store.path("eval.json"), json.as_bytes())?;
     Ok(results)
 }
@@ -143,7 +142,7 @@ impl Caches<'_> {
         split: Split,
         batch: usize,
         watch: &mut dyn Watch,
-    ) -> Result<Loader, RecipeError> {
+    ) -> Result<Loader, RunError> {
         let mut config = self.config.clone();
         if let (Some(depth), Some([mean, std])) = (&mut config.depth, record.depth_stats) {
             depth.normalise = DepthNormalise::Fixed { mean, std: std.max(1e-6) };
@@ -171,22 +170,21 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
 }
 
 /// Labels of the set as classes of the network.
-fn relabel(said: Predictions, known: &[u32], stage: &str) -> Result<Predictions, RecipeError> {
+fn relabel(said: Predictions, known: &[u32], stage: &str) -> Result<Predictions, RunError> {
     let labels: Vec<u32> = said.labels().iter().filter_map(|&l| known.get(l as usize).copied()).collect();
     Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
-        .map_err(|source| RecipeError::Eval { stage: stage.to_owned(), source })
+        .map_err(|source| RunError::Eval { stage: stage.to_owned(), source })
 }
 
 /// For each class of the set its number in the network.
-fn known_classes(set: &Dataset, classes: &[String]) -> Result<Vec<u32>, RecipeError> {
+fn known_classes(set: &Dataset, classes: &[String]) -> Result<Vec<u32>, RunError> {
     let of = |name: &String| classes.iter().position(|c| c == name).map(|i| i as u32);
     let strange: Vec<&String> = set.classes.iter().filter(|c| of(c).is_none()).take(5).collect();
     if strange.is_empty() {
         return Ok(set.classes.iter().filter_map(of).collect());
     }
-    let message =
-        format!("the set has classes that the run was not trained on, such as {}", crate::source::list(strange));
-    Err(RecipeError::Usage(message))
+    let message = format!("the set has classes that the run was not trained on, such as {}", umt_recipe::list(strange));
+    Err(RunError::Usage(message))
 }
 
 fn average(members: &[(&Predictions, f64)]) -> Result<Predictions, EvalError> {
@@ -222,14 +220,14 @@ fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str
     }
 }
 
-fn stage_error(error: PassError, stage: &str, stop: &AtomicUsize) -> RecipeError {
+fn stage_error(error: PassError, stage: &str, stop: &AtomicUsize) -> RunError {
     let stage = stage.to_owned();
     match error {
         PassError::Data(error) => error.into(),
-        PassError::Nn(source) => RecipeError::Network { stage, source },
-        PassError::Eval(source) => RecipeError::Eval { stage, source },
+        PassError::Nn(source) => RunError::Network { stage, source },
+        PassError::Eval(source) => RunError::Eval { stage, source },
         PassError::Stopped => {
-            RecipeError::Interrupted { signal: i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0), stage }
+            RunError::Interrupted { signal: i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0), stage }
         }
     }
 }

@@ -1,16 +1,16 @@
 //! A finished run, opened for reading.
 
-use crate::error::RecipeError;
-use crate::plan::Node;
-use crate::recipe::{Loaded, Overrides, Recipe};
+use crate::error::RunError;
 use crate::record::{Found, Record, look};
 use crate::run::{Done, RECIPE, folder_of};
 use std::collections::BTreeSet;
 use std::path::Path;
 use umt_eval::Results;
+use umt_recipe::plan::Node;
+use umt_recipe::{Loaded, Overrides, Recipe};
 
 /// A run whose every stage is complete and undamaged.
-pub(crate) struct Opened {
+pub struct Opened {
     /// Its figures.
     pub results: Results,
     /// Its recipe, as it ran.
@@ -24,18 +24,18 @@ impl Opened {
     ///
     /// # Errors
     /// A folder that is no finished run; a damaged stage.
-    pub fn open(folder: &Path) -> Result<Self, RecipeError> {
+    pub fn open(folder: &Path) -> Result<Self, RunError> {
         let text = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path).map_err(|_| {
-                RecipeError::Usage(format!(
+                RunError::Usage(format!(
                     "{} is not there: give the folder of a finished run, such as runs/synthetic-av",
                     path.display()
                 ))
             })
         };
         let results = Results::from_json(&text("results.json")?)
-            .map_err(|source| RecipeError::Eval { stage: "results.json".into(), source })?;
+            .map_err(|source| RunError::Eval { stage: "results.json".into(), source })?;
         let file = folder.join(RECIPE).display().to_string();
         let loaded = Recipe::parse(&results.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
         let units = loaded.recipe.units();
@@ -67,13 +67,11 @@ impl Opened {
     }
 }
 
-fn finished(dir: &Path, key: &str) -> Result<Record, RecipeError> {
+fn finished(dir: &Path, key: &str) -> Result<Record, RunError> {
     match look(dir, key)? {
         Found::Finished(record) => Ok(*record),
-        Found::Unfinished => {
-            Err(RecipeError::Usage(format!("{} is not finished: run `reproduce` first", dir.display())))
-        }
-        Found::Damaged(reason) => Err(RecipeError::Store(umt_store::StoreError::Corrupt {
+        Found::Unfinished => Err(RunError::Usage(format!("{} is not finished: run `reproduce` first", dir.display()))),
+        Found::Damaged(reason) => Err(RunError::Store(umt_store::StoreError::Corrupt {
             path: dir.to_owned(),
             reason: format!("{reason}; `reproduce` repeats the stage"),
         })),

@@ -1,12 +1,12 @@
 //! A finished stage on disk: `result.json` comes last and vouches for every other file of the folder.
 
-use crate::error::RecipeError;
-use crate::plan::{FORMAT, canonical};
+use crate::error::RunError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use umt_media::Modality;
+use umt_recipe::plan::{FORMAT, canonical};
 use umt_store::{Digest, Store, StoreError, digest_file, sha256_hex};
 
 /// The file without which a stage does not count as finished.
@@ -121,7 +121,7 @@ impl Record {
     ///
     /// # Errors
     /// What the store refuses.
-    pub fn commit(mut self, store: &Store, dir: &Path) -> Result<Record, RecipeError> {
+    pub fn commit(mut self, store: &Store, dir: &Path) -> Result<Record, RunError> {
         self.digest = self.own_digest();
         store.commit_json(&dir.join(RESULT), &self)?;
         Ok(self)
@@ -145,7 +145,7 @@ impl Record {
 ///
 /// # Errors
 /// A file system that does not answer; damage is no error but [`Found::Damaged`].
-pub fn look(dir: &Path, key: &str) -> Result<Found, RecipeError> {
+pub fn look(dir: &Path, key: &str) -> Result<Found, RunError> {
     let path = dir.join(RESULT);
     if !path.exists() {
         return Ok(Found::Unfinished);

@@ -1,6 +1,6 @@
 //! How the losses of finished stages went, for an objective that is measured on them.
 
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::read;
 use crate::work::Parent;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use umt_distill::{JOINT, Losses};
 /// An untrained network says the same of each of the `classes`: its loss is their logarithm on both splits. What was
 /// measured after the first epoch would not do: running statistics lag behind at a high rate, and the validation loss
 /// may stand far above an untrained network's, which reads as overfitting that training then took back.
-pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap<String, [Losses; 2]>, RecipeError> {
+pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap<String, [Losses; 2]>, RunError> {
     let untrained = (classes.max(1) as f64).ln();
     let mut courses = BTreeMap::new();
     for parent in parents {
@@ -24,7 +24,7 @@ pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap
         let Some(last) = String::from_utf8_lossy(&bytes).lines().filter_map(losses).next_back() else {
             let id = &parent.node.unit.id;
             let message = format!("stage `{id}` has not validated, so nothing can be measured on it");
-            return Err(RecipeError::Usage(message));
+            return Err(RunError::Usage(message));
         };
         courses.insert(name.to_owned(), [Losses { train: untrained, validation: untrained }, last]);
     }

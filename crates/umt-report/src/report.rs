@@ -1,20 +1,20 @@
 //! Records of finished stages become `results.json`, `results.md`, pictures and the table that is printed.
 
-use crate::claim::Figure;
 use crate::compare;
-use crate::error::RecipeError;
-use crate::folder::read_predictions;
-use crate::graph::Unit;
+use crate::error::ReportError;
 use crate::pictures::{self, BarGroup, Curve};
-use crate::recipe::{Loaded, Recipe, Task};
-use crate::record::Record;
-use crate::run::{Done, Finished};
 use crate::scenes;
-use crate::work::dense;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
 use umt_eval::{Confusion, EvalError, Expectation, Results, Row, summary, tables};
+use umt_recipe::Figure;
+use umt_recipe::Unit;
+use umt_recipe::{Loaded, Recipe, Task};
+use umt_run::folder;
+use umt_run::folder::read_predictions;
+use umt_run::record::Record;
+use umt_run::{Done, Finished, RunError, Stages};
 use umt_store::Store;
 
 /// What a run leaves behind.
@@ -41,7 +41,8 @@ impl Report {
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub(crate) fn write(loaded: &Loaded, finished: &Finished, store: &Store) -> Result<Report, RecipeError> {
+pub fn write(loaded: &Loaded, run: &Finished) -> Result<Report, ReportError> {
+    let (finished, store) = (&run.stages, &run.store);
     let results = results(loaded, finished)?;
     let json = results.to_json().map_err(|e| eval("report", e))?;
     store.commit(&store.path("results.json"), json.as_bytes())?;
@@ -49,14 +50,14 @@ pub(crate) fn write(loaded: &Loaded, finished: &Finished, store: &Store) -> Resu
     store.commit(&store.path("results.md"), tables::markdown(&results, &notes).as_bytes())?;
     draw(loaded, finished, &results, store)?;
     let text = text(&results, &notes);
-    Ok(Report { results, text, ran: finished.ran, folder: finished.folder.clone() })
+    Ok(Report { results, text, ran: finished.ran, folder: store.root().to_owned() })
 }
 
 /// All figures, from records alone.
-fn results(loaded: &Loaded, finished: &Finished) -> Result<Results, RecipeError> {
+fn results(loaded: &Loaded, finished: &Stages) -> Result<Results, ReportError> {
     let mut rows = Vec::new();
     for id in &finished.rows {
-        for done in of(finished, id) {
+        for done in finished.of(id) {
             rows.extend(done.record.figures.iter().map(|f| Row {
                 stage: id.clone(),
                 seed: done.record.seed,
@@ -102,10 +103,6 @@ fn results(loaded: &Loaded, finished: &Finished) -> Result<Results, RecipeError>
     Ok(results)
 }
 
-pub(crate) fn of<'f>(finished: &'f Finished, id: &str) -> Vec<&'f Done> {
-    finished.done.iter().filter(|d| d.record.stage == id).collect()
-}
-
 /// Claims whose rows were run, each with the figures it was measured by, and the time.
 fn expectations(recipe: &Recipe, results: &Results) -> Vec<Expectation> {
     let look = |f: &Figure| results.summary_of(&f.stage, "test", &f.metric).map(|s| s.mean);
@@ -131,7 +128,7 @@ fn expectations(recipe: &Recipe, results: &Results) -> Vec<Expectation> {
 }
 
 /// What a reader must know of the figures: how many samples, which weights, where expectations come from.
-fn notes(recipe: &Recipe, finished: &Finished) -> Vec<String> {
+fn notes(recipe: &Recipe, finished: &Stages) -> Vec<String> {
     let mut notes = vec![format!("{}.", recipe.about.trim_end_matches('.'))];
     let samples: BTreeSet<String> = finished
         .done
@@ -202,9 +199,9 @@ pub fn render(table: &tables::Table) -> String {
     format!("\n{}\n{drawn}\n", table.title)
 }
 
-fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) -> Result<(), RecipeError> {
-    let save = |name: &str, drawn: Result<String, _>| -> Result<(), RecipeError> {
-        let svg = drawn.map_err(|e: Box<dyn std::error::Error + Send + Sync>| RecipeError::Picture {
+fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) -> Result<(), ReportError> {
+    let save = |name: &str, drawn: Result<String, _>| -> Result<(), ReportError> {
+        let svg = drawn.map_err(|e: Box<dyn std::error::Error + Send + Sync>| ReportError::Plot {
             name: name.into(),
             reason: e.to_string(),
         })?;
@@ -232,7 +229,7 @@ fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) 
     let networks = units.iter().filter(|u| u.probed.is_none() && finished.rows.contains(&u.id));
     for unit in networks {
         if let Some(counts) = confusion(finished, unit)? {
-            let seeds = of(finished, &unit.id).len();
+            let seeds = finished.of(&unit.id).len();
             let title = format!("{}: true class by row, {seeds} seed(s)", unit.id);
             save(&format!("confusion.{}.svg", unit.id), pictures::confusion(&title, &finished.classes, &counts))?;
         }
@@ -241,9 +238,9 @@ fn draw(loaded: &Loaded, finished: &Finished, results: &Results, store: &Store) 
 }
 
 /// The first seed of each row that has a network with a class for every pixel.
-fn first_seed(finished: &Finished) -> Vec<&Done> {
-    let firsts = finished.rows.iter().filter_map(|id| of(finished, id).into_iter().next());
-    firsts.filter(|done| done.record.files.contains_key(scenes::FRAMES)).collect()
+fn first_seed(finished: &Stages) -> Vec<&Done> {
+    let firsts = finished.rows.iter().filter_map(|id| finished.of(id).into_iter().next());
+    firsts.filter(|done| done.record.files.contains_key(folder::FRAMES)).collect()
 }
 
 /// Intersection over union by class, a bar for each network.
@@ -251,7 +248,7 @@ fn class_bars(classes: &[String], networks: &[&Done]) -> Vec<BarGroup> {
     let mut groups: Vec<BarGroup> =
         classes.iter().map(|class| BarGroup { label: class.clone(), bars: Vec::new() }).collect();
     for done in networks {
-        let Ok(counts) = umt_store::read_json::<Vec<u64>>(&done.dir.join(dense::COUNTS)) else { continue };
+        let Ok(counts) = umt_store::read_json::<Vec<u64>>(&done.dir.join(folder::COUNTS)) else { continue };
         let Ok(confusion) = Confusion::from_counts(classes.len(), counts) else { continue };
         for (group, value) in groups.iter_mut().zip(umt_eval::dense::class_iou(&confusion)) {
             group.bars.push((done.record.stage.clone(), value.unwrap_or(0.0), 0.0));
@@ -261,15 +258,15 @@ fn class_bars(classes: &[String], networks: &[&Done]) -> Vec<BarGroup> {
 }
 
 /// Counts over all seeds; none above 60 classes, where a picture shows nothing.
-fn confusion(finished: &Finished, unit: &Unit) -> Result<Option<Vec<u64>>, RecipeError> {
+fn confusion(finished: &Stages, unit: &Unit) -> Result<Option<Vec<u64>>, ReportError> {
     let n = finished.classes.len();
     if n > 60 {
         return Ok(None);
     }
     let mut counts = vec![0; n * n];
-    for done in of(finished, &unit.id) {
-        if done.record.files.contains_key(dense::COUNTS) {
-            let read: Vec<u64> = umt_store::read_json(&done.dir.join(dense::COUNTS))?;
+    for done in finished.of(&unit.id) {
+        if done.record.files.contains_key(folder::COUNTS) {
+            let read: Vec<u64> = umt_store::read_json(&done.dir.join(folder::COUNTS))?;
             counts.iter_mut().zip(read).for_each(|(sum, count)| *sum += count);
             continue;
         }
@@ -283,11 +280,11 @@ fn confusion(finished: &Finished, unit: &Unit) -> Result<Option<Vec<u64>>, Recip
 }
 
 /// Loss and validation accuracy of the first seed of each stage.
-fn curves(finished: &Finished) -> (Vec<Curve>, Vec<Curve>) {
+fn curves(finished: &Stages) -> (Vec<Curve>, Vec<Curve>) {
     let (mut loss, mut validation) = (Vec::new(), Vec::new());
     for id in &finished.rows {
         let Some(text) =
-            of(finished, id).first().and_then(|d| std::fs::read_to_string(d.dir.join("metrics.jsonl")).ok())
+            finished.of(id).first().and_then(|d| std::fs::read_to_string(d.dir.join("metrics.jsonl")).ok())
         else {
             continue;
         };
@@ -327,6 +324,6 @@ fn bars(recipe: &Recipe, results: &Results) -> Vec<BarGroup> {
     groups
 }
 
-pub(crate) fn eval(stage: &str, source: EvalError) -> RecipeError {
-    RecipeError::Eval { stage: stage.to_owned(), source }
+pub(crate) fn eval(stage: &str, source: EvalError) -> ReportError {
+    RunError::Eval { stage: stage.to_owned(), source }.into()
 }

@@ -1,18 +1,17 @@
 //! Carries out a plan: finished stages are reused, damaged ones repeated, unfinished ones resumed.
 
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::forget_checkpoints;
 use crate::material::Material;
-use crate::plan::{Node, Plan};
-use crate::recipe::Loaded;
 use crate::record::{Found, Record, look};
-use crate::report::{self, Report};
 use crate::watch::{Now, Watch};
-use crate::weights::{GivenFiles, Weights};
+use crate::weights::GivenFiles;
 use crate::work::{Parent, Work};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_nn::Device;
+use umt_recipe::plan::{Node, Plan};
+use umt_recipe::{Loaded, Weights};
 use umt_store::hub::HubSettings;
 use umt_store::{RunLock, Store};
 
@@ -42,7 +41,7 @@ pub struct Options {
 
 /// A stage that is done, with its folder.
 #[derive(Debug, Clone)]
-pub(crate) struct Done {
+pub struct Done {
     /// Its position in the plan.
     pub node: Node,
     /// Its folder.
@@ -51,9 +50,19 @@ pub(crate) struct Done {
     pub record: Record,
 }
 
-/// A run that came to its end.
+/// A run that came to its end. Its folder stays locked until this is dropped, so that a report of it is of one state.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub struct Finished {
+    /// What was done.
+    pub stages: Stages,
+    /// The run's folder.
+    pub store: Store,
+    _lock: RunLock,
+}
+
+/// The stages of a plan, all finished.
+#[derive(Debug)]
+pub struct Stages {
     /// Every stage of the plan.
     pub done: Vec<Done>,
     /// Rows in the order of the recipe.
@@ -64,28 +73,33 @@ pub(crate) struct Finished {
     pub digest: String,
     /// Class names.
     pub classes: Vec<String>,
-    /// The run's folder.
-    pub folder: PathBuf,
 }
 
-/// Runs a recipe and writes its report.
+impl Stages {
+    /// Those of a row, one a seed.
+    pub fn of(&self, id: &str) -> Vec<&Done> {
+        self.done.iter().filter(|d| d.record.stage == id).collect()
+    }
+}
+
+/// Runs a recipe: every stage of its plan, finished ones reused.
 ///
 /// # Errors
-/// See [`RecipeError`]. What was finished before stays finished, and the same call goes on from there.
-pub fn reproduce(
+/// See [`RunError`]. What was finished before stays finished, and the same call goes on from there.
+pub fn run(
     loaded: &Loaded,
     options: &Options,
     watch: &mut dyn Watch,
     stop: &AtomicUsize,
-) -> Result<Report, RecipeError> {
+) -> Result<Finished, RunError> {
     // Whatever the data or the plan may refuse is refused before a folder is made.
     let prepared = prepare(loaded, options, watch)?;
     let folder = options.out.join(&loaded.name);
     let store = Store::open(&folder)?;
-    let _lock = RunLock::acquire(&folder)?;
-    let finished = execute(loaded, prepared, options, &store, watch, stop)?;
+    let lock = RunLock::acquire(&folder)?;
+    let stages = execute(loaded, prepared, options, &store, watch, stop)?;
     store.commit(&store.path(RECIPE), loaded.effective.as_bytes())?;
-    report::write(loaded, &finished, &store)
+    Ok(Finished { stages, store, _lock: lock })
 }
 
 /// Data and plan of a run that has not begun.
@@ -97,12 +111,12 @@ pub(crate) struct Prepared {
 }
 
 /// Opens the data's list, finds or fetches given weights and lays the plan; writes nothing but the Hub's cache.
-pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch) -> Result<Prepared, RecipeError> {
+pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch) -> Result<Prepared, RunError> {
     let recipe = &loaded.recipe;
     if let Some(seeds) = &options.seeds
         && (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i]))
     {
-        return Err(RecipeError::Usage("--seeds: a seed is given twice".into()));
+        return Err(RunError::Usage("--seeds: a seed is given twice".into()));
     }
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
     // A recipe's own root belongs to its own set.
@@ -111,7 +125,7 @@ pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch)
     let digest = material.digest();
     let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
     let mut given = GivenFiles::new(&options.hub, &options.out.join(&loaded.name))?;
-    let mut digest_of = |weights: &Weights| Ok(given.find(weights, watch)?.sha256.clone());
+    let mut digest_of = |weights: &Weights| Ok::<_, RunError>(given.find(weights, watch)?.sha256.clone());
     let plan = Plan::new(recipe, &digest, seeds, &options.only, &mut digest_of)?;
     Ok(Prepared { material, digest, plan, given })
 }
@@ -124,7 +138,7 @@ pub(crate) fn execute(
     store: &Store,
     watch: &mut dyn Watch,
     stop: &AtomicUsize,
-) -> Result<Finished, RecipeError> {
+) -> Result<Stages, RunError> {
     let recipe = &loaded.recipe;
     let Prepared { mut material, digest, plan, given } = prepared;
     given.remember(store)?;
@@ -140,7 +154,7 @@ pub(crate) fn execute(
         }
         let signal = i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0);
         if signal != 0 {
-            return Err(RecipeError::Interrupted { signal, stage: node.unit.id.clone() });
+            return Err(RunError::Interrupted { signal, stage: node.unit.id.clone() });
         }
         watch.on_begin(now);
         let parents = node
@@ -168,7 +182,7 @@ pub(crate) fn execute(
         done.push(Done { node: node.clone(), dir, record });
     }
     let classes = material.classes().to_vec();
-    Ok(Finished { done, rows: plan.rows, ran, digest, classes, folder: store.root().to_owned() })
+    Ok(Stages { done, rows: plan.rows, ran, digest, classes })
 }
 
 /// A name for people, and enough of the key that no two stages share a folder.
@@ -183,7 +197,7 @@ fn reusable(
     done: &[Done],
     store: &Store,
     watch: &mut dyn Watch,
-) -> Result<Option<Record>, RecipeError> {
+) -> Result<Option<Record>, RunError> {
     let reason = match look(dir, &node.key)? {
         Found::Unfinished => return Ok(None),
         Found::Damaged(reason) => reason,

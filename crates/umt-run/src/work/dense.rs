@@ -2,12 +2,11 @@
 
 use super::Work;
 use super::network::End;
-use crate::error::RecipeError;
-use crate::folder::{MODEL, read};
+use crate::error::RunError;
+use crate::folder::{COUNTS, FRAMES, MODEL, TALLIES, read};
+use crate::frames;
 use crate::pass::{Shift, inputs};
-use crate::recipe::{ClassWeights, Recipe, Stage, Task};
 use crate::record::{Figure, Record};
-use crate::scenes::{self, FRAMES};
 use crate::segment::{self, Segmented};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,29 +15,12 @@ use std::time::Instant;
 use umt_data::{Loader, Split};
 use umt_distill::{DenseLossConfig, DenseTask, predicted_map};
 use umt_eval::{Confusion, dense};
-use umt_fusion::segmenter::DecoderConfig;
-use umt_fusion::{Segmenter, SegmenterConfig};
+use umt_fusion::Segmenter;
 use umt_media::Modality;
 use umt_nn::{Array, NnError};
+use umt_recipe::{ClassWeights, Recipe, Stage, Task, segmenter_config};
 use umt_store::{Digest, tensors};
 use umt_train::Outcome;
-
-/// The file of a stage's confusion matrix on test: counts `[true class, predicted class]`.
-pub(crate) const COUNTS: &str = "confusion.test.json";
-/// The file of what each test picture adds to it: `[pictures, 3, classes]`, hits, support and predictions.
-pub(crate) const TALLIES: &str = "tallies.test.json";
-
-/// The decoder of a stage's network.
-pub(crate) fn decoder(recipe: &Recipe, modalities: &[Modality]) -> DecoderConfig {
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    recipe.decoder.clone().unwrap_or_else(|| SegmenterConfig::scaled(encoders, 1).decoder)
-}
-
-/// The network of a stage.
-pub(crate) fn segmenter_config(recipe: &Recipe, modalities: &[Modality], classes: usize) -> SegmenterConfig {
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    SegmenterConfig { encoders, decoder: decoder(recipe, modalities), classes }
-}
 
 /// The network of a finished stage's folder.
 pub(crate) fn load_segmenter(
@@ -47,7 +29,7 @@ pub(crate) fn load_segmenter(
     classes: usize,
     seed: u64,
     dir: &Path,
-) -> Result<Segmenter, Result<RecipeError, NnError>> {
+) -> Result<Segmenter, Result<RunError, NnError>> {
     let mut network = Segmenter::new(&segmenter_config(recipe, modalities, classes), seed).map_err(Err)?;
     let stored = tensors::read(&read(&dir.join(MODEL)).map_err(Ok)?).map_err(|e| Ok(e.into()))?;
     network.load(stored).map_err(Err)?;
@@ -55,7 +37,7 @@ pub(crate) fn load_segmenter(
 }
 
 impl Work<'_> {
-    pub(super) fn segmentation(&mut self) -> Result<Record, RecipeError> {
+    pub(super) fn segmentation(&mut self) -> Result<Record, RunError> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
@@ -92,7 +74,7 @@ impl Work<'_> {
     }
 
     /// The stage's network as it begins, and what there is to say about given weights.
-    fn begin_segmenter(&self, stage: &Stage) -> Result<(Segmenter, String), RecipeError> {
+    fn begin_segmenter(&self, stage: &Stage) -> Result<(Segmenter, String), RunError> {
         let modalities = &self.node.unit.modalities;
         let config = segmenter_config(self.recipe, modalities, self.material.classes().len());
         let mut network = Segmenter::new(&config, self.node.seed).map_err(|e| self.nn(e))?;
@@ -105,9 +87,9 @@ impl Work<'_> {
         Ok((network, note))
     }
 
-    fn train_segmenter(&mut self, stage: &Stage, network: Segmenter) -> Result<(Segmenter, Outcome), RecipeError> {
+    fn train_segmenter(&mut self, stage: &Stage, network: Segmenter) -> Result<(Segmenter, Outcome), RunError> {
         let Task::Segmentation { distance, class_weights, .. } = &stage.task else {
-            return Err(RecipeError::Usage(format!("stage `{}` is no segmentation", stage.id)));
+            return Err(RunError::Usage(format!("stage `{}` is no segmentation", stage.id)));
         };
         let mut teachers = BTreeMap::new();
         for index in 0..self.parents.len() {
@@ -124,7 +106,7 @@ impl Work<'_> {
     }
 
     /// The trained network of a finished stage.
-    pub(super) fn segmenter(&self, parent: usize) -> Result<Segmenter, RecipeError> {
+    pub(super) fn segmenter(&self, parent: usize) -> Result<Segmenter, RunError> {
         let parent = &self.parents[parent];
         let classes = self.material.classes().len();
         let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir);
@@ -134,12 +116,12 @@ impl Work<'_> {
     }
 
     /// Counts the pixels of a split, each prediction at its label's own size.
-    fn segment(&self, network: &Segmenter, loader: &Loader) -> Result<Segmented, RecipeError> {
+    fn segment(&self, network: &Segmenter, loader: &Loader) -> Result<Segmented, RunError> {
         let own: Vec<u32> = (0..network.config().classes as u32).collect();
         segment::run(network, loader, &own, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|e| self.passed(e))
     }
 
-    fn logits(&self, network: &Segmenter, batch: &umt_data::Batch) -> Result<Array, RecipeError> {
+    fn logits(&self, network: &Segmenter, batch: &umt_data::Batch) -> Result<Array, RunError> {
         let inputs = inputs(batch, &Shift::default()).map_err(|e| self.nn(e))?;
         network.predict(&inputs).map_err(|e| self.nn(e))
     }
@@ -150,7 +132,7 @@ impl Work<'_> {
         split: Split,
         confusion: &Confusion,
         given: Option<Vec<Modality>>,
-    ) -> Result<(), RecipeError> {
+    ) -> Result<(), RunError> {
         for metric in &dense::METRICS {
             let value = metric.value(confusion).map_err(|e| self.eval(e))?;
             figures.push(Figure { given: given.clone(), ..Figure::whole(split.name(), metric.id(), value) });
@@ -162,7 +144,7 @@ impl Work<'_> {
         &self,
         files: &mut BTreeMap<String, Digest>,
         segmented: &Segmented,
-    ) -> Result<String, RecipeError> {
+    ) -> Result<String, RunError> {
         let names = self.material.classes().to_vec();
         let matrix = segmented.confusion.to_csv(&names).map_err(|e| self.eval(e))?;
         self.file(files, "confusion.test.csv", matrix.as_bytes())?;
@@ -172,10 +154,10 @@ impl Work<'_> {
     }
 
     /// Some test frames, evenly over the list, with what the network says of them.
-    fn frames(&self, network: &Segmenter, loader: &Loader) -> Result<tensors::Tensors, RecipeError> {
+    fn frames(&self, network: &Segmenter, loader: &Loader) -> Result<tensors::Tensors, RunError> {
         let (cache, samples) = (loader.cache(), loader.samples());
-        let mut frames = tensors::Tensors::new();
-        let count = scenes::COUNT.min(samples.len());
+        let mut kept = tensors::Tensors::new();
+        let count = frames::COUNT.min(samples.len());
         for k in 0..count {
             let index = samples[k * samples.len() / count];
             let settings = umt_data::LoaderConfig { batch: 1, workers: 0, ..loader.config().clone() };
@@ -185,8 +167,8 @@ impl Work<'_> {
             let size = scene.map.shape;
             let logits = self.logits(network, &batch)?;
             let predicted = predicted_map(&logits, 0, size).map_err(|e| self.nn(e))?;
-            scenes::keep(&mut frames, k, &scene, &predicted);
+            frames::keep(&mut kept, k, &scene, &predicted);
         }
-        Ok(frames)
+        Ok(kept)
     }
 }

@@ -1,16 +1,16 @@
 //! Paired differences: which rows are compared, and by how much they differ sample by sample.
 
-use crate::error::RecipeError;
-use crate::folder::read_predictions;
-use crate::recipe::{Recipe, Stage, Task};
-use crate::report::{eval, of};
-use crate::run::{Done, Finished};
-use crate::work::dense::TALLIES;
+use crate::error::ReportError;
+use crate::report::eval;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use umt_data::Split;
 use umt_eval::tallies::{self, Resampled, Tallies};
 use umt_eval::{PairedRow, metrics, paired};
 use umt_media::Modality;
+use umt_recipe::{Recipe, Stage, Task};
+use umt_run::folder::TALLIES;
+use umt_run::folder::read_predictions;
+use umt_run::{Done, Stages};
 
 /// The row that probes the encoder of a modality inside a stage.
 pub(crate) fn probe_of(recipe: &Recipe, stage: usize, modality: Modality) -> Option<String> {
@@ -65,14 +65,14 @@ fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
 
 /// Each pair over the seeds that both have: accuracy, or mean IoU where each pixel has a class. Pixels of a picture are no
 /// independent samples, so pictures are drawn.
-pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<PairedRow>, RecipeError> {
+pub(crate) fn differences(recipe: &Recipe, finished: &Stages) -> Result<Vec<PairedRow>, ReportError> {
     let maps = recipe.data.config.dense.is_some();
     let metric = if maps { "miou" } else { "top1" };
     let (mut hits_of, mut resampled_of) = (BTreeMap::new(), BTreeMap::new());
     let mut out = Vec::new();
     for (a, b) in pairs(recipe) {
         let seeds = |id: &str| -> BTreeSet<u64> {
-            let done = of(finished, id).into_iter();
+            let done = finished.of(id).into_iter();
             done.filter(|d| !maps || d.record.files.contains_key(TALLIES)).map(|d| d.record.seed).collect()
         };
         let common: Vec<u64> = seeds(&a).intersection(&seeds(&b)).copied().collect();
@@ -91,7 +91,7 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<Pa
         } else {
             for id in [&a, &b] {
                 if !hits_of.contains_key(id) {
-                    hits_of.insert(id.clone(), hits(of(finished, id).into_iter(), id)?);
+                    hits_of.insert(id.clone(), hits(finished.of(id).into_iter(), id)?);
                 }
             }
             let pick = |id: &String| -> Vec<Vec<bool>> {
@@ -115,9 +115,9 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Finished) -> Result<Vec<Pa
 }
 
 /// Mean IoU of a row on resampled test pictures.
-fn resampled(finished: &Finished, id: &str, seeds: &[u64]) -> Result<Resampled, RecipeError> {
+fn resampled(finished: &Stages, id: &str, seeds: &[u64]) -> Result<Resampled, ReportError> {
     let mut all = Vec::new();
-    for done in of(finished, id).into_iter().filter(|d| seeds.contains(&d.record.seed)) {
+    for done in finished.of(id).into_iter().filter(|d| seeds.contains(&d.record.seed)) {
         let counts: Vec<u64> = umt_store::read_json(&done.dir.join(TALLIES))?;
         all.push(Tallies::from_counts(finished.classes.len(), counts).map_err(|e| eval(id, e))?);
     }
@@ -125,7 +125,7 @@ fn resampled(finished: &Finished, id: &str, seeds: &[u64]) -> Result<Resampled, 
 }
 
 /// By seed, whether each test sample was classified rightly.
-pub(crate) fn hits<'d>(stages: impl Iterator<Item = &'d Done>, id: &str) -> Result<Vec<(u64, Vec<bool>)>, RecipeError> {
+pub(crate) fn hits<'d>(stages: impl Iterator<Item = &'d Done>, id: &str) -> Result<Vec<(u64, Vec<bool>)>, ReportError> {
     stages
         .map(|done| {
             let predictions = read_predictions(&done.dir, Split::Test, id)?;

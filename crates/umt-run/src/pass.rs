@@ -36,7 +36,7 @@ pub(crate) fn proper_subsets(modalities: &[Modality]) -> Vec<Vec<Modality>> {
 
 /// Features of every encoder, with labels.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Features {
+pub struct Features {
     /// Width and values `[samples, width]` by modality.
     pub values: BTreeMap<Modality, (usize, Vec<f32>)>,
     /// Classes `[samples]`.

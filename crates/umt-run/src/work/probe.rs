@@ -1,7 +1,7 @@
 //! A linear classifier on the frozen features of one encoder of a finished stage.
 
 use super::Work;
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::{features_file, read, read_predictions};
 use crate::pass::{Features, Subsets};
 use crate::record::{Figure, Record};
@@ -11,9 +11,9 @@ use umt_eval::{EvalError, LinearProbe, Predictions, ProbeConfig};
 use umt_media::Modality;
 
 impl Work<'_> {
-    pub(super) fn probe(&mut self, config: &ProbeConfig) -> Result<Record, RecipeError> {
+    pub(super) fn probe(&mut self, config: &ProbeConfig) -> Result<Record, RunError> {
         let Some(&modality) = self.node.unit.modalities.first() else {
-            return Err(RecipeError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
+            return Err(RunError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
         };
         let train = self.features(Split::Train)?;
         let validation = self.features(Split::Validation)?;
@@ -43,7 +43,7 @@ impl Work<'_> {
     }
 
     /// Features of the probed stage: stored with it when its recipe already had the probe, else computed now.
-    fn features(&mut self, split: Split) -> Result<Features, RecipeError> {
+    fn features(&mut self, split: Split) -> Result<Features, RunError> {
         let name = features_file(split);
         let parent = &self.parents[0];
         if parent.record.files.contains_key(&name) {

@@ -1,15 +1,9 @@
 //! `diagnose`: what is wrong with the networks of a finished run, read from what the run left behind.
 
 use crate::compare::{hits, probe_of};
-use crate::error::RecipeError;
-use crate::folder::{features_file, read, read_predictions};
-use crate::graph::glob;
-use crate::opened::Opened;
-use crate::pass::Features;
+use crate::error::ReportError;
 use crate::pictures::{self, BarGroup, Curve};
-use crate::recipe::{Recipe, Task};
 use crate::report::eval;
-use crate::run::Done;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +12,12 @@ use umt_distill::ObjectiveConfig;
 use umt_eval::diagnosis::{self, EncoderFigures, Interval, NetworkFigures, Verdict};
 use umt_eval::{Predictions, Results, ensemble, metrics, paired};
 use umt_media::Modality;
+use umt_recipe::glob;
+use umt_recipe::{Recipe, Task};
+use umt_run::Opened;
+use umt_run::folder::{features_file, read, read_predictions};
+use umt_run::pass::Features;
+use umt_run::{Done, RunError};
 use umt_store::Store;
 
 /// What `diagnose` is asked for.
@@ -46,7 +46,7 @@ pub struct Diagnosis {
 ///
 /// # Errors
 /// A folder that is no finished run, a stage that is not there, does not fuse, or has no probes.
-pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, RecipeError> {
+pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, ReportError> {
     let run = Opened::open(&options.run)?;
     let recipe = &run.loaded.recipe;
     let fuses = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
@@ -62,8 +62,8 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, RecipeError
         false => all.iter().copied().filter(|&i| options.only.iter().any(|p| glob(p, &recipe.stage[i].id))).collect(),
     };
     if wanted.is_empty() {
-        let known = crate::source::list(all.iter().map(|&i| &recipe.stage[i].id));
-        return Err(RecipeError::Usage(format!("no stage that fuses modalities fits; there are: {known}")));
+        let known = umt_recipe::list(all.iter().map(|&i| &recipe.stage[i].id));
+        return Err(usage(format!("no stage that fuses modalities fits; there are: {known}")));
     }
     let store = Store::open(&options.run)?;
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, RecipeError
         let figures = network(&run, stage)?;
         let verdict = diagnosis::judge(&figures, options.margin);
         let name = format!("diagnosis.{}.svg", figures.stage);
-        let svg = picture(&figures).map_err(|e| RecipeError::Picture { name: name.clone(), reason: e.to_string() })?;
+        let svg = picture(&figures).map_err(|e| ReportError::Plot { name: name.clone(), reason: e.to_string() })?;
         store.commit(&store.path(&name), svg.as_bytes())?;
         found.push(Diagnosis { figures, verdict, classes: run.classes() });
     }
@@ -79,12 +79,12 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, RecipeError
     Ok(found)
 }
 
-fn network(run: &Opened, stage: usize) -> Result<NetworkFigures, RecipeError> {
+fn network(run: &Opened, stage: usize) -> Result<NetworkFigures, ReportError> {
     let recipe = &run.loaded.recipe;
     let id = &recipe.stage[stage].id;
     let own = run.stages(id);
     let Some(first) = own.first() else {
-        return Err(RecipeError::Usage(format!("stage `{id}` was not run")));
+        return Err(usage(format!("stage `{id}` was not run")));
     };
     let test = read_predictions(&first.dir, Split::Test, id)?;
     let (labels, classes) = (test.labels().to_vec(), test.classes());
@@ -127,14 +127,14 @@ fn encoder(
     labels: &[u32],
     (classes, common): (usize, u32),
     shapley: Option<f64>,
-) -> Result<EncoderFigures, RecipeError> {
+) -> Result<EncoderFigures, ReportError> {
     let recipe = &run.loaded.recipe;
     let id = &recipe.stage[stage].id;
     let teacher = teacher_of(recipe, modality);
     let probe =
         |stage: Option<usize>| stage.and_then(|s| probe_of(recipe, s, modality)).filter(|p| !run.stages(p).is_empty());
     let (Some(teacher), Some(inside), Some(alone)) = (teacher, probe(Some(stage)), probe(teacher)) else {
-        return Err(RecipeError::Usage(format!(
+        return Err(usage(format!(
             "the run has no linear probe of the {modality} encoder both inside `{id}` and alone: add the two stages to \
              `of` of a `linear-probe` stage and run `reproduce` again, which reuses everything else"
         )));
@@ -145,7 +145,7 @@ fn encoder(
     let rows = |of: &BTreeMap<u64, Vec<bool>>| of.values().cloned().collect::<Vec<_>>();
     let lost = diagnosis::lost_classes(&rows(&alone_hits), &rows(&inside_hits), labels, classes);
     let top1 = |row: &str| run.results.summary_of(row, "test", "top1").map_or(f64::NAN, |s| s.mean);
-    let missing = || RecipeError::Usage(format!("`{inside}` and `{alone}` have no seed in common"));
+    let missing = || usage(format!("`{inside}` and `{alone}` have no seed in common"));
     Ok(EncoderFigures {
         modality: modality.to_string(),
         alone: top1(&alone),
@@ -163,7 +163,7 @@ fn teacher_of(recipe: &Recipe, modality: Modality) -> Option<usize> {
     recipe.stage.iter().position(|s| s.task == Task::Single { modality })
 }
 
-fn keyed(run: &Opened, id: &str) -> Result<BTreeMap<u64, Vec<bool>>, RecipeError> {
+fn keyed(run: &Opened, id: &str) -> Result<BTreeMap<u64, Vec<bool>>, ReportError> {
     Ok(hits(run.stages(id).into_iter(), id)?.into_iter().collect())
 }
 
@@ -172,7 +172,7 @@ fn difference(
     id: &str,
     a: &BTreeMap<u64, Vec<bool>>,
     b: &BTreeMap<u64, Vec<bool>>,
-) -> Result<Option<Interval>, RecipeError> {
+) -> Result<Option<Interval>, ReportError> {
     let (a, b): (Vec<_>, Vec<_>) = a.iter().filter_map(|(seed, a)| Some((a.clone(), b.get(seed)?.clone()))).unzip();
     if a.is_empty() {
         return Ok(None);
@@ -182,7 +182,7 @@ fn difference(
 }
 
 /// Whether the mean of the teachers' probabilities is right, by seed: UME, whether the recipe names it or not.
-fn teachers_mean(run: &Opened, modalities: &[Modality]) -> Result<BTreeMap<u64, Vec<bool>>, RecipeError> {
+fn teachers_mean(run: &Opened, modalities: &[Modality]) -> Result<BTreeMap<u64, Vec<bool>>, ReportError> {
     let recipe = &run.loaded.recipe;
     let mut by_seed: BTreeMap<u64, Vec<Predictions>> = BTreeMap::new();
     for &modality in modalities {
@@ -207,8 +207,8 @@ fn teachers_mean(run: &Opened, modalities: &[Modality]) -> Result<BTreeMap<u64, 
 }
 
 /// Mean over seeds of the CKA of an encoder's test features with its teacher's.
-fn similarity(run: &Opened, stage: &str, teacher: &str, modality: Modality) -> Result<Option<f64>, RecipeError> {
-    let features = |done: &Done| -> Result<Option<(usize, Vec<f32>)>, RecipeError> {
+fn similarity(run: &Opened, stage: &str, teacher: &str, modality: Modality) -> Result<Option<f64>, ReportError> {
+    let features = |done: &Done| -> Result<Option<(usize, Vec<f32>)>, ReportError> {
         let name = features_file(Split::Test);
         if !done.record.files.contains_key(&name) {
             return Ok(None);
@@ -276,4 +276,8 @@ fn picture(figures: &NetworkFigures) -> Result<String, Box<dyn std::error::Error
         .collect();
     let groups: Vec<BarGroup> = figures.encoders.iter().map(group).collect();
     pictures::diagnosis(&format!("{}: top-1 {:.1} %", figures.stage, 100.0 * figures.top1), &groups, &shares)
+}
+
+fn usage(message: String) -> ReportError {
+    RunError::Usage(message).into()
 }

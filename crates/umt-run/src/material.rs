@@ -1,6 +1,6 @@
 //! The data of a run, opened when a stage first needs it: a run whose stages are all finished decodes nothing.
 
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::record::Samples;
 use crate::watch::Watch;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(crate) struct Material {
 
 impl Material {
     /// Reads the list of the set; decodes and writes nothing.
-    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig) -> Result<Material, RecipeError> {
+    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig) -> Result<Material, RunError> {
         let whole = umt_data::open(set, root, config)?;
         let mut split = whole.clone();
         split.split_validation(SPLIT_SEED, &config.validation)?;
@@ -42,7 +42,7 @@ impl Material {
     }
 
     /// The decoded samples; with `refit` those whose training split includes validation.
-    pub fn cache(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Arc<Cache>, RecipeError> {
+    pub fn cache(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Arc<Cache>, RunError> {
         let (set, kept) = match refit {
             true => (&self.whole, &mut self.whole_cache),
             false => (&self.split, &mut self.split_cache),
@@ -63,7 +63,7 @@ impl Material {
         refit: bool,
         store: &Store,
         watch: &mut dyn Watch,
-    ) -> Result<Vec<usize>, RecipeError> {
+    ) -> Result<Vec<usize>, RunError> {
         match split {
             Split::Train if refit => Ok(self.cache(true, store, watch)?.indices(Split::Train)),
             _ => Ok(self.cache(false, store, watch)?.indices(split)),
@@ -71,7 +71,7 @@ impl Material {
     }
 
     /// How many samples there are.
-    pub fn samples(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Samples, RecipeError> {
+    pub fn samples(&mut self, refit: bool, store: &Store, watch: &mut dyn Watch) -> Result<Samples, RunError> {
         let cache = self.cache(false, store, watch)?;
         let counts = cache.counts();
         let skipped = cache.skip_counts().into_iter().map(|(p, n)| (p.name().to_owned(), n)).collect();

@@ -2,41 +2,21 @@
 //!
 //! One SVG with its pictures inside, so that it opens anywhere and needs nothing beside it.
 
-use crate::error::RecipeError;
-use crate::folder::read;
-use crate::run::Done;
+use crate::error::ReportError;
 use std::fmt::Write as _;
-use umt_data::{LabelMaps, SceneData};
-use umt_store::tensors::{self, Tensors};
-
-/// The file of a stage's shown frames.
-pub(crate) const FRAMES: &str = "frames.test.safetensors";
-/// How many frames are shown.
-pub(crate) const COUNT: usize = 5;
+use umt_data::LabelMaps;
+use umt_run::Done;
+use umt_run::folder::{FRAMES, read};
+use umt_run::frames::COUNT;
+use umt_store::tensors;
 
 /// Width of a picture in the drawing.
 const WIDE: usize = 200;
 const GAP: usize = 6;
 const TOP: usize = 24;
 
-/// Adds frame `k` with what a network says of it.
-pub(crate) fn keep(frames: &mut Tensors, k: usize, scene: &SceneData, predicted: &[u8]) {
-    let mut put = |part: &str, shape: Vec<usize>, values: Vec<f32>| {
-        frames.insert(format!("{k}.{part}"), (shape, values));
-    };
-    let bytes = |bytes: &[u8]| bytes.iter().map(|&v| f32::from(v)).collect();
-    if let Some(rgb) = &scene.rgb {
-        put("rgb", vec![rgb.shape[0], rgb.shape[1], 3], bytes(&rgb.data));
-    }
-    if let Some(depth) = &scene.depth {
-        put("depth", depth.shape.to_vec(), depth.data.iter().map(|&mm| f32::from(mm)).collect());
-    }
-    put("truth", scene.map.shape.to_vec(), bytes(&scene.map.data));
-    put("predicted", scene.map.shape.to_vec(), bytes(predicted));
-}
-
 /// The drawing of the first seed of each network; none where no network kept frames.
-pub(crate) fn draw(classes: &[String], networks: &[&Done]) -> Result<Option<String>, RecipeError> {
+pub(crate) fn draw(classes: &[String], networks: &[&Done]) -> Result<Option<String>, ReportError> {
     let mut columns: Vec<(String, Vec<Option<String>>)> = Vec::new();
     let mut tall = 0;
     for (n, done) in networks.iter().enumerate() {

@@ -1,13 +1,13 @@
 //! Tries combinations of settings on validation, one seed: the table from which a recipe's values are taken.
 
-use crate::error::RecipeError;
-use crate::recipe::{Loaded, Overrides, Recipe, Stage, Task};
+use crate::error::RunError;
 use crate::run::{Options, execute, prepare};
 use crate::watch::Watch;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use umt_eval::tables::Table;
+use umt_recipe::{Loaded, Overrides, Recipe, Stage, Task};
 use umt_store::{RunLock, Store};
 
 /// One setting and the values to try.
@@ -80,7 +80,7 @@ pub struct Text<'a> {
 /// figures are those of the best checkpoint on validation, and test is not looked at.
 ///
 /// # Errors
-/// See [`RecipeError`]; finished trials are kept and reused by the next call.
+/// See [`RunError`]; finished trials are kept and reused by the next call.
 pub fn search(
     text: Text<'_>,
     over: &Overrides,
@@ -88,7 +88,7 @@ pub fn search(
     options: &Options,
     watch: &mut dyn Watch,
     stop: &AtomicUsize,
-) -> Result<Search, RecipeError> {
+) -> Result<Search, RunError> {
     let base = Recipe::parse(text.name, text.file, text.text, over)?;
     let stages = searched(&base, &options.only)?;
     let seed = options.seeds.as_ref().unwrap_or(&base.recipe.seeds).first().copied().unwrap_or(1);
@@ -116,7 +116,7 @@ pub fn search(
             let record = &done.record;
             let Some(validation_top1) = record.figure("validation", "top1") else {
                 let message = format!("stage `{}` has no validation figure: set data.validation.share", record.stage);
-                return Err(RecipeError::Usage(message));
+                return Err(RunError::Usage(message));
             };
             if seen.insert(record.key.clone()) {
                 result.trials.push(Trial {
@@ -138,7 +138,7 @@ pub fn search(
 }
 
 /// The stages to search: those named, or all that fuse.
-fn searched(base: &Loaded, only: &[String]) -> Result<Vec<String>, RecipeError> {
+fn searched(base: &Loaded, only: &[String]) -> Result<Vec<String>, RunError> {
     let recipe = &base.recipe;
     // What is given by a file has nothing to search.
     let network = |s: &Stage| s.task.is_network() && s.weights.is_none();
@@ -151,8 +151,8 @@ fn searched(base: &Loaded, only: &[String]) -> Result<Vec<String>, RecipeError> 
         let found: Vec<usize> = recipe.matching(pattern).into_iter().filter(|&i| network(&recipe.stage[i])).collect();
         if found.is_empty() {
             let known = recipe.stage.iter().filter(|s| network(s)).map(|s| &s.id);
-            let message = format!("--only {pattern}: no such network stage; stages: {}", crate::source::list(known));
-            return Err(RecipeError::Usage(message));
+            let message = format!("--only {pattern}: no such network stage; stages: {}", umt_recipe::list(known));
+            return Err(RunError::Usage(message));
         }
         stages.extend(found.into_iter().map(|i| recipe.stage[i].id.clone()));
     }

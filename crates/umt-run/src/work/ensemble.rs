@@ -1,16 +1,16 @@
 //! A stage that averages the probabilities of finished ones.
 
 use super::{Parent, Work};
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::{predictions_file, read_predictions};
-use crate::recipe::EnsembleWeights;
 use crate::record::Record;
 use std::collections::BTreeMap;
 use umt_data::Split;
 use umt_eval::{EvalError, Predictions, ensemble};
+use umt_recipe::EnsembleWeights;
 
 impl Work<'_> {
-    pub(super) fn ensemble(&mut self, weighting: EnsembleWeights) -> Result<Record, RecipeError> {
+    pub(super) fn ensemble(&mut self, weighting: EnsembleWeights) -> Result<Record, RunError> {
         let (mut files, mut figures, mut output) = (BTreeMap::new(), Vec::new(), String::new());
         let mut weights = vec![1.0 / self.parents.len().max(1) as f64; self.parents.len()];
         for split in [Split::Validation, Split::Test] {
@@ -19,7 +19,7 @@ impl Work<'_> {
                 self.parents.iter().filter(|p| p.record.files.contains_key(&name)).collect();
             if members.len() < self.parents.len() {
                 if weighting == EnsembleWeights::Validation && split == Split::Validation {
-                    return Err(RecipeError::Usage(format!(
+                    return Err(RunError::Usage(format!(
                         "stage `{}` fits its weights on validation, of which its members have no predictions (`refit`)",
                         self.node.unit.id
                     )));

@@ -1,20 +1,20 @@
 //! A stage that is the best of finished ones, chosen on validation.
 
 use super::Work;
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::folder::read_predictions;
 use crate::record::Record;
 use std::collections::BTreeMap;
 use umt_data::Split;
 
 impl Work<'_> {
-    pub(super) fn auto(&mut self) -> Result<Record, RecipeError> {
+    pub(super) fn auto(&mut self) -> Result<Record, RunError> {
         let mut best = None;
         let mut tried = Vec::new();
         for parent in &self.parents {
             let id = &parent.node.unit.id;
             let Some(top1) = parent.record.figure(Split::Validation.name(), "top1") else {
-                return Err(RecipeError::Usage(format!(
+                return Err(RunError::Usage(format!(
                     "stage `{}` chooses on validation, but `{id}` has no validation figure (`refit`, or no held-out sample)",
                     self.node.unit.id
                 )));
@@ -25,7 +25,7 @@ impl Work<'_> {
             }
         }
         let Some((_, chosen)) = best else {
-            return Err(RecipeError::Usage(format!("stage `{}` has nothing to choose from", self.node.unit.id)));
+            return Err(RunError::Usage(format!("stage `{}` has nothing to choose from", self.node.unit.id)));
         };
         let (mut files, mut figures, mut output) = (BTreeMap::new(), Vec::new(), String::new());
         for split in [Split::Validation, Split::Test] {

@@ -1,7 +1,7 @@
 //! Probes of the encoders of segmentation networks: a 1x1 convolution on frozen maps.
 
 use super::Work;
-use crate::error::RecipeError;
+use crate::error::RunError;
 use crate::pass::{Shift, inputs};
 use crate::record::Record;
 use crate::segment::Segmented;
@@ -28,9 +28,9 @@ struct Sampled {
 
 impl Work<'_> {
     /// A 1x1 convolution on the frozen maps of one encoder: a linear classifier of their places.
-    pub(super) fn probe_maps(&mut self, config: &ProbeConfig) -> Result<Record, RecipeError> {
+    pub(super) fn probe_maps(&mut self, config: &ProbeConfig) -> Result<Record, RunError> {
         let Some(&modality) = self.node.unit.modalities.first() else {
-            return Err(RecipeError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
+            return Err(RunError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
         };
         let network = self.segmenter(0)?;
         let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
@@ -53,7 +53,7 @@ impl Work<'_> {
         modality: Modality,
         alone: bool,
         config: &ProbeConfig,
-    ) -> Result<(Segmented, String), RecipeError> {
+    ) -> Result<(Segmented, String), RunError> {
         let classes = self.material.classes().len();
         let mut read = |split, most| self.places(network, modality, alone, split, most);
         let train = read(Split::Train, FITTED_PLACES)?;
@@ -81,7 +81,7 @@ impl Work<'_> {
         alone: bool,
         split: Split,
         most: usize,
-    ) -> Result<Sampled, RecipeError> {
+    ) -> Result<Sampled, RunError> {
         let refit = self.recipe.stage[self.parents[0].node.unit.stage].train.refit;
         let mut sampled = Sampled::default();
         let Some(loader) = self.optional_loader(split, refit)? else { return Ok(sampled) };

@@ -1,0 +1,20 @@
+//! What is reported of a finished run: `results.json`, tables, plots, and what is wrong with its networks.
+//!
+//! ```
+//! use umt_eval::tables::Table;
+//! let cells = |row: [&str; 2]| row.map(String::from).to_vec();
+//! let (header, rows) = (cells(["stage", "top-1 %"]), vec![cells(["umt", "93.1"])]);
+//! let table = Table { title: "Methods".into(), header, rows, note: String::new() };
+//! assert!(umt_report::render(&table).contains("umt"));
+//! ```
+
+mod error;
+pub mod pictures;
+mod scenes;
+mod compare;
+mod report;
+mod diagnose;
+
+pub use diagnose::{DiagnoseOptions, Diagnosis, diagnose};
+pub use error::ReportError;
+pub use report::{Report, render, render_results, write};

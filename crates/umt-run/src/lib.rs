@@ -1,0 +1,35 @@
+//! How a checked recipe runs: finished stages are reused, damaged ones repeated, unfinished ones resumed.
+//!
+//! A stage has a folder, which counts as finished once it has its record; nothing else tells readers of a stage what it
+//! is. What is reported of a run is another crate's.
+//!
+//! ```
+//! use umt_run::record::Figure;
+//! let top1 = Figure::whole("test", "top1", 0.75);
+//! assert_eq!((top1.value, top1.given), (0.75, None));
+//! ```
+
+mod error;
+mod watch;
+pub mod record;
+pub mod folder;
+pub mod frames;
+mod weights;
+mod material;
+pub mod pass;
+mod segment;
+mod course;
+mod work;
+mod run;
+mod opened;
+mod search;
+mod evaluate;
+
+pub use error::RunError;
+pub use evaluate::{EvalOptions, evaluate};
+pub use opened::Opened;
+pub use record::{Record, Samples};
+pub use run::{Done, Finished, Options, Stages, run};
+pub use search::{Axis, Search, Text, Trial, search};
+pub use watch::{Now, Unwatched, Watch};
+pub use weights::fetch_weights;
