@@ -8,16 +8,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::{list, sha256_hex};
-use crate::{Digest, Store, StoreError};
+use crate::commit::{MANIFEST, Store, list};
+use crate::digest::{Digest, read_verified, sha256_hex};
+use crate::error::StoreError;
 
-/// The file that makes a checkpoint count.
-pub(crate) const MANIFEST: &str = "manifest.json";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const KEPT: usize = 2;
 
 /// Step, blobs by name, and what was passed over.
@@ -42,6 +42,8 @@ impl fmt::Display for Warning {
 #[serde(deny_unknown_fields)]
 struct Manifest {
     format: u32,
+    /// The folder's number, so that a renamed folder is not taken for a newer one.
+    number: u64,
     step: u64,
     files: BTreeMap<String, Digest>,
 }
@@ -58,9 +60,10 @@ pub fn save(store: &Store, dir: &Path, step: u64, blobs: &BTreeMap<String, Vec<u
     }
     store.create_dir(dir)?;
     let older = numbered(dir)?;
-    let number = older.last().map_or(1, |(number, _)| number + 1);
-    let folder = dir.join(format!("{number:08}"));
-    let saved = write(store, &folder, step, blobs);
+    // The next after the newest; a folder that somebody gave the last number of all is no reason to end.
+    let next = older.iter().rev().find_map(|(number, _)| number.checked_add(1)).unwrap_or(1);
+    let folder = dir.join(format!("{next:08}"));
+    let saved = write(store, &folder, next, step, blobs);
     if saved.is_err() {
         // Best effort: gives the space of a full disk back; the next save cleans up otherwise.
         let _ = store.remove(&folder);
@@ -86,11 +89,9 @@ pub fn load_latest(dir: &Path) -> Result<Option<Loaded>, StoreError> {
     let mut warnings = Vec::new();
     let mut unreadable = None;
     for (_, folder) in numbered(dir)?.into_iter().rev() {
-        // Aborted before its manifest: it never was a checkpoint.
-        if !folder.join(MANIFEST).exists() {
-            continue;
-        }
         match read(&folder) {
+            // Aborted before its manifest: it never was a checkpoint.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Ok((step, blobs)) => return Ok(Some((step, blobs, warnings))),
             Err(error) => {
                 warnings.push(Warning { path: folder, reason: error.to_string() });
@@ -110,28 +111,23 @@ pub fn load_latest(dir: &Path) -> Result<Option<Loaded>, StoreError> {
     }
 }
 
-/// Removes all checkpoints of `dir`: for a run that is finished.
-///
-/// # Errors
-/// [`StoreError::Io`].
-pub fn clear(store: &Store, dir: &Path) -> Result<(), StoreError> {
-    for (_, folder) in numbered(dir)? {
-        store.remove(&folder)?;
-    }
-    Ok(())
-}
-
-fn write(store: &Store, folder: &Path, step: u64, blobs: &BTreeMap<String, Vec<u8>>) -> Result<(), StoreError> {
+fn write(
+    store: &Store,
+    folder: &Path,
+    number: u64,
+    step: u64,
+    blobs: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), StoreError> {
     store.create_dir(folder)?;
     let mut files = BTreeMap::new();
     for (name, bytes) in blobs {
         let path = folder.join(name);
-        let digest = store.write_new(&path, &path, |out| out.write_all(bytes))?;
+        let digest = store.write_new(&path, |out| out.write_all(bytes))?;
         files.insert(name.clone(), digest);
     }
     // The blobs' names must be on the disk before the manifest that vouches for them.
     store.sync_dir(folder)?;
-    let manifest = render(&Manifest { format: FORMAT, step, files })?;
+    let manifest = render(&Manifest { format: FORMAT, number, step, files })?;
     store.commit(&folder.join(MANIFEST), manifest.as_bytes())?;
     Ok(())
 }
@@ -152,26 +148,12 @@ fn read(folder: &Path) -> Result<(u64, BTreeMap<String, Vec<u8>>), StoreError> {
         let reason = format!("format {}, this version reads {FORMAT}", manifest.format);
         return Err(corrupt(&path, &reason));
     }
-    let mut blobs = BTreeMap::new();
-    for (name, digest) in manifest.files {
-        let path = folder.join(&name);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(corrupt(&path, "missing"));
-            }
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
-        };
-        if bytes.len() as u64 != digest.bytes {
-            let reason = format!("{} bytes instead of {}", bytes.len(), digest.bytes);
-            return Err(corrupt(&path, &reason));
-        }
-        if sha256_hex(&bytes) != digest.sha256 {
-            return Err(corrupt(&path, "its contents do not match the SHA-256 in the manifest"));
-        }
-        blobs.insert(name, bytes);
+    if folder.file_name().and_then(|name| name.to_str()) != Some(&format!("{:08}", manifest.number)) {
+        return Err(corrupt(&path, &format!("it belongs to the folder {:08}", manifest.number)));
     }
-    Ok((manifest.step, blobs))
+    let blob = |(name, digest): (String, Digest)| Ok((name.clone(), read_verified(&folder.join(name), &digest)?));
+    let blobs: Result<_, StoreError> = manifest.files.into_iter().map(blob).collect();
+    Ok((manifest.step, blobs?))
 }
 
 /// The manifest's exact bytes: one line of JSON and one line with that line's SHA-256.
@@ -183,11 +165,12 @@ fn render(manifest: &Manifest) -> Result<String, StoreError> {
 
 /// Checkpoint folders by number, oldest first.
 fn numbered(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
-    if !dir.exists() {
-        return Ok(Vec::new());
-    }
+    let paths = match list(dir) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
+    };
     let mut folders = Vec::new();
-    for path in list(dir)? {
+    for path in paths {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_number = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_digit());
         if let (true, true, Ok(number)) = (is_number, path.is_dir(), name.parse()) {

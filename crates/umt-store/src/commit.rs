@@ -1,83 +1,39 @@
 //! The commit path: a file appears under its final name complete or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::{Digest, hex};
+use crate::error::StoreError;
 use crate::files::{Files, OpenFile, RealFiles};
-use crate::{StoreError, checkpoint};
+use crate::lock::Held;
 
-/// What identifies contents: their SHA-256 and their length.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Digest {
-    /// SHA-256 (FIPS 180-4) in lower-case hexadecimal digits.
-    pub sha256: String,
-    /// Length in bytes.
-    pub bytes: u64,
-}
+/// The file that makes a folder of several files count: written last and removed first.
+pub(crate) const MANIFEST: &str = "manifest.json";
 
-/// The SHA-256 of `bytes` in lower-case hexadecimal digits.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// The digest of a file, read in pieces of 1 MiB.
+/// A folder opened for writing. Clones share it, and the lock ends with the last of them.
 ///
-/// # Errors
-/// [`StoreError::Io`] if the file cannot be read.
-pub fn digest_file(path: &Path) -> Result<Digest, StoreError> {
-    let mut file = File::open(path).map_err(StoreError::io("open", path))?;
-    let mut hasher = Sha256::new();
-    let mut bytes = 0;
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => break,
-            Ok(n) => {
-                hasher.update(&piece[..n]);
-                bytes += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(StoreError::io("read", path)(error)),
-        }
-    }
-    Ok(Digest { sha256: hex(&hasher.finalize()), bytes })
-}
-
-/// Reads a JSON file.
-///
-/// # Errors
-/// [`StoreError::Io`] if it cannot be read, [`StoreError::Corrupt`] with line and column if it
-/// does not hold a `T`.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let bytes = fs::read(path).map_err(StoreError::io("read", path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| StoreError::Corrupt { path: path.to_path_buf(), reason: error.to_string() })
-}
-
-/// A folder opened for writing. Clones share it.
-///
-/// Paths are ordinary ones, as for `std::fs`, and must lie inside the folder;
-/// [`Store::path`] makes them from names.
+/// Paths are ordinary ones, as for `std::fs`, and must be inside the folder; [`Store::path`] makes them from names.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
     absolute_root: PathBuf,
     files: Arc<dyn Files>,
+    held: Arc<Held>,
 }
 
 impl Store {
-    /// Opens `root`, creating it if absent, and removes what a killed process left half-written.
+    /// Opens `root` as its only writer, creating it if absent, and then removes what a killed process left half-written.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be created or read.
+    /// [`StoreError::Locked`] with the holder's process number, and nothing has changed then; [`StoreError::Io`] if the
+    /// folder cannot be created, locked or read.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         Self::with_files(root, Arc::new(RealFiles))
     }
@@ -87,11 +43,28 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn with_files(root: &Path, files: Arc<dyn Files>) -> Result<Self, StoreError> {
-        let absolute_root = std::path::absolute(root).map_err(StoreError::io("resolve", root))?;
-        let store = Self { root: root.to_path_buf(), absolute_root, files };
-        store.ensure_dir(root)?;
+        let store = Self::opened(root, files, Held::take)?;
         store.remove_leftovers(root)?;
         Ok(store)
+    }
+
+    /// Opens `root` next to whoever holds it: for files that are complete by themselves. Nothing is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the folder cannot be created or opened.
+    pub fn shared(root: &Path) -> Result<Self, StoreError> {
+        Self::opened(root, Arc::new(RealFiles), Held::share)
+    }
+
+    fn opened(
+        root: &Path,
+        files: Arc<dyn Files>,
+        hold: impl FnOnce(&Path) -> Result<Held, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let absolute_root = std::path::absolute(root).map_err(StoreError::io("resolve", root))?;
+        ensure_dir(&*files, root)?;
+        let held = Arc::new(hold(&absolute_root).map_err(|error| error.of(root))?);
+        Ok(Self { root: root.to_path_buf(), absolute_root, files, held })
     }
 
     /// The folder.
@@ -124,8 +97,19 @@ impl Store {
     ) -> Result<Digest, StoreError> {
         let dir = self.inside(path)?;
         self.ensure_dir(&dir)?;
-        let temporary = temporary_sibling(path);
-        let committed = self.write_new(&temporary, path, write).and_then(|digest| {
+        let (temporary, file) = loop {
+            let temporary = temporary_sibling(path);
+            match retry(|| self.files.create(&temporary)) {
+                // Removed by a cleaner before it was locked: another name.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                Err(source) => return Err(StoreError::Write { path: path.to_path_buf(), written: 0, source }),
+                Ok(file) => break (temporary, file),
+            }
+        };
+        // The open file is its lock, which keeps cleaners away until it has its name.
+        let committed = fill(file, path, write).and_then(|(digest, _locked)| {
+            // Writing may have taken long.
+            self.still_there()?;
             retry(|| self.files.rename(&temporary, path)).map_err(StoreError::io("rename to", path))?;
             Ok(digest)
         });
@@ -193,52 +177,40 @@ impl Store {
         retry(|| self.files.sync_dir(dir)).map_err(StoreError::io("flush", dir))
     }
 
-    /// Writes a file that must not exist yet and flushes it. `named` stands in the error.
+    /// Writes a file that must not exist yet and flushes it.
     pub(crate) fn write_new(
         &self,
         path: &Path,
-        named: &Path,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Digest, StoreError> {
-        let failed = |written| {
-            let path = named.to_path_buf();
-            move |source| StoreError::Write { path, written, source }
-        };
-        let file = retry(|| self.files.create(path)).map_err(failed(0))?;
-        let mut out = BufWriter::with_capacity(1 << 18, Hashing::new(file));
-        let result = write(&mut out).and_then(|()| out.flush());
-        // `into_parts` drops the buffer without writing it once more.
-        let (mut hashing, _) = out.into_parts();
-        let written = hashing.bytes;
-        result.map_err(failed(written))?;
-        retry(|| hashing.file.sync()).map_err(failed(written))?;
-        Ok(Digest { sha256: hex(&hashing.hasher.finalize()), bytes: written })
+        self.inside(path)?;
+        let file = retry(|| self.files.create(path)).map_err(|source| StoreError::Write {
+            path: path.to_path_buf(),
+            written: 0,
+            source,
+        })?;
+        Ok(fill(file, path, write)?.0)
     }
 
-    /// The folder above `path`, which must lie inside the root.
+    /// The folder above `path`, which must be inside the root, and the root still where it was opened.
     pub(crate) fn inside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let absolute = std::path::absolute(path).map_err(StoreError::io("resolve", path))?;
         let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
         match path.parent() {
             Some(dir) if absolute.starts_with(&self.absolute_root) && !climbs => {
+                self.still_there()?;
                 Ok(if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir.to_path_buf() })
             }
             _ => Err(StoreError::Outside { path: path.to_path_buf(), root: self.root.clone() }),
         }
     }
 
+    fn still_there(&self) -> Result<(), StoreError> {
+        self.held.check().map_err(|error| error.of(&self.root))
+    }
+
     fn ensure_dir(&self, dir: &Path) -> Result<(), StoreError> {
-        if dir.as_os_str().is_empty() || dir.is_dir() {
-            return Ok(());
-        }
-        let above = dir.parent().unwrap_or(Path::new(""));
-        self.ensure_dir(above)?;
-        match retry(|| self.files.create_dir(dir)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
-                Err(StoreError::io("create", dir)(error))
-            }
-            _ => self.sync_dir(if above.as_os_str().is_empty() { Path::new(".") } else { above }),
-        }
+        ensure_dir(&*self.files, dir)
     }
 
     fn remove_inside(&self, path: &Path) -> Result<(), StoreError> {
@@ -250,7 +222,7 @@ impl Store {
         if !kind.is_dir() {
             return retry(|| self.files.remove_file(path)).map_err(StoreError::io("remove", path));
         }
-        let manifest = path.join(checkpoint::MANIFEST);
+        let manifest = path.join(MANIFEST);
         if manifest.is_file() {
             retry(|| self.files.remove_file(&manifest)).map_err(StoreError::io("remove", &manifest))?;
             self.sync_dir(path)?;
@@ -285,6 +257,43 @@ impl Store {
     }
 }
 
+/// Creates a folder and those above it, each durably.
+fn ensure_dir(files: &dyn Files, dir: &Path) -> Result<(), StoreError> {
+    if dir.as_os_str().is_empty() || dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().unwrap_or(Path::new(""));
+    ensure_dir(files, above)?;
+    match retry(|| files.create_dir(dir)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+            Err(StoreError::io("create", dir)(error))
+        }
+        _ => {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            retry(|| files.sync_dir(above)).map_err(StoreError::io("flush", above))
+        }
+    }
+}
+
+/// Writes and flushes what `write` produces; an error names `path`. Returns the open file too, which is still locked.
+fn fill(
+    file: Box<dyn OpenFile>,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(Digest, Box<dyn OpenFile>), StoreError> {
+    let mut out = BufWriter::with_capacity(1 << 18, Hashing { file, hasher: Sha256::new(), bytes: 0 });
+    let result = write(&mut out).and_then(|()| out.flush());
+    // `into_parts` drops the buffer without writing it once more.
+    let (mut hashing, _) = out.into_parts();
+    let written = hashing.bytes;
+    result.and_then(|()| retry(|| hashing.file.sync())).map_err(|source| StoreError::Write {
+        path: path.to_path_buf(),
+        written,
+        source,
+    })?;
+    Ok((Digest { sha256: hex(&hashing.hasher.finalize()), bytes: written }, hashing.file))
+}
+
 /// Paths in a folder, sorted by name.
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
@@ -312,7 +321,7 @@ fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == &TEMPORARY[1..])
 }
 
-/// A name beside `path` that no other writer uses: on the same file system, so that renaming
+/// A name next to `path` that no other writer uses: on the same file system, so that renaming
 /// is one step.
 fn temporary_sibling(path: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -325,21 +334,11 @@ fn temporary_sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Hashes and counts what the file accepted.
 struct Hashing {
     file: Box<dyn OpenFile>,
     hasher: Sha256,
     bytes: u64,
-}
-
-impl Hashing {
-    fn new(file: Box<dyn OpenFile>) -> Self {
-        Self { file, hasher: Sha256::new(), bytes: 0 }
-    }
 }
 
 impl Write for Hashing {

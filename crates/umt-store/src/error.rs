@@ -51,6 +51,15 @@ pub enum StoreError {
         /// The process that holds it; `None` when it has not written its number yet.
         pid: Option<u32>,
     },
+    /// The folder was moved, removed or replaced while this process wrote to it.
+    #[error(
+        "{} was moved, removed or replaced while this process worked in it: nothing more is written; the same command goes on in the folder that is there then",
+        dir.display()
+    )]
+    Moved {
+        /// The path it was opened under.
+        dir: PathBuf,
+    },
     /// A path outside the folder that was opened.
     #[error("{} is outside {}, the folder opened for writing", path.display(), root.display())]
     Outside {
@@ -80,8 +89,17 @@ impl StoreError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Corrupt { .. } | Self::NoCheckpoint { .. } | Self::Tensors { .. } => 4,
-            Self::Write { .. } | Self::Io { .. } => 5,
+            Self::Write { .. } | Self::Io { .. } | Self::Moved { .. } => 5,
             Self::Locked { .. } | Self::Outside { .. } | Self::Name { .. } => 2,
+        }
+    }
+
+    /// An error about a store's folder, under the name that the folder was opened by.
+    pub(crate) fn of(self, root: &Path) -> Self {
+        match self {
+            Self::Locked { pid, .. } => Self::Locked { dir: root.to_path_buf(), pid },
+            Self::Moved { .. } => Self::Moved { dir: root.to_path_buf() },
+            other => other,
         }
     }
 

@@ -4,7 +4,7 @@
 //! Everything is written to a temporary sibling, hashed on the way, flushed to the disk, renamed,
 //! and the folder is flushed too. What consists of several files is a folder whose manifest comes
 //! last. Every file operation goes through the [`Files`] trait, so that a test can make the n-th
-//! one fail or lose power there (see [`faults`]).
+//! one fail or lose power there.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -31,20 +31,20 @@
 //! Exit codes ([`StoreError::exit_code`]): 2 for a folder in use or a wrong name, 4 for damaged
 //! contents, 5 for what the operating system refused.
 
-mod commit;
 mod error;
+mod digest;
 mod files;
+mod lock;
+mod commit;
+mod log;
 
 pub mod checkpoint;
-pub mod faults;
 pub mod hub;
-mod lock;
-mod log;
 pub mod memory;
 pub mod tensors;
 
-pub use commit::{Digest, Store, digest_file, read_json, sha256_hex};
+pub use commit::Store;
+pub use digest::{Digest, digest_file, read_json, read_verified, sha256_hex};
 pub use error::StoreError;
 pub use files::{Files, OpenFile, RealFiles};
-pub use lock::RunLock;
 pub use log::Log;

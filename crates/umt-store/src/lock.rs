@@ -1,68 +1,160 @@
-//! One process per run folder.
+//! Which folder a store writes to, and that it is the only one: held by the folder itself, not by its path.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::StoreError;
+use crate::error::StoreError;
 
-/// Holds a folder until it is dropped. The operating system gives the lock back when the process
-/// dies, however it dies, so that a dead holder needs no detection.
+const NAME: &str = "run.lock";
+
+/// Device and inode: the same file or folder under whatever name.
+type Identity = (u64, u64);
+
+/// A folder that a store writes to.
+///
+/// The lock is on the folder (flock on its open inode), so that it moves with the folder, cannot be removed from it, and
+/// is given back by the operating system however its holder ends. `run.lock` names the holder to those who are rejected,
+/// and is locked too: on file systems that lock files only, such as NFS, it is the lock.
 #[derive(Debug)]
-pub struct RunLock {
-    path: PathBuf,
-    _file: File,
+pub(crate) struct Held {
+    root: PathBuf,
+    identity: Identity,
+    /// Open as long as it is held: its inode is not given to another folder meanwhile, and the lock stays.
+    _folder: File,
+    lock: Option<LockFile>,
 }
 
-impl RunLock {
-    /// Takes `dir`, which must exist, without waiting.
-    ///
-    /// # Errors
-    /// [`StoreError::Locked`] with the holder's process number; [`StoreError::Io`] if the file
-    /// system refuses.
-    pub fn acquire(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join("run.lock");
+/// `run.lock`, removed with its holder's end if it is still the holder's.
+#[derive(Debug)]
+struct LockFile {
+    path: PathBuf,
+    identity: Identity,
+    _file: File,
+    /// Whether the folder could not be locked.
+    alone: bool,
+}
+
+impl Held {
+    /// The folder without a lock: others may hold it.
+    pub(crate) fn share(root: &Path) -> Result<Self, StoreError> {
+        let folder = File::open(root).map_err(StoreError::io("open", root))?;
+        let identity = identity(&folder.metadata().map_err(StoreError::io("look at", root))?);
+        Ok(Self { root: root.to_path_buf(), identity, _folder: folder, lock: None })
+    }
+
+    /// Takes the folder, which must exist, without waiting. Nothing in it changes if another holds it.
+    pub(crate) fn take(root: &Path) -> Result<Self, StoreError> {
         loop {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(StoreError::io("open", &path))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    let _ = file.read_to_string(&mut holder);
-                    let pid = holder.trim().parse().ok();
-                    return Err(StoreError::Locked { dir: dir.to_path_buf(), pid });
-                }
-                Err(TryLockError::Error(source)) => {
-                    return Err(StoreError::io("lock", &path)(source));
-                }
-            }
-            // A holder removes the file as it ends. If that happened between opening and locking,
-            // the lock is on a file without a name and means nothing.
-            let same = |opened: fs::Metadata| {
-                fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()))
+            let mut held = Self::share(root)?;
+            let alone = match held._folder.try_lock() {
+                Ok(()) => false,
+                Err(TryLockError::WouldBlock) => return Err(in_use(root)),
+                Err(TryLockError::Error(_)) => true,
             };
-            if !file.metadata().is_ok_and(same) {
+            // Renamed or removed between opening and locking.
+            if held.check().is_err() {
                 continue;
             }
-            file.set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
-                .map_err(StoreError::io("write", &path))?;
-            return Ok(Self { path, _file: file });
+            held.lock = Some(LockFile::take(root, alone)?);
+            return Ok(held);
+        }
+    }
+
+    /// Whether the path still leads to the folder that was opened: what is written by path must not end in another's.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let moved = || Err(StoreError::Moved { dir: self.root.clone() });
+        match fs::metadata(&self.root) {
+            Ok(found) if identity(&found) != self.identity => return moved(),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return moved(),
+            Err(error) => return Err(StoreError::io("look at", &self.root)(error)),
+        }
+        match &self.lock {
+            Some(lock) if lock.alone && !lock.is_named() => moved(),
+            _ => Ok(()),
         }
     }
 }
 
-impl Drop for RunLock {
-    fn drop(&mut self) {
-        // Removed while the lock is held; if it cannot be, the next holder takes the file over.
-        let _ = fs::remove_file(&self.path);
+impl LockFile {
+    fn take(dir: &Path, alone: bool) -> Result<Self, StoreError> {
+        let path = dir.join(NAME);
+        loop {
+            let Some(mut file) = open(&path)? else { continue };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(in_use(dir)),
+                // The folder's lock holds where files have none.
+                Err(TryLockError::Error(_)) if !alone => {}
+                Err(TryLockError::Error(source)) => return Err(StoreError::io("lock", &path)(source)),
+            }
+            let identity = identity(&file.metadata().map_err(StoreError::io("look at", &path))?);
+            let write = |file: &mut File| {
+                file.set_len(0)?;
+                file.rewind()?;
+                file.write_all(format!("{}\n", std::process::id()).as_bytes())
+            };
+            // A holder removes the file as it ends: the lock may be on a file without a name, which means nothing.
+            if named(&path) == Some(identity) {
+                write(&mut file).map_err(StoreError::io("write", &path))?;
+                return Ok(Self { path, identity, _file: file, alone });
+            }
+        }
     }
+
+    fn is_named(&self) -> bool {
+        named(&self.path) == Some(self.identity)
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // In a folder that was moved away it stays: the next holder takes it over.
+        if self.is_named() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The lock file, made or found, and never anything that its name merely leads to. `None` if it changed meanwhile.
+fn open(path: &Path) -> Result<Option<File>, StoreError> {
+    // With `create_new` a link is not followed.
+    match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map(Some).map_err(StoreError::io("create", path)),
+    }
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(None) };
+    if !found.is_file() {
+        let reason = io::Error::other("it is no ordinary file; remove it");
+        return Err(StoreError::io("lock", path)(reason));
+    }
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => {
+            let file = opened.map_err(StoreError::io("open", path))?;
+            let same = file.metadata().is_ok_and(|opened| identity(&opened) == identity(&found));
+            Ok(same.then_some(file))
+        }
+    }
+}
+
+fn in_use(dir: &Path) -> StoreError {
+    let path = dir.join(NAME);
+    let mut holder = String::new();
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file())
+        && let Ok(file) = File::open(&path)
+    {
+        let _ = file.take(32).read_to_string(&mut holder);
+    }
+    StoreError::Locked { dir: dir.to_path_buf(), pid: holder.trim().parse().ok() }
+}
+
+fn named(path: &Path) -> Option<Identity> {
+    fs::symlink_metadata(path).ok().map(|metadata| identity(&metadata))
+}
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
 }

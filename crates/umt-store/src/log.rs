@@ -1,36 +1,39 @@
 //! Files that grow by a line at a time.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::commit::retry;
-use crate::{OpenFile, Store, StoreError};
+use crate::commit::{Store, retry};
+use crate::error::StoreError;
+use crate::files::OpenFile;
 
-/// A log, such as the metrics of a run. A run saves [`Log::len`] in its checkpoint and opens the
-/// log at that length when it resumes: lines written after the checkpoint are written anew.
+/// A log, such as the metrics of a run: a line per epoch, so small that it is held in memory too.
+///
+/// A run stores [`Log::text`] in its checkpoint and gives it back when it resumes. What the file held beyond it is written
+/// again, and what the file no longer holds is restored: nobody needs to trust the file.
 pub struct Log {
     path: PathBuf,
     file: Box<dyn OpenFile>,
-    len: u64,
+    text: Vec<u8>,
 }
 
 impl Log {
-    /// Opens `path` for adding lines after its first `keep` bytes; what follows them is cut off.
+    /// Opens `path` for adding lines after `kept`. Also returns whether the file had to be restored to begin with it.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the file is shorter than `keep`; [`StoreError::Io`].
-    pub fn open(store: &Store, path: &Path, keep: u64) -> Result<Self, StoreError> {
+    /// [`StoreError::Io`] or [`StoreError::Write`] if the file cannot be read or written.
+    pub fn open(store: &Store, path: &Path, kept: Vec<u8>) -> Result<(Self, bool), StoreError> {
         let dir = store.inside(path)?;
         store.create_dir(&dir)?;
-        let found = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        if found < keep {
-            let reason = format!("{found} bytes, at least {keep} were written");
-            return Err(StoreError::Corrupt { path: path.to_path_buf(), reason });
+        let restored = !begins_with(path, &kept)?;
+        if restored {
+            store.commit(path, &kept)?;
         }
         let mut file = retry(|| store.files().append(path)).map_err(StoreError::io("open", path))?;
-        retry(|| file.truncate(keep)).map_err(StoreError::io("cut", path))?;
+        retry(|| file.truncate(kept.len() as u64)).map_err(StoreError::io("cut", path))?;
         store.sync_dir(&dir)?;
-        Ok(Self { path: path.to_path_buf(), file, len: keep })
+        Ok((Self { path: path.to_path_buf(), file, text: kept }, restored))
     }
 
     /// Adds a line; the newline is added here.
@@ -39,12 +42,8 @@ impl Log {
     /// [`StoreError::Write`].
     pub fn line(&mut self, line: &str) -> Result<(), StoreError> {
         let bytes = format!("{line}\n");
-        self.file.write_all(bytes.as_bytes()).map_err(|source| StoreError::Write {
-            path: self.path.clone(),
-            written: self.len,
-            source,
-        })?;
-        self.len += bytes.len() as u64;
+        self.file.write_all(bytes.as_bytes()).map_err(|source| self.failed(source))?;
+        self.text.extend_from_slice(bytes.as_bytes());
         Ok(())
     }
 
@@ -53,20 +52,30 @@ impl Log {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        retry(|| self.file.sync()).map_err(|source| StoreError::Write {
-            path: self.path.clone(),
-            written: self.len,
-            source,
-        })
+        retry(|| self.file.sync()).map_err(|source| self.failed(source))
     }
 
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        self.len
+    /// All lines.
+    pub fn text(&self) -> &[u8] {
+        &self.text
     }
 
-    /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    fn failed(&self, source: io::Error) -> StoreError {
+        StoreError::Write { path: self.path.clone(), written: self.text.len() as u64, source }
     }
+}
+
+/// Whether the file begins with `kept`; a file that is not there begins with nothing.
+fn begins_with(path: &Path, kept: &[u8]) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept.is_empty()),
+        Err(error) => return Err(StoreError::io("look at", path)(error)),
+        // A link is replaced, not followed.
+        Ok(found) if !found.is_file() => return Ok(false),
+        Ok(_) => {}
+    }
+    let file = File::open(path).map_err(StoreError::io("open", path))?;
+    let mut found = Vec::with_capacity(kept.len());
+    file.take(kept.len() as u64).read_to_end(&mut found).map_err(StoreError::io("read", path))?;
+    Ok(found == kept)
 }

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use self::layout::{Layout, is_commit, is_sha256};
 use self::transfer::{Partial, receive};
 use self::wire::{Failure, Metadata, Wire};
-use crate::{RunLock, Store, StoreError, digest_file};
+use crate::commit::Store;
+use crate::digest::digest_file;
+use crate::error::StoreError;
 
 /// The Hub's own address.
 pub const ENDPOINT: &str = "https://huggingface.co";
@@ -158,8 +160,7 @@ pub fn fetch(settings: &HubSettings, wanted: &HubFile, tell: &mut dyn FnMut(Tran
         remember(&layout, wanted, &meta)?;
         return Ok(copy);
     }
-    let store = Store::open(layout.folder())?;
-    let _lock = lock(layout.folder())?;
+    let store = lock(layout.folder())?;
     let blob = layout.blob(&meta.etag);
     // Another process may have been quicker.
     if !blob.exists() || digest_file(&blob)?.sha256 != expected {
@@ -261,16 +262,16 @@ fn insist<T>(
 /// Writes down which commit a branch is at, for those who are offline later.
 fn remember(layout: &Layout, wanted: &HubFile, meta: &Metadata) -> Result<(), HubError> {
     if !is_commit(&wanted.revision) && layout.commit().as_ref() != Some(&meta.commit) {
-        Store::open(layout.folder())?.commit(&layout.reference(), meta.commit.as_bytes())?;
+        Store::shared(layout.folder())?.commit(&layout.reference(), meta.commit.as_bytes())?;
     }
     Ok(())
 }
 
 /// One process at a time fetches into a repository's folder; the others wait, and then find the file.
-fn lock(folder: &Path) -> Result<RunLock, StoreError> {
+fn lock(folder: &Path) -> Result<Store, StoreError> {
     let begun = Instant::now();
     loop {
-        match RunLock::acquire(folder) {
+        match Store::open(folder) {
             Err(StoreError::Locked { .. }) if begun.elapsed() < Duration::from_secs(1800) => {
                 std::thread::sleep(Duration::from_millis(200));
             }

@@ -9,8 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::wire::{Failure, Wire};
 use super::{HubSettings, Transfer};
-use crate::commit::{hex, retry};
-use crate::{OpenFile, Store, StoreError};
+use crate::commit::{Store, retry};
+use crate::digest::hex;
+use crate::error::StoreError;
+use crate::files::OpenFile;
 
 /// A file that grows until it is complete.
 pub(super) struct Partial<'s> {

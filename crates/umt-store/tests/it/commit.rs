@@ -1,14 +1,12 @@
 //! Commits: atomic under every fault, cleaned up, confined to their folder.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::sync::Arc;
 
-use common::{leftovers, tree};
-use umt_store::faults::{Fault, FaultyFiles};
+use crate::faults::{Fault, FaultyFiles};
+use crate::tree::{leftovers, tree};
 use umt_store::{Digest, Log, Store, StoreError, digest_file, read_json, sha256_hex};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -60,13 +58,14 @@ fn stays_inside_its_folder() -> Outcome {
 #[test]
 fn opening_removes_only_dead_leftovers() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let store = Store::open(folder.path())?;
     fs::create_dir(folder.path().join("deep"))?;
     for name in [".a.1-0-0.umt-tmp", "deep/.b.1-0-0.umt-tmp", "kept.tmp", "kept"] {
         fs::write(folder.path().join(name), "x")?;
     }
-    // While a writer lives, a second opening leaves its temporary file alone.
-    store.commit_with(&store.path("c"), |out| {
+    // While a writer lives, a store that opens leaves its temporary file alone.
+    let guest = Store::shared(folder.path())?;
+    assert!(folder.path().join(".a.1-0-0.umt-tmp").exists(), "a guest removes nothing");
+    guest.commit_with(&guest.path("c"), |out| {
         out.write_all(b"abc")?;
         Store::open(folder.path()).map_err(std::io::Error::other)?;
         Ok(())
@@ -77,6 +76,32 @@ fn opening_removes_only_dead_leftovers() -> Outcome {
         ("kept.tmp".to_string(), b"x".to_vec()),
     ]);
     assert_eq!(tree(folder.path()), expected);
+    Ok(())
+}
+
+// A cleaner may come between the two calls that create and lock a temporary file.
+#[test]
+fn a_guest_commits_while_others_clean() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let guest = Store::shared(folder.path())?;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| -> Outcome {
+        let cleaner = scope.spawn(|| {
+            let mut opened = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                opened += u32::from(Store::open(folder.path()).is_ok());
+            }
+            opened
+        });
+        let committed: Result<Vec<_>, _> =
+            (0..3000).map(|i: u32| guest.commit(&guest.path("x"), &i.to_le_bytes())).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let opened = cleaner.join().map_err(|_| "the cleaner panicked")?;
+        committed?;
+        assert!(opened > 100, "{opened}");
+        Ok(())
+    })?;
+    assert_eq!(tree(folder.path()), BTreeMap::from([("x".to_string(), 2999_u32.to_le_bytes().to_vec())]));
     Ok(())
 }
 
@@ -161,21 +186,50 @@ fn a_log_goes_on_where_the_checkpoint_was() -> Outcome {
     let folder = tempfile::tempdir()?;
     let store = Store::open(folder.path())?;
     let path = store.path("run/metrics.csv");
-    let mut log = Log::open(&store, &path, 0)?;
-    assert!(log.is_empty());
+    let (mut log, restored) = Log::open(&store, &path, Vec::new())?;
+    assert!(log.text().is_empty() && !restored);
     log.line("step,loss")?;
     log.line("1,0.5")?;
     log.sync()?;
-    let kept = log.len();
+    let kept = log.text().to_vec();
     log.line("2,0.4")?;
     drop(log);
-    let mut log = Log::open(&store, &path, kept)?;
+    let (mut log, restored) = Log::open(&store, &path, kept)?;
+    assert!(!restored);
     log.line("2,0.3")?;
     log.sync()?;
     assert_eq!(fs::read_to_string(&path)?, "step,loss\n1,0.5\n2,0.3\n");
-    assert_eq!(log.len(), 22);
-    let error = Log::open(&store, &path, 23).err().ok_or("longer than the file")?;
-    assert_eq!(error.exit_code(), 4);
-    assert!(error.to_string().contains("22 bytes, at least 23"));
+    assert_eq!(log.text(), fs::read(&path)?);
+    Ok(())
+}
+
+// Whatever became of the file: the checkpoint knows what was in it.
+#[test]
+fn a_log_that_was_changed_is_restored_and_a_link_not_followed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(&folder.path().join("store"))?;
+    let (path, victim) = (store.path("metrics.csv"), folder.path().join("victim"));
+    fs::write(&victim, "1,0.5\nprecious")?;
+    let kept = b"1,0.5\n".to_vec();
+    let spoil: [&dyn Fn() -> std::io::Result<()>; 6] = [
+        &|| fs::write(&path, "1,0.6\n2,0.4\n"),
+        &|| fs::write(&path, [0; 6]),
+        &|| fs::write(&path, "1,0"),
+        &|| fs::write(&path, ""),
+        &|| Ok(()),
+        &|| std::os::unix::fs::symlink(&victim, &path),
+    ];
+    for (i, spoil) in spoil.iter().enumerate() {
+        let _ = fs::remove_file(&path);
+        spoil()?;
+        let (mut log, restored) = Log::open(&store, &path, kept.clone())?;
+        assert!(restored, "case {i}");
+        log.line("2,0.3")?;
+        assert_eq!(fs::read_to_string(&path)?, "1,0.5\n2,0.3\n", "case {i}");
+    }
+    fs::remove_file(&path)?;
+    std::os::unix::fs::symlink(&victim, &path)?;
+    assert!(Log::open(&store, &path, Vec::new())?.1);
+    assert_eq!(fs::read_to_string(&victim)?, "1,0.5\nprecious");
     Ok(())
 }

@@ -64,3 +64,26 @@ fn malformed_files_and_shapes_are_errors() {
     let huge = Tensors::from([("w".to_string(), (vec![usize::MAX, 2], vec![]))]);
     assert!(tensors::write(&huge).is_err());
 }
+
+// A header is bounded before any of it is read; what a real network needs is far below.
+#[test]
+fn headers_are_bounded() {
+    let file = |names: usize| {
+        let mut header = String::from("{");
+        for i in 0..names {
+            let comma = if i == 0 { "" } else { "," };
+            header
+                .push_str(&format!(r#"{comma}"layer.{i}.weight":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#));
+        }
+        header.push('}');
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
+    };
+    assert_eq!(tensors::read(&file(40_000)).expect("40,000 names fit").len(), 40_000);
+    let begun = std::time::Instant::now();
+    let error = tensors::read(&file(1_500_000)).expect_err("too many");
+    assert!(error.to_string().contains("at most 4194304 are read"), "{error}");
+    for declared in [u64::MAX, 5 << 20] {
+        assert!(tensors::read(&declared.to_le_bytes()).is_err());
+    }
+    assert!(begun.elapsed().as_secs() < 5, "{:?}, most of it for making the file", begun.elapsed());
+}

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Files, OpenFile, RealFiles};
+use umt_store::{Files, OpenFile, RealFiles};
 
 /// How the chosen operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,6 @@ impl FaultyFiles {
         let state =
             State { fault, at, count: 0, unsynced: BTreeMap::new(), renames: Vec::new(), created: BTreeSet::new() };
         Self { state: Arc::new(Mutex::new(state)) }
-    }
-
-    /// Operations so far.
-    pub fn count(&self) -> u64 {
-        self.lock().count
     }
 
     /// Drops everything that was not flushed: new contents to half their length, added contents

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// All files below `root` with their contents, by path relative to it.
+/// All files below `root` but a holder's lock with their contents, by path relative to it.
 pub fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_path_buf()];
@@ -13,7 +13,7 @@ pub fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if !path.ends_with("run.lock") {
                 let name = path.strip_prefix(root).expect("inside").display().to_string();
                 found.insert(name, fs::read(&path).expect("a file"));
             }

@@ -1,0 +1,8 @@
+//! What the store promises.
+
+mod checkpoint;
+mod commit;
+mod faults;
+mod lock;
+mod tensors;
+mod tree;
