@@ -27,7 +27,7 @@ fn published(seed: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     let network = Network::new(&NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: 7 }, seed)?;
     let rename = |name: &str| name.replace("encoder.video.", "").replace("head.", "fc.");
     let named: Tensors = network.params().to_tensors().into_iter().map(|(n, t)| (rename(&n), t)).collect();
-    Ok(tensors::write_module(&named, 1000)?)
+    Ok(tensors::write_with_counters(&named, &umt_nn::batch_counters(named.keys(), 1000))?)
 }
 
 /// Options whose Hub is `server`.

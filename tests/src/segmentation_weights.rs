@@ -55,7 +55,7 @@ fn encoders_of_segmentation_networks_begin_as_published() -> Outcome {
     let out = tempfile::tempdir()?;
     let theirs = published()?;
     let (whole, half) = (out.path().join("whole.safetensors"), out.path().join("half.safetensors"));
-    std::fs::write(&whole, tensors::write_module(&theirs, 1000)?)?;
+    std::fs::write(&whole, tensors::write_with_counters(&theirs, &umt_nn::batch_counters(theirs.keys(), 1000))?)?;
     std::fs::write(&half, in_half(&theirs))?;
     let text = RECIPE
         .replace("channels = 3,", &format!("channels = 3, pretrained = \"{}\",", half.display()))

@@ -43,5 +43,5 @@ pub use array::Array;
 pub use device::{Device, Precision};
 pub use error::{NnError, within};
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
-pub use params::{Grads, Layout, Param, Params, Role, Tensors};
+pub use params::{Grads, Layout, Param, Params, Role, Tensors, batch_counters};
 pub use tape::{Backward, Tape, Var};

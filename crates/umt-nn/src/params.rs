@@ -75,6 +75,14 @@ impl Param {
     }
 }
 
+/// For each batch-norm layer among the tensors `names` the counter of batches that PyTorch keeps with its statistics
+/// (`num_batches_tracked`): with them a file has every name of a module's state dict.
+pub fn batch_counters<'a>(names: impl IntoIterator<Item = &'a String>, batches: u64) -> BTreeMap<String, i64> {
+    let count = i64::try_from(batches).unwrap_or(i64::MAX);
+    let layers = names.into_iter().filter_map(|name| name.strip_suffix("running_mean"));
+    layers.map(|layer| (format!("{layer}num_batches_tracked"), count)).collect()
+}
+
 /// A network's parameters and buffers, always visited in the order of their names.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
@@ -149,6 +157,11 @@ impl Params {
             }
         }
         Ok(())
+    }
+
+    /// The counter that PyTorch keeps with each batch-norm layer's statistics, see [`batch_counters`].
+    pub fn batch_counters(&self, batches: u64) -> BTreeMap<String, i64> {
+        batch_counters(self.entries.keys(), batches)
     }
 
     /// Number of learnt values.

@@ -65,7 +65,7 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, ReportError
         let known = umt_recipe::list(all.iter().map(|&i| &recipe.stage[i].id));
         return Err(usage(format!("no stage that fuses modalities fits; there are: {known}")));
     }
-    let store = Store::open(&options.run)?;
+    let store = Store::shared(&options.run)?;
     let mut found = Vec::new();
     for stage in wanted {
         let figures = network(&run, stage)?;

@@ -43,7 +43,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     let opened = Opened::open(&options.run)?;
     let recipe = &opened.loaded.recipe;
 
-    let store = Store::open(&options.run)?;
+    let store = Store::shared(&options.run)?;
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
     let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
     let mut dataset = umt_data::open(set, root, &recipe.data.config)?;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_nn::Device;
 use umt_recipe::plan::{Node, Plan};
 use umt_recipe::{Loaded, Weights};
+use umt_store::Store;
 use umt_store::hub::HubSettings;
-use umt_store::{RunLock, Store};
 
 /// The recipe as run, in the run's folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
@@ -57,7 +57,6 @@ pub struct Finished {
     pub stages: Stages,
     /// The run's folder.
     pub store: Store,
-    _lock: RunLock,
 }
 
 /// The stages of a plan, all finished.
@@ -96,10 +95,9 @@ pub fn run(
     let prepared = prepare(loaded, options, watch)?;
     let folder = options.out.join(&loaded.name);
     let store = Store::open(&folder)?;
-    let lock = RunLock::acquire(&folder)?;
     let stages = execute(loaded, prepared, options, &store, watch, stop)?;
     store.commit(&store.path(RECIPE), loaded.effective.as_bytes())?;
-    Ok(Finished { stages, store, _lock: lock })
+    Ok(Finished { stages, store })
 }
 
 /// Data and plan of a run that has not begun.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use umt_eval::tables::Table;
 use umt_recipe::{Loaded, Overrides, Recipe, Stage, Task};
-use umt_store::{RunLock, Store};
+use umt_store::Store;
 
 /// One setting and the values to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,6 @@ pub fn search(
     }
     let folder = options.out.join(text.name);
     let store = Store::open(&folder)?;
-    let _lock = RunLock::acquire(&folder)?;
     let mut result = Search { recipe: text.name.into(), seed, data_digest: String::new(), trials: Vec::new() };
     let mut seen = BTreeSet::new();
     for (settings, loaded, prepared) in grid {

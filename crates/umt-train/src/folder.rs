@@ -37,6 +37,9 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
 const PROGRESS: &str = "progress.json";
 const TIMING: &str = "timing.json";
+/// Both logs are part of a checkpoint, so that it does not matter what becomes of their files.
+const METRICS_LOG: &str = "metrics.jsonl";
+const TIMING_LOG: &str = "timing.jsonl";
 
 impl<'a> Folder<'a> {
     /// Loads the latest intact checkpoint into `params` and `optimizer`, or begins at step 0.
@@ -52,6 +55,7 @@ impl<'a> Folder<'a> {
         let checkpoints = dir.join("checkpoints");
         let (mut at, mut timing) = (Progress::new(settings), Timing::default());
         let (mut best, mut warnings) = (None, Vec::new());
+        let mut logs = [Vec::new(), Vec::new()];
         if let Some((_, mut blobs, passed_over)) = checkpoint::load_latest(&checkpoints)? {
             let missing = |name: &str| damaged(format!("{name} is missing"));
             let mut take = |name: &str| blobs.remove(name).ok_or_else(|| missing(name));
@@ -65,11 +69,19 @@ impl<'a> Folder<'a> {
                 best = Some(take(BEST)?);
             }
             timing = parse(&take(TIMING)?).map_err(damaged)?;
+            logs = [take(METRICS_LOG)?, take(TIMING_LOG)?];
             warnings.extend(passed_over.iter().map(ToString::to_string));
             at = stored;
         }
-        let metrics = Log::open(store, &dir.join("metrics.jsonl"), at.metrics_bytes)?;
-        let times = Log::open(store, &dir.join("timing.jsonl"), timing.bytes)?;
+        let mut open = |name: &str, kept| -> Result<Log, TrainError> {
+            let (log, restored) = Log::open(store, &dir.join(name), kept)?;
+            if restored {
+                warnings.push(format!("{}: not what the checkpoint knows of it; restored", dir.join(name).display()));
+            }
+            Ok(log)
+        };
+        let [metrics, times] = logs;
+        let (metrics, times) = (open(METRICS_LOG, metrics)?, open(TIMING_LOG, times)?);
         let folder = Self { store, checkpoints, metrics, timing: times };
         Ok(Found { folder, at, timing, best, warnings })
     }
@@ -82,23 +94,28 @@ impl<'a> Folder<'a> {
         Ok(())
     }
 
-    /// Makes the logs durable, then saves a checkpoint that counts on their lengths.
+    /// The logs: file name and text.
+    pub(crate) fn into_logs(self) -> Vec<(&'static str, Vec<u8>)> {
+        vec![(METRICS_LOG, self.metrics.text().to_vec()), (TIMING_LOG, self.timing.text().to_vec())]
+    }
+
+    /// Makes the logs durable, then saves a checkpoint that holds them too.
     pub(crate) fn save(
         &mut self,
-        at: &mut Progress,
-        timing: &mut Timing,
+        at: &Progress,
+        timing: &Timing,
         best: Option<&[u8]>,
         params: &Params,
         optimizer: &dyn Optimizer,
     ) -> Result<(), TrainError> {
         self.metrics.sync()?;
         self.timing.sync()?;
-        at.metrics_bytes = self.metrics.len();
-        timing.bytes = self.timing.len();
         let mut blobs = BTreeMap::new();
         let mut put = |name: &str, bytes| blobs.insert(name.to_owned(), bytes);
         put(PROGRESS, render(at)?.into_bytes());
         put(TIMING, render(timing)?.into_bytes());
+        put(METRICS_LOG, self.metrics.text().to_vec());
+        put(TIMING_LOG, self.timing.text().to_vec());
         put(PARAMS, tensors::write(&params.to_tensors())?);
         put(OPTIMIZER, tensors::write(&plain(&optimizer.state()))?);
         if let Some(bytes) = best {

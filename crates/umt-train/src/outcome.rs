@@ -24,12 +24,14 @@ pub struct Env<'a> {
 }
 
 /// A finished run. The kept weights are in the task.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Updates of the whole run.
     pub steps: u64,
     /// Updates done by this call; 0 when the run was finished before.
     pub steps_now: u64,
+    /// The run's logs, complete: file name and text.
+    pub logs: Vec<(&'static str, Vec<u8>)>,
     /// Which weights the task holds.
     pub kept: Kept,
     /// Seconds of all calls that worked on the run: steps, validation and checkpoints.

@@ -25,8 +25,6 @@ pub(crate) struct Progress {
     pub(crate) validation: Option<Scores>,
     /// Where the best weights by validation come from.
     pub(crate) best: Option<Best>,
-    /// Bytes of the metrics file that belong to this state.
-    pub(crate) metrics_bytes: u64,
 }
 
 /// What decides a run's result. A checkpoint made with others is refused.
@@ -59,14 +57,12 @@ pub(crate) struct Timing {
     pub(crate) seconds: f64,
     /// Of the steps alone.
     pub(crate) pace: Pace,
-    /// Bytes of the timing file that belong to this state.
-    pub(crate) bytes: u64,
 }
 
 impl Progress {
     pub(crate) fn new(settings: Settings) -> Self {
         let (sums, validation, best) = Default::default();
-        Self { settings, step: 0, epoch: 0, batch: 0, sums, validation, best, metrics_bytes: 0 }
+        Self { settings, step: 0, epoch: 0, batch: 0, sums, validation, best }
     }
 
     pub(crate) fn advance(&mut self, output: &StepOutput) {

@@ -81,7 +81,7 @@ impl<'a, 'e> Session<'a, 'e> {
         self.guard.weights(params, &[], self.at.step)?;
         self.timing.seconds += self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
-        let (at, timing, best) = (&mut self.at, &mut self.timing, self.best.as_deref());
+        let (at, timing, best) = (&self.at, &self.timing, self.best.as_deref());
         self.folder.save(at, timing, best, params, self.optimizer.as_ref())
     }
 
@@ -119,6 +119,7 @@ impl<'a, 'e> Session<'a, 'e> {
             kept = Kept { best: true, epoch, step, validation: Some(scores) };
         }
         Ok(Outcome {
+            logs: self.folder.into_logs(),
             steps: step,
             steps_now: step - self.first,
             kept,

@@ -61,7 +61,7 @@ impl Setting {
 fn files(dir: &Path) -> Files {
     let latest = umt_store::checkpoint::load_latest(&dir.join("checkpoints")).unwrap();
     let mut files: Files = latest.map(|(_, blobs, _)| blobs).unwrap_or_default();
-    files.remove("timing.json");
+    files.retain(|name, _| !name.starts_with("timing."));
     files.insert("metrics".into(), std::fs::read(dir.join("metrics.jsonl")).unwrap());
     files
 }

@@ -98,7 +98,7 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
     }
     if let Some(path) = &args.json {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        Store::open(folder)?.commit_json(path, &written)?;
+        Store::shared(folder)?.commit_json(path, &written)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rows = bench.rows;
     if let Some(path) = &args.json {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        Store::open(folder)?.commit_json(path, &Written { machine, rows })?;
+        Store::shared(folder)?.commit_json(path, &Written { machine, rows })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -175,7 +175,7 @@ fn lean(args: &Args, target: &Path, toolkit: &Path) -> anyhow::Result<()> {
     compile(&format!("#include <stdlib.h>\n{functions}"), Command::new("cc").arg("-c").arg("-o").arg(&object))?;
     let linker = target.join("linker.sh");
     let script = format!("#!/bin/sh\nexec cc '{}' \"$@\"\n", object.display());
-    umt_store::Store::open(target)?.commit(&linker, script.as_bytes())?;
+    umt_store::Store::shared(target)?.commit(&linker, script.as_bytes())?;
     ran(Command::new("chmod").arg("+x").arg(&linker))?;
     let linker = linker.to_str().context("the path of the project is not UTF-8")?;
     build(args, target, toolkit, &["-C".into(), format!("linker={linker}"), "-C".into(), "strip=symbols".into()])

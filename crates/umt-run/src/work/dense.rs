@@ -49,11 +49,12 @@ impl Work<'_> {
             }
             None => self.train_segmenter(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
         };
-        let steps = outcome.map_or(0, |o| o.steps);
+        let steps = outcome.as_ref().map_or(0, |o| o.steps);
 
         let started = Instant::now();
         let mut files = BTreeMap::new();
-        let bytes = tensors::write_module(&network.params().to_tensors(), steps)?;
+        let bytes =
+            tensors::write_with_counters(&network.params().to_tensors(), &network.params().batch_counters(steps))?;
         let output = self.file(&mut files, MODEL, &bytes)?;
         let mut figures = Vec::new();
         for split in [Split::Validation, Split::Test] {

@@ -40,11 +40,12 @@ impl Work<'_> {
             }
             None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
         };
-        let steps = outcome.map_or(0, |o| o.steps);
+        let steps = outcome.as_ref().map_or(0, |o| o.steps);
 
         let started = Instant::now();
         let mut files = BTreeMap::new();
-        let bytes = tensors::write_module(&network.params().to_tensors(), steps)?;
+        let bytes =
+            tensors::write_with_counters(&network.params().to_tensors(), &network.params().batch_counters(steps))?;
         let output = self.file(&mut files, MODEL, &bytes)?;
         let mut figures = Vec::new();
         let probed = self.probed();
@@ -93,13 +94,11 @@ impl Work<'_> {
         output: String,
     ) -> Result<Record, RunError> {
         let End { refit, outcome, begin, evaluating } = end;
-        for name in ["metrics.jsonl", "timing.jsonl"] {
-            let path = self.dir.join(name);
-            if path.exists() {
-                files.insert(name.to_owned(), umt_store::digest_file(&path)?);
-            }
+        // Whatever became of the files meanwhile: a finished stage has its logs.
+        for (name, text) in outcome.iter().flat_map(|outcome| &outcome.logs) {
+            self.file(&mut files, name, text)?;
         }
-        let note = match outcome {
+        let note = match &outcome {
             None => begin,
             Some(outcome) => {
                 let which = if outcome.kept.best { "best by validation" } else { "last" };
@@ -109,10 +108,11 @@ impl Work<'_> {
         };
         let cache = self.material.cache(refit, self.store, self.watch)?;
         Ok(Record {
-            steps: outcome.map_or(0, |o| o.steps),
+            steps: outcome.as_ref().map_or(0, |o| o.steps),
             note,
-            wall_seconds: outcome.map_or(0.0, |o| o.seconds) + evaluating.elapsed().as_secs_f64(),
-            samples_per_second: outcome.map(|o| o.samples_per_second),
+            wall_seconds: outcome.as_ref().map_or(0.0, |o| o.seconds) + evaluating.elapsed().as_secs_f64(),
+            // A clock that stood still has measured nothing.
+            samples_per_second: outcome.map(|o| o.samples_per_second).filter(|&speed| speed > 0.0 && speed.is_finite()),
             samples: Some(self.material.samples(refit, self.store, self.watch)?),
             classes: self.material.classes().to_vec(),
             audio_stats: cache.audio_stats(),

@@ -294,7 +294,7 @@ impl Bench {
         let stage = self.folder.path().join("stage");
         let mut files = BTreeMap::new();
         if let Some((_, blobs, _)) = umt_store::checkpoint::load_latest(&stage.join("checkpoints")).unwrap() {
-            files.extend(blobs.into_iter().filter(|(name, _)| name != "timing.json"));
+            files.extend(blobs.into_iter().filter(|(name, _)| !name.starts_with("timing.")));
         }
         files.insert("metrics".into(), std::fs::read(stage.join("metrics.jsonl")).unwrap());
         let bits = |(name, p): (&String, &Param)| {
