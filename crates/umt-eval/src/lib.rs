@@ -24,6 +24,7 @@
 
 mod confusion;
 pub mod dense;
+pub mod clusters;
 pub mod diagnosis;
 pub mod ensemble;
 mod error;
