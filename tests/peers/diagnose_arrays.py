@@ -6,7 +6,7 @@
 
 Two ResNet-18 of torchvision, joined by concatenation, learn a class from two made images: "left" shows it plainly,
 "right" faintly in noise. Trained jointly, the network leans on the left one; the right encoder alone learns more.
-Takes about two minutes on two CPU cores.
+Takes about five minutes on two CPU cores.
 """
 import pathlib
 import sys

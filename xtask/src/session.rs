@@ -80,7 +80,8 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     let hub = || error.downcast_ref::<HubError>().map(HubError::exit_code);
     let store = || error.downcast_ref::<umt_store::StoreError>().map(umt_store::StoreError::exit_code);
     let io = || error.downcast_ref::<std::io::Error>().map(|_| 5);
-    recipe.or_else(run).or_else(report).or_else(data).or_else(hub).or_else(store).or_else(io)
+    let arrays = || error.downcast_ref::<umt_arrays::ArrayError>().map(umt_arrays::ArrayError::exit_code);
+    recipe.or_else(run).or_else(report).or_else(arrays).or_else(data).or_else(hub).or_else(store).or_else(io)
 }
 
 #[cfg(test)]

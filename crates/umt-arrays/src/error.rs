@@ -47,3 +47,13 @@ pub enum ArrayError {
         source: umt_eval::EvalError,
     },
 }
+
+impl ArrayError {
+    /// The exit code of the commands: 5 where the system failed, 6 for data that cannot be used.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } => 5,
+            _ => 6,
+        }
+    }
+}

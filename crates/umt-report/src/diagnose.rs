@@ -71,7 +71,7 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, ReportError
         let figures = network(&run, stage)?;
         let verdict = diagnosis::judge(&figures, options.margin);
         let name = format!("diagnosis.{}.svg", figures.stage);
-        let svg = picture(&figures).map_err(|e| ReportError::Plot { name: name.clone(), reason: e.to_string() })?;
+        let svg = diagnosis_plot(&figures)?;
         store.commit(&store.path(&name), svg.as_bytes())?;
         found.push(Diagnosis { figures, verdict, classes: run.classes() });
     }
@@ -256,7 +256,11 @@ fn most_frequent(labels: &[u32], classes: usize) -> u32 {
     (0..classes as u32).rev().max_by_key(|&class| count(class)).unwrap_or(0)
 }
 
-fn picture(figures: &NetworkFigures) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+/// A diagnosis as SVG: each encoder alone and inside the network, its contribution and its share of the gradient.
+///
+/// # Errors
+/// [`ReportError::Plot`] when it cannot be drawn.
+pub fn diagnosis_plot(figures: &NetworkFigures) -> Result<String, ReportError> {
     let inside = format!("inside {}", figures.stage);
     let half = |i: Interval| (i.high - i.low) / 2.0;
     let group = |e: &EncoderFigures| {
@@ -275,7 +279,9 @@ fn picture(figures: &NetworkFigures) -> Result<String, Box<dyn std::error::Error
         })
         .collect();
     let groups: Vec<BarGroup> = figures.encoders.iter().map(group).collect();
-    pictures::diagnosis(&format!("{}: top-1 {:.1} %", figures.stage, 100.0 * figures.top1), &groups, &shares)
+    let title = format!("{}: top-1 {:.1} %", figures.stage, 100.0 * figures.top1);
+    pictures::diagnosis(&title, &groups, &shares)
+        .map_err(|e| ReportError::Plot { name: format!("diagnosis of {}", figures.stage), reason: e.to_string() })
 }
 
 fn usage(message: String) -> ReportError {
