@@ -24,7 +24,7 @@ fn diagnosed(sets: &[&str], out: &Path) -> Result<Diagnosis, Box<dyn Error>> {
     let all: Vec<&str> = SETS.iter().chain(sets).copied().collect();
     let report = tiny::run(&tiny::recipe(&all)?, &tiny::options(out, &[]), &mut tiny::Watcher::default())?;
     let options = DiagnoseOptions { run: report.folder.clone(), only: vec!["joint".into()], margin: 0.02 };
-    let mut found = diagnose(&options)?;
+    let mut found = diagnose(&options)?.found;
     assert!(report.folder.join("diagnosis.json").is_file() && report.folder.join("diagnosis.joint.svg").is_file());
     found.pop().ok_or_else(|| "no diagnosis".into())
 }

@@ -37,6 +37,49 @@ fn stopped_after_every_step_it_ends_in_the_same_bytes() -> Outcome {
     Ok(())
 }
 
+// The checkpoint knows what is in the logs: whatever becomes of their files, it is noticed, restored and ends in the same
+// bytes.
+#[test]
+fn damaged_logs_of_a_stopped_stage_are_restored() -> Outcome {
+    let loaded = recipe(&["train.steps=12"])?;
+    let straight = tempfile::tempdir()?;
+    let mut watcher = Watcher::default();
+    run(&loaded, &options(straight.path(), &["joint"]), &mut watcher)?;
+    let steps = watcher.steps;
+    let expected = outputs(&straight.path().join("tiny"))?;
+    type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+    let damages: [Damage; 6] = [
+        |_| None,
+        |bytes| Some(bytes[..bytes.len() - 5].to_vec()),
+        |bytes| Some(vec![0; bytes.len()]),
+        |_| Some(Vec::new()),
+        |bytes| Some([&bytes[..20], &[bytes[20] ^ 1], &bytes[21..]].concat()),
+        |bytes| Some(String::from_utf8_lossy(bytes).replacen("\"epoch\":1", "\"epoch\":7", 1).into_bytes()),
+    ];
+    for (i, damage) in damages.iter().enumerate() {
+        let out = tempfile::tempdir()?;
+        // In the third epoch: two lines are in the checkpoint.
+        let mut watcher = Watcher { stop_after: Some(2 * steps / 3 + 1), ..Watcher::default() };
+        run(&loaded, &options(out.path(), &["joint"]), &mut watcher).map(drop).expect_err("stopped");
+        for name in ["metrics.jsonl", "timing.jsonl"] {
+            let own =
+                |path: &std::path::PathBuf| path.ends_with(name) && !path.to_string_lossy().contains("checkpoints");
+            let log = files(out.path()).into_iter().find(own).ok_or("no log")?;
+            match damage(&std::fs::read(&log)?) {
+                Some(bytes) => std::fs::write(&log, bytes)?,
+                None => std::fs::remove_file(&log)?,
+            }
+        }
+        let mut watcher = Watcher::default();
+        run(&loaded, &options(out.path(), &["joint"]), &mut watcher)?;
+        assert!(watcher.warnings.iter().any(|text| text.contains("metrics.jsonl")), "{i}: {:?}", watcher.warnings);
+        assert_eq!(outputs(&out.path().join("tiny"))?, expected, "{i}");
+        let whole = files(out.path()).into_iter().find(|path| path.ends_with("timing.jsonl")).ok_or("no times")?;
+        assert_eq!(std::fs::read_to_string(whole)?.lines().count(), 3, "{i}");
+    }
+    Ok(())
+}
+
 #[test]
 fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
     let (straight, stopped) = (tempfile::tempdir()?, tempfile::tempdir()?);

@@ -2,6 +2,7 @@
 //! of its own.
 
 use crate::fetch;
+use crate::out::say;
 use crate::recipes::DataArgs;
 use anyhow::bail;
 use clap::Subcommand;
@@ -93,7 +94,7 @@ fn make(args: &Make) -> anyhow::Result<ExitCode> {
         bar.set_position(p.done as u64);
     })?;
     bar.finish_and_clear();
-    println!("{} frames in the form of {dataset}: {}", train + test, dir.display());
+    say!("{} frames in the form of {dataset}: {}", train + test, dir.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,9 +112,9 @@ fn look(args: Check) -> anyhow::Result<ExitCode> {
     })?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{report}");
+        say!("{}", report.to_string().trim_end());
     }
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(6) })
 }

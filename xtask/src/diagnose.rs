@@ -1,5 +1,6 @@
 //! `diagnose`: what is wrong with the networks of a finished run, and what to do.
 
+use crate::out::{note, say};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umt_arrays::{ModelArrays, NAMES, Options};
@@ -44,11 +45,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn of_run(options: DiagnoseOptions) -> anyhow::Result<()> {
-    let found = umt_report::diagnose(&options)?;
-    for diagnosis in &found {
+    let diagnoses = umt_report::diagnose(&options)?;
+    for diagnosis in &diagnoses.found {
         print(&diagnosis.figures, &diagnosis.verdict, &diagnosis.classes);
     }
-    eprintln!("\nwritten to {}/diagnosis.json, with a plot for each network", options.run.display());
+    match diagnoses.unwritten {
+        None => note!("\nwritten to {}/diagnosis.json, with a plot for each network", options.run.display()),
+        Some(error) => note!("\nwarning: not stored: {error}"),
+    }
     Ok(())
 }
 
@@ -57,34 +61,34 @@ fn of_arrays(path: &Path, out: Option<&Path>, margin: f64) -> anyhow::Result<()>
     let options = Options { name, margin, probe: umt_eval::ProbeConfig::default() };
     let arrays = ModelArrays::new(umt_arrays::read_arrays(path)?)?;
     for name in &arrays.ignored {
-        eprintln!("warning: {name} was not used: the names are {}", NAMES.join(", "));
+        note!("warning: {name} was not used: the names are {}", NAMES.join(", "));
     }
     let found = umt_arrays::diagnose(&arrays, &options)?;
     let counts: Vec<String> = found.samples.iter().map(|(split, n)| format!("{n} {split}")).collect();
-    println!("{}: {} samples, {} classes", options.name, counts.join(", "), found.classes);
+    say!("{}: {} samples, {} classes", options.name, counts.join(", "), found.classes);
     print(&found.figures, &found.verdict, &[]);
     for (modality, top1) in &found.probes {
         if found.figures.encoders.iter().all(|encoder| encoder.modality != *modality) {
-            println!("The probe of the {modality} encoder reaches {:.1} %.", 100.0 * top1);
+            say!("The probe of the {modality} encoder reaches {:.1} %.", 100.0 * top1);
         }
     }
     if found.groups > 0 {
-        println!("Intervals are over {} groups of test samples.", found.groups);
+        say!("Intervals are over {} groups of test samples.", found.groups);
     }
     for absent in &found.absent {
-        println!("Not known: {absent}.");
+        say!("Not known: {absent}.");
     }
     let next_to = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
     let folder = out.unwrap_or(next_to);
     let plot = umt_report::diagnosis_plot(&found.figures)?;
-    let written = Store::open(folder).and_then(|store| {
+    let written = Store::shared(folder).and_then(|store| {
         store.commit_json(&store.path("diagnosis.json"), &found)?;
         store.commit(&store.path("diagnosis.svg"), plot.as_bytes())
     });
     match written {
-        Ok(_) => eprintln!("\nwritten to {0}/diagnosis.json and {0}/diagnosis.svg", folder.display()),
+        Ok(_) => note!("\nwritten to {0}/diagnosis.json and {0}/diagnosis.svg", folder.display()),
         // The diagnosis is above; a folder that cannot be written takes nothing away from it.
-        Err(error) => eprintln!("\nwarning: not written ({error}); --out DIR names another folder"),
+        Err(error) => note!("\nwarning: not written ({error}); --out DIR names another folder"),
     }
     Ok(())
 }
@@ -92,25 +96,20 @@ fn of_arrays(path: &Path, out: Option<&Path>, margin: f64) -> anyhow::Result<()>
 fn print(figures: &NetworkFigures, verdict: &Verdict, classes: &[String]) {
     let percent = |v: f64| format!("{:.1} %", 100.0 * v);
     let ece = figures.ece.map_or(String::new(), |e| format!(", calibration error {}", percent(e)));
-    println!(
-        "\n{}: top-1 {}{ece}, most frequent class {}",
-        figures.stage,
-        percent(figures.top1),
-        percent(figures.chance)
-    );
+    say!("\n{}: top-1 {}{ece}, most frequent class {}", figures.stage, percent(figures.top1), percent(figures.chance));
     for (given, top1) in &figures.given {
-        println!("  with {given} alone: {}", percent(*top1));
+        say!("  with {given} alone: {}", percent(*top1));
     }
     for encoder in &figures.encoders {
-        println!("  {}", line(encoder));
+        say!("  {}", line(encoder));
         for lost in encoder.lost.iter().take(3).filter(|l| l.z < -2.0) {
             let name = classes.get(lost.class).map_or_else(|| lost.class.to_string(), String::clone);
-            println!("    loses `{name}`: {} instead of {}", percent(lost.inside), percent(lost.alone));
+            say!("    loses `{name}`: {} instead of {}", percent(lost.inside), percent(lost.alone));
         }
     }
-    println!();
+    say!("");
     for sentence in &verdict.words {
-        println!("{sentence}");
+        say!("{sentence}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `eval`: a finished run on another set or split.
 
+use crate::out::{note, say};
 use crate::progress::Progress;
 use crate::recipes::DataArgs;
 use crate::session::{Compute, stop_flag};
@@ -49,9 +50,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         device: device,
     };
     let mut progress = Progress::new(&stop, "test");
-    let results = umt_run::evaluate(&options, &mut progress, &stop)?;
+    let found = umt_run::evaluate(&options, &mut progress, &stop)?;
     progress.end();
-    println!("{}", render_results(&results).trim_end());
-    eprintln!("written to {}/eval.json", options.run.display());
+    say!("{}", render_results(&found.results).trim_end());
+    match found.unwritten {
+        None => note!("written to {}/eval.json", options.run.display()),
+        Some(error) => note!("warning: not stored: {error}"),
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! `data fetch-weights`: pretrained weights ahead of time, for machines that are offline later.
 
 use crate::hub;
+use crate::out::{note, say};
 use crate::progress::Progress;
 use crate::recipes::{self, Change};
 use crate::session::stop_flag;
@@ -38,7 +39,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.names.is_empty() {
         for known in known_weights() {
-            println!("{:<24} {:<9} {:<13} {}", known.id, known.kind, known.licence, known.about);
+            say!("{:<24} {:<9} {:<13} {}", known.id, known.kind, known.licence, known.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -62,8 +63,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for weights in wanted {
         let copy = fetch_weights(&weights, &settings, &mut progress)?;
         progress.end();
-        println!("{}", copy.path.display());
-        eprintln!("{}: commit {}, {} bytes, sha256 {}", weights.from, copy.commit, copy.bytes, copy.sha256);
+        say!("{}", copy.path.display());
+        note!("{}: commit {}, {} bytes, sha256 {}", weights.from, copy.commit, copy.bytes, copy.sha256);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,9 +13,11 @@ mod check;
 mod recipes;
 mod progress;
 mod session;
+mod out;
 mod hub;
 mod fetch;
 
+use crate::out::note;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -64,12 +66,12 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
     };
     match result {
-        Ok(code) => code,
+        Ok(code) => out::end(code),
         Err(error) => {
             // The project's own errors name their cause already; others name theirs through the chain.
             match session::is_own(&error) {
-                true => eprintln!("error: {error}"),
-                false => eprintln!("error: {error:#}"),
+                true => note!("error: {error}"),
+                false => note!("error: {error:#}"),
             }
             ExitCode::from(session::exit_code(&error))
         }

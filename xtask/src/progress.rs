@@ -1,5 +1,6 @@
 //! Progress of a run: bars on a terminal, plain lines anywhere else.
 
+use crate::out::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -37,9 +38,9 @@ impl Progress {
 
     fn line(&self, text: &str) {
         if self.terminal {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| note!("{text}"));
         } else {
-            eprintln!("{text}");
+            note!("{text}");
         }
     }
 
@@ -70,7 +71,7 @@ impl Watch for Progress {
         let signal = self.stop.load(Ordering::Relaxed);
         if signal != 0 {
             self.bar.finish_and_clear();
-            eprintln!("stopped by signal {signal} while samples were decoded; the same command begins that anew");
+            note!("stopped by signal {signal} while samples were decoded; the same command begins that anew");
             std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
         }
         if done <= 1 {
@@ -88,7 +89,7 @@ impl Watch for Progress {
         let signal = self.stop.load(Ordering::Relaxed);
         if signal != 0 {
             self.bar.finish_and_clear();
-            eprintln!("stopped by signal {signal} while {repository} was fetched; the same command goes on there");
+            note!("stopped by signal {signal} while {repository} was fetched; the same command goes on there");
             std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
         }
         if self.bar.length() != Some(transfer.total) {

@@ -1,6 +1,7 @@
 //! `reproduce`: every stage of a recipe, the table, the report.
 
 use crate::hub;
+use crate::out::{note, say};
 use crate::progress::Progress;
 use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, stop_flag};
@@ -81,9 +82,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
     let recipe = &loaded.recipe;
     let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
-    eprintln!("{}: {}", loaded.name, recipe.about);
+    note!("{}: {}", loaded.name, recipe.about);
     let time = recipe.expect.minutes.map_or(String::new(), |m| format!(", at most {m} minutes expected on 2 cores"));
-    eprintln!(
+    note!(
         "{seeds} seed(s), {} thread(s){time}; everything goes to {}",
         options.threads,
         options.out.join(&loaded.name).display()
@@ -93,16 +94,17 @@ fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::R
     let finished = umt_run::run(loaded, options, &mut progress, stop)?;
     let report = umt_report::write(loaded, &finished)?;
     progress.end();
-    println!("{}", report.text.trim_end());
+    say!("{}", report.text.trim_end());
     match report.ran {
-        0 => eprintln!("\nnothing to do: every stage was finished before (0 steps)"),
-        n => eprintln!("\n{n} stage(s) ran, {:.0} s of stages in all", report.results.wall_seconds),
+        0 => note!("\nnothing to do: every stage was finished before (0 steps)"),
+        n => note!("\n{n} stage(s) ran, {:.0} s of stages in all", report.results.wall_seconds),
     }
+    note!("digest of the run: {}", report.results.digest);
     let folder = report.folder.display();
-    eprintln!("report and pictures: {folder}/results.md, {folder}/*.svg\n");
+    note!("report and pictures: {folder}/results.md, {folder}/*.svg\n");
     let unmet = report.unmet().count();
     if unmet > 0 {
-        eprintln!("{unmet} expectation(s) did not hold");
+        note!("{unmet} expectation(s) did not hold");
     }
     Ok(unmet)
 }

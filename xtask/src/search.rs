@@ -1,6 +1,7 @@
 //! `search`: combinations of settings on validation.
 
 use crate::hub;
+use crate::out::{note, say};
 use crate::progress::Progress;
 use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, stop_flag};
@@ -66,7 +67,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let search = umt_run::search(recipe, &args.change.overrides(), &axes, &options, &mut progress, &stop)?;
     progress.end();
     let table = search.table();
-    println!("{}\n{}", render(&table).trim_end(), table.note);
-    eprintln!("written to {}/search.md and search.json", options.out.join(&text.name).display());
+    say!("{}\n{}", render(&table).trim_end(), table.note);
+    note!("written to {}/search.md and search.json", options.out.join(&text.name).display());
     Ok(ExitCode::SUCCESS)
 }

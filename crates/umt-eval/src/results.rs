@@ -21,6 +21,8 @@ pub struct Results {
     pub isa: String,
     /// Threads.
     pub threads: usize,
+    /// Digest of the run: of its data, and of every stage's metrics and files but its times. Equal runs have equal ones.
+    pub digest: String,
     /// Digest of the data.
     pub data_digest: String,
     /// Every figure of every stage and seed.

@@ -31,6 +31,7 @@ fn results() -> Results {
         device: "cpu".into(),
         isa: "avx2".into(),
         threads: 2,
+        digest: "def".into(),
         data_digest: "abc".into(),
         summary: summary::of_rows(&rows),
         rows,
@@ -65,7 +66,7 @@ fn results_json_has_the_agreed_form_and_reads_back() {
         names.sort_unstable();
         names.into_iter().map(String::from).collect::<Vec<_>>()
     };
-    let top = "recipe device isa threads data_digest rows summary paired expect wall_seconds samples_per_second seconds_per_epoch peak_bytes";
+    let top = "recipe device isa threads digest data_digest rows summary paired expect wall_seconds samples_per_second seconds_per_epoch peak_bytes";
     assert_eq!(keys(&json), sorted(top.split(' ').collect()));
     let without = ["stage", "seed", "split", "metric", "value", "key"].to_vec();
     assert_eq!(keys(&json["rows"][0]), sorted(without), "given is left out when all were present");

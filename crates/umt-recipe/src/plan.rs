@@ -16,7 +16,7 @@ use umt_data::DataConfig;
 use umt_media::Modality;
 
 /// Raised when the same settings would no longer give the same results.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One stage of one seed.
 #[derive(Debug, Clone)]

@@ -9,7 +9,6 @@ use umt_eval::{PairedRow, metrics, paired};
 use umt_media::Modality;
 use umt_recipe::{Recipe, Stage, Task};
 use umt_run::folder::TALLIES;
-use umt_run::folder::read_predictions;
 use umt_run::{Done, Stages};
 
 /// The row that probes the encoder of a modality inside a stage.
@@ -118,7 +117,7 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Stages) -> Result<Vec<Pair
 fn resampled(finished: &Stages, id: &str, seeds: &[u64]) -> Result<Resampled, ReportError> {
     let mut all = Vec::new();
     for done in finished.of(id).into_iter().filter(|d| seeds.contains(&d.record.seed)) {
-        let counts: Vec<u64> = umt_store::read_json(&done.dir.join(TALLIES))?;
+        let counts: Vec<u64> = done.json(TALLIES)?;
         all.push(Tallies::from_counts(finished.classes.len(), counts).map_err(|e| eval(id, e))?);
     }
     Resampled::new(&all, 0, tallies::RESAMPLES).map_err(|e| eval(id, e))
@@ -128,7 +127,7 @@ fn resampled(finished: &Stages, id: &str, seeds: &[u64]) -> Result<Resampled, Re
 pub(crate) fn hits<'d>(stages: impl Iterator<Item = &'d Done>, id: &str) -> Result<Vec<(u64, Vec<bool>)>, ReportError> {
     stages
         .map(|done| {
-            let predictions = read_predictions(&done.dir, Split::Test, id)?;
+            let predictions = done.predictions(Split::Test)?;
             let scores = predictions.scores().map_err(|e| eval(id, e))?;
             Ok((done.record.seed, metrics::top_k::hits(&scores, 1).map_err(|e| eval(id, e))?))
         })

@@ -15,10 +15,10 @@ use umt_media::Modality;
 use umt_recipe::glob;
 use umt_recipe::{Recipe, Task};
 use umt_run::Opened;
-use umt_run::folder::{features_file, read, read_predictions};
+use umt_run::folder::features_file;
 use umt_run::pass::Features;
 use umt_run::{Done, RunError};
-use umt_store::Store;
+use umt_store::{Store, StoreError};
 
 /// What `diagnose` is asked for.
 #[derive(Debug, Clone)]
@@ -42,11 +42,20 @@ pub struct Diagnosis {
     pub classes: Vec<String>,
 }
 
-/// Diagnoses networks of a finished run; writes `diagnosis.json` and a picture for each into its folder.
+/// What was found of the networks of a run.
+#[derive(Debug)]
+pub struct Diagnoses {
+    /// One for each network.
+    pub found: Vec<Diagnosis>,
+    /// Why nothing was stored, where the run's folder may not be written.
+    pub unwritten: Option<StoreError>,
+}
+
+/// Diagnoses networks of a finished run; writes `diagnosis.json` and a picture for each into its folder, if it may.
 ///
 /// # Errors
 /// A folder that is no finished run, a stage that is not there, does not fuse, or has no probes.
-pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, ReportError> {
+pub fn diagnose(options: &DiagnoseOptions) -> Result<Diagnoses, ReportError> {
     let run = Opened::open(&options.run)?;
     let recipe = &run.loaded.recipe;
     let fuses = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
@@ -66,17 +75,26 @@ pub fn diagnose(options: &DiagnoseOptions) -> Result<Vec<Diagnosis>, ReportError
         return Err(usage(format!("no stage that fuses modalities fits; there are: {known}")));
     }
     let store = Store::shared(&options.run)?;
-    let mut found = Vec::new();
+    let (mut found, mut plots) = (Vec::new(), Vec::new());
     for stage in wanted {
         let figures = network(&run, stage)?;
         let verdict = diagnosis::judge(&figures, options.margin);
         let name = format!("diagnosis.{}.svg", figures.stage);
         let svg = diagnosis_plot(&figures)?;
-        store.commit(&store.path(&name), svg.as_bytes())?;
+        plots.push((name, svg));
         found.push(Diagnosis { figures, verdict, classes: run.classes() });
     }
-    store.commit_json(&store.path("diagnosis.json"), &found)?;
-    Ok(found)
+    let write = || {
+        for (name, svg) in &plots {
+            store.commit(&store.path(name), svg.as_bytes())?;
+        }
+        store.commit_json(&store.path("diagnosis.json"), &found).map(drop)
+    };
+    let unwritten = write().err();
+    match unwritten {
+        Some(error) if !error.is_denied() => Err(error.into()),
+        unwritten => Ok(Diagnoses { found, unwritten }),
+    }
 }
 
 fn network(run: &Opened, stage: usize) -> Result<NetworkFigures, ReportError> {
@@ -86,7 +104,7 @@ fn network(run: &Opened, stage: usize) -> Result<NetworkFigures, ReportError> {
     let Some(first) = own.first() else {
         return Err(usage(format!("stage `{id}` was not run")));
     };
-    let test = read_predictions(&first.dir, Split::Test, id)?;
+    let test = first.predictions(Split::Test)?;
     let (labels, classes) = (test.labels().to_vec(), test.classes());
     let common = most_frequent(&labels, classes);
     let chance = labels.iter().filter(|&&l| l == common).count() as f64 / labels.len().max(1) as f64;
@@ -153,7 +171,7 @@ fn encoder(
         gap: difference(&inside, &inside_hits, &alone_hits)?.ok_or_else(missing)?,
         signal: difference(&alone, &alone_hits, &constant)?.ok_or_else(missing)?,
         shapley,
-        gradient_share: gradient_share(run, id, modality),
+        gradient_share: gradient_share(run, id, modality)?,
         cka: similarity(run, id, &recipe.stage[teacher].id, modality)?,
         lost: lost.map_err(|e| eval(id, e))?,
     })
@@ -189,7 +207,7 @@ fn teachers_mean(run: &Opened, modalities: &[Modality]) -> Result<BTreeMap<u64, 
         let Some(teacher) = teacher_of(recipe, modality) else { return Ok(BTreeMap::new()) };
         let id = &recipe.stage[teacher].id;
         for done in run.stages(id) {
-            by_seed.entry(done.record.seed).or_default().push(read_predictions(&done.dir, Split::Test, id)?);
+            by_seed.entry(done.record.seed).or_default().push(done.predictions(Split::Test)?);
         }
     }
     let mut out = BTreeMap::new();
@@ -213,7 +231,7 @@ fn similarity(run: &Opened, stage: &str, teacher: &str, modality: Modality) -> R
         if !done.record.files.contains_key(&name) {
             return Ok(None);
         }
-        Ok(Features::from_bytes(&read(&done.dir.join(name))?)?.values.remove(&modality))
+        Ok(Features::from_bytes(&done.read(&name)?)?.values.remove(&modality))
     };
     let mut all = Vec::new();
     for own in run.stages(stage) {
@@ -226,19 +244,14 @@ fn similarity(run: &Opened, stage: &str, teacher: &str, modality: Modality) -> R
 }
 
 /// By epoch, the share of this encoder in the gradient's norm, mean over seeds.
-fn gradient_share(run: &Opened, stage: &str, modality: Modality) -> Vec<f64> {
+fn gradient_share(run: &Opened, stage: &str, modality: Modality) -> Result<Vec<f64>, ReportError> {
     let key = format!("gradient-share.{modality}");
-    let seeds: Vec<Vec<f64>> = run
-        .stages(stage)
-        .into_iter()
-        .filter_map(|done| std::fs::read_to_string(done.dir.join("metrics.jsonl")).ok())
-        .map(|text| {
-            let lines = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-            lines.filter_map(|l| l["log"][&key].as_f64()).collect()
-        })
-        .collect();
+    let mut seeds: Vec<Vec<f64>> = Vec::new();
+    for done in run.stages(stage) {
+        seeds.push(done.epochs()?.iter().filter_map(|epoch| epoch["log"][&key].as_f64()).collect());
+    }
     let epochs = seeds.iter().map(Vec::len).min().unwrap_or(0);
-    (0..epochs).map(|e| seeds.iter().map(|s| s[e]).sum::<f64>() / seeds.len() as f64).collect()
+    Ok((0..epochs).map(|e| seeds.iter().map(|s| s[e]).sum::<f64>() / seeds.len() as f64).collect())
 }
 
 fn given(results: &Results, stage: &str) -> BTreeMap<String, f64> {

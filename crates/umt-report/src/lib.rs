@@ -15,6 +15,6 @@ mod compare;
 mod report;
 mod diagnose;
 
-pub use diagnose::{DiagnoseOptions, Diagnosis, diagnose, diagnosis_plot};
+pub use diagnose::{DiagnoseOptions, Diagnoses, Diagnosis, diagnose, diagnosis_plot};
 pub use error::ReportError;
 pub use report::{Report, render, render_results, write};

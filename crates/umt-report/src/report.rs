@@ -12,9 +12,8 @@ use umt_recipe::Figure;
 use umt_recipe::Unit;
 use umt_recipe::{Loaded, Recipe, Task};
 use umt_run::folder;
-use umt_run::folder::read_predictions;
 use umt_run::record::Record;
-use umt_run::{Done, Finished, RunError, Stages};
+use umt_run::{Done, Finished, RunError, RunRecord, Stages};
 use umt_store::Store;
 
 /// What a run leaves behind.
@@ -45,10 +44,10 @@ pub fn write(loaded: &Loaded, run: &Finished) -> Result<Report, ReportError> {
     let (finished, store) = (&run.stages, &run.store);
     let results = results(loaded, finished)?;
     let json = results.to_json().map_err(|e| eval("report", e))?;
-    store.commit(&store.path("results.json"), json.as_bytes())?;
     let notes = notes(&loaded.recipe, finished);
     store.commit(&store.path("results.md"), tables::markdown(&results, &notes).as_bytes())?;
     draw(loaded, finished, &results, store)?;
+    RunRecord::commit(store, &loaded.effective, &json)?;
     let text = text(&results, &notes);
     Ok(Report { results, text, ran: finished.ran, folder: store.root().to_owned() })
 }
@@ -89,7 +88,8 @@ fn results(loaded: &Loaded, finished: &Stages) -> Result<Results, ReportError> {
         device: joined(&|d| d.record.device.clone()),
         isa: joined(&|d| d.record.isa.clone()),
         threads: records().map(|r| r.threads).max().unwrap_or(0),
-        data_digest: finished.digest.clone(),
+        digest: finished.digest(),
+        data_digest: finished.data_digest.clone(),
         summary: summary::of_rows(&rows),
         rows,
         paired: compare::differences(&loaded.recipe, finished)?,
@@ -210,7 +210,7 @@ fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) ->
     };
     let pixels = loaded.recipe.data.config.dense.is_some();
     let probed = if pixels { "mIoU of a 1x1 convolution, test" } else { "top-1 of a linear probe, test" };
-    let (loss, validation) = curves(finished);
+    let (loss, validation) = curves(finished)?;
     if !loss.is_empty() {
         save("curves.svg", pictures::curves(&loss, &validation, if pixels { "mIoU" } else { "top-1" }))?;
     }
@@ -221,7 +221,7 @@ fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) ->
     if let Some(drawn) = scenes::draw(&finished.classes, &first_seed(finished))? {
         store.commit(&store.path("scenes.svg"), drawn.as_bytes())?;
     }
-    let classes = class_bars(&finished.classes, &first_seed(finished));
+    let classes = class_bars(&finished.classes, &first_seed(finished))?;
     if !classes.is_empty() {
         save("classes.svg", pictures::bars("Each class", "intersection over union, test, first seed", &classes))?;
     }
@@ -244,17 +244,17 @@ fn first_seed(finished: &Stages) -> Vec<&Done> {
 }
 
 /// Intersection over union by class, a bar for each network.
-fn class_bars(classes: &[String], networks: &[&Done]) -> Vec<BarGroup> {
+fn class_bars(classes: &[String], networks: &[&Done]) -> Result<Vec<BarGroup>, ReportError> {
     let mut groups: Vec<BarGroup> =
         classes.iter().map(|class| BarGroup { label: class.clone(), bars: Vec::new() }).collect();
     for done in networks {
-        let Ok(counts) = umt_store::read_json::<Vec<u64>>(&done.dir.join(folder::COUNTS)) else { continue };
-        let Ok(confusion) = Confusion::from_counts(classes.len(), counts) else { continue };
+        let counts: Vec<u64> = done.json(folder::COUNTS)?;
+        let confusion = Confusion::from_counts(classes.len(), counts).map_err(|e| eval(&done.record.stage, e))?;
         for (group, value) in groups.iter_mut().zip(umt_eval::dense::class_iou(&confusion)) {
             group.bars.push((done.record.stage.clone(), value.unwrap_or(0.0), 0.0));
         }
     }
-    if networks.is_empty() { Vec::new() } else { groups }
+    Ok(if networks.is_empty() { Vec::new() } else { groups })
 }
 
 /// Counts over all seeds; none above 60 classes, where a picture shows nothing.
@@ -266,11 +266,11 @@ fn confusion(finished: &Stages, unit: &Unit) -> Result<Option<Vec<u64>>, ReportE
     let mut counts = vec![0; n * n];
     for done in finished.of(&unit.id) {
         if done.record.files.contains_key(folder::COUNTS) {
-            let read: Vec<u64> = umt_store::read_json(&done.dir.join(folder::COUNTS))?;
+            let read: Vec<u64> = done.json(folder::COUNTS)?;
             counts.iter_mut().zip(read).for_each(|(sum, count)| *sum += count);
             continue;
         }
-        let predictions = read_predictions(&done.dir, Split::Test, &unit.id)?;
+        let predictions = done.predictions(Split::Test)?;
         let scores = predictions.scores().map_err(|e| eval(&unit.id, e))?;
         for (sum, count) in counts.iter_mut().zip(Confusion::of(&scores).counts()) {
             *sum += count;
@@ -280,15 +280,13 @@ fn confusion(finished: &Stages, unit: &Unit) -> Result<Option<Vec<u64>>, ReportE
 }
 
 /// Loss and validation accuracy of the first seed of each stage.
-fn curves(finished: &Stages) -> (Vec<Curve>, Vec<Curve>) {
+fn curves(finished: &Stages) -> Result<(Vec<Curve>, Vec<Curve>), ReportError> {
     let (mut loss, mut validation) = (Vec::new(), Vec::new());
     for id in &finished.rows {
-        let Some(text) =
-            finished.of(id).first().and_then(|d| std::fs::read_to_string(d.dir.join("metrics.jsonl")).ok())
-        else {
+        let lines = finished.of(id).first().map(|done| done.epochs()).transpose()?.unwrap_or_default();
+        if lines.is_empty() {
             continue;
-        };
-        let lines: Vec<serde_json::Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        }
         let points = |of: &dyn Fn(&serde_json::Value) -> Option<f64>| Curve {
             label: id.clone(),
             points: lines.iter().filter_map(|l| Some((l["epoch"].as_f64()?, of(l)?))).collect(),
@@ -297,7 +295,7 @@ fn curves(finished: &Stages) -> (Vec<Curve>, Vec<Curve>) {
         let figure = |l: &serde_json::Value| l["validation"]["miou"].as_f64().or(l["validation"]["top1"].as_f64());
         validation.push(points(&figure));
     }
-    (loss, validation)
+    Ok((loss, validation))
 }
 
 /// Probes by modality: the teacher, then each network that fuses.

@@ -6,7 +6,7 @@ use crate::error::ReportError;
 use std::fmt::Write as _;
 use umt_data::LabelMaps;
 use umt_run::Done;
-use umt_run::folder::{FRAMES, read};
+use umt_run::folder::FRAMES;
 use umt_run::frames::COUNT;
 use umt_store::tensors;
 
@@ -20,7 +20,7 @@ pub(crate) fn draw(classes: &[String], networks: &[&Done]) -> Result<Option<Stri
     let mut columns: Vec<(String, Vec<Option<String>>)> = Vec::new();
     let mut tall = 0;
     for (n, done) in networks.iter().enumerate() {
-        let frames = tensors::read(&read(&done.dir.join(FRAMES))?)?;
+        let frames = tensors::read(&done.read(FRAMES)?)?;
         let mut column = |title: &str, part: &str| {
             let cells = (0..COUNT).map(|k| {
                 let (shape, values) = frames.get(&format!("{k}.{part}"))?;

@@ -1,8 +1,7 @@
 //! How the losses of finished stages went, for an objective that is measured on them.
 
+use crate::done::Done;
 use crate::error::RunError;
-use crate::folder::read;
-use crate::work::Parent;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_distill::{JOINT, Losses};
@@ -12,7 +11,11 @@ use umt_distill::{JOINT, Losses};
 /// An untrained network says the same of each of the `classes`: its loss is their logarithm on both splits. What was
 /// measured after the first epoch would not do: running statistics lag behind at a high rate, and the validation loss
 /// may stand far above an untrained network's, which reads as overfitting that training then took back.
-pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap<String, [Losses; 2]>, RunError> {
+pub(crate) fn courses(
+    parents: &[&Done],
+    classes: usize,
+    read: &dyn Fn(&Done) -> Result<Vec<u8>, RunError>,
+) -> Result<BTreeMap<String, [Losses; 2]>, RunError> {
     let untrained = (classes.max(1) as f64).ln();
     let mut courses = BTreeMap::new();
     for parent in parents {
@@ -20,7 +23,7 @@ pub(crate) fn courses(parents: &[Parent<'_>], classes: usize) -> Result<BTreeMap
             [one] => one.name(),
             _ => JOINT,
         };
-        let bytes = read(&parent.dir.join("metrics.jsonl"))?;
+        let bytes = read(parent)?;
         let Some(last) = String::from_utf8_lossy(&bytes).lines().filter_map(losses).next_back() else {
             let id = &parent.node.unit.id;
             let message = format!("stage `{id}` has not validated, so nothing can be measured on it");

@@ -1,7 +1,7 @@
 //! Finished stages on another set or split. Nothing of the run changes.
 
 use crate::error::RunError;
-use crate::folder::load_network;
+use crate::folder::{MODEL, load_network};
 use crate::opened::Opened;
 use crate::pass::{self, PassError, Shift, Subsets};
 use crate::record::Record;
@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use umt_data::{Cache, DataConfig, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
+use umt_data::{Cache, DataConfig, DataError, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
 use umt_eval::{EvalError, Predictions, Results, Row, dense, ensemble, metrics, summary};
 use umt_media::Modality;
 use umt_recipe::{Task, glob, network_config};
-use umt_store::Store;
+use umt_store::{Store, StoreError};
 
 /// What `eval` is asked for.
 #[derive(Debug, Clone)]
@@ -35,11 +35,20 @@ pub struct EvalOptions {
     pub device: umt_nn::Device,
 }
 
-/// Figures of the finished networks and ensembles of a run on a split of a set.
+/// What networks of a finished run reach on a split.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Their metrics.
+    pub results: Results,
+    /// Why they were not stored, where the run's folder may not be written.
+    pub unwritten: Option<StoreError>,
+}
+
+/// Metrics of the finished networks and ensembles of a run on a split of a set; stored in its `eval.json`, if they may be.
 ///
 /// # Errors
 /// A folder that is no finished run, classes the networks do not know, and what reading data may give.
-pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Results, RunError> {
+pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Evaluated, RunError> {
     let opened = Opened::open(&options.run)?;
     let recipe = &opened.loaded.recipe;
 
@@ -54,7 +63,8 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
     let classes = opened.classes();
     let digest = dataset.digest();
     let known = known_classes(&dataset, &classes)?;
-    let mut caches = Caches { set: &dataset, config: &recipe.data.config, store: &store, kept: BTreeMap::new() };
+    let mut caches =
+        Caches { set: &dataset, config: &recipe.data.config, store: &store, kept: BTreeMap::new(), elsewhere: None };
     let stopped = || stop.load(Ordering::Relaxed) != 0;
 
     let mut rows = Vec::new();
@@ -74,9 +84,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                 }
                 Task::Segmentation { .. } => {
                     if wanted {
-                        let (record, dir) = (&done.record, &done.dir);
+                        let record = &done.record;
                         let failed = |source| RunError::Network { stage: stage.clone(), source };
-                        let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, dir);
+                        let model = done.read(MODEL)?;
+                        let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, &model);
                         let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
                         network.params_mut().to_device(&options.device).map_err(failed)?;
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
@@ -93,7 +104,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                     let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, own, record.classes.len());
                     let failed = |source| RunError::Network { stage: stage.clone(), source };
-                    let loaded = load_network(&config, *seed, &done.dir);
+                    let loaded = load_network(&config, *seed, &done.read(MODEL)?);
                     let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
                     network.params_mut().to_device(&options.device).map_err(failed)?;
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
@@ -122,8 +133,10 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
         ..opened.results
     };
     let json = results.to_json().map_err(|source| RunError::Eval { stage: "eval".into(), source })?;
-    store.commit(&store.path("eval.json"), json.as_bytes())?;
-    Ok(results)
+    match store.commit(&store.path("eval.json"), json.as_bytes()) {
+        Err(error) if error.is_denied() => Ok(Evaluated { results, unwritten: Some(error) }),
+        stored => stored.map(|_| Evaluated { results, unwritten: None }).map_err(RunError::from),
+    }
 }
 
 /// The decoded set, once for each way in which the stages were given their depth.
@@ -132,6 +145,8 @@ struct Caches<'a> {
     config: &'a DataConfig,
     store: &'a Store,
     kept: BTreeMap<Option<[u32; 2]>, Arc<Cache>>,
+    /// A folder of its own, where samples that are not yet decoded may not be stored in the run's.
+    elsewhere: Option<tempfile::TempDir>,
 }
 
 impl Caches<'_> {
@@ -150,7 +165,20 @@ impl Caches<'_> {
         let key = record.depth_stats.map(|stats| stats.map(f32::to_bits));
         if !self.kept.contains_key(&key) {
             let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
-            let cache = Cache::build(self.set, &config, &self.store.path("cache"), &mut tell, self.store)?;
+            let cache = match Cache::build(self.set, &config, &self.store.path("cache"), &mut tell, self.store) {
+                Err(DataError::Store(error)) if error.is_denied() => {
+                    let folder = match self.elsewhere.take() {
+                        Some(folder) => folder,
+                        None => {
+                            tempfile::tempdir().map_err(|source| RunError::Io { path: std::env::temp_dir(), source })?
+                        }
+                    };
+                    let store = Store::shared(folder.path())?;
+                    self.elsewhere = Some(folder);
+                    Cache::build(self.set, &config, store.root(), &mut tell, &store)?
+                }
+                built => built?,
+            };
             self.kept.insert(key, Arc::new(cache));
         }
         let cache = &self.kept[&key];

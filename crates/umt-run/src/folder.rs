@@ -1,13 +1,16 @@
-//! A stage's folder: the names of its files, and how other stages read them.
+//! A stage's folder and the names of its files.
 
 use crate::error::RunError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use umt_data::Split;
-use umt_eval::Predictions;
 use umt_fusion::{Network, NetworkConfig};
 use umt_nn::NnError;
 use umt_store::{Store, tensors};
 
+/// A line for each epoch of training.
+pub const METRICS: &str = "metrics.jsonl";
+/// What each epoch took; no part of the result.
+pub(crate) const TIMES: &str = "timing.jsonl";
 /// The kept weights.
 pub const MODEL: &str = "model.safetensors";
 /// The file of a stage's confusion matrix on test: counts `[true class, predicted class]`.
@@ -28,40 +31,27 @@ pub fn features_file(split: Split) -> String {
     format!("features.{split}.safetensors")
 }
 
-/// Of a finished stage the model stands in its own file: what only served to resume may go.
+/// The model of a finished stage has its own file: what only served to resume may go.
 pub(crate) fn forget_checkpoints(store: &Store, dir: &Path) -> Result<(), RunError> {
     Ok(store.remove(&dir.join(CHECKPOINTS))?)
 }
 
-/// A network with the weights of a finished stage's folder.
+/// A name for people, and enough of the key that no two stages share a folder.
+pub(crate) fn folder_of(root: &Path, stage: &str, seed: u64, key: &str) -> PathBuf {
+    root.join("stages").join(format!("{stage}.seed{seed}.{}", key.get(..12).unwrap_or(key)))
+}
+
+/// A network with the weights of a finished stage's model file.
 pub(crate) fn load_network(
     config: &NetworkConfig,
     seed: u64,
-    dir: &Path,
+    model: &[u8],
 ) -> Result<Network, Result<RunError, NnError>> {
     let mut network = Network::new(config, seed).map_err(Err)?;
-    let bytes = read(&dir.join(MODEL)).map_err(Ok)?;
-    let tensors = tensors::read(&bytes).map_err(|e| Ok(e.into()))?;
+    let tensors = tensors::read(model).map_err(|e| Ok(e.into()))?;
     if tensors.keys().any(|name| name.starts_with("token.")) {
         network.add_tokens();
     }
     network.load(tensors).map_err(Err)?;
     Ok(network)
-}
-
-/// The stored predictions of a split.
-///
-/// # Errors
-/// A file that cannot be read or is damaged.
-pub fn read_predictions(dir: &Path, split: Split, stage: &str) -> Result<Predictions, RunError> {
-    let bytes = read(&dir.join(predictions_file(split)))?;
-    Predictions::from_bytes(&bytes).map_err(|source| RunError::Eval { stage: stage.to_owned(), source })
-}
-
-/// A file's bytes.
-///
-/// # Errors
-/// A file that cannot be read; the error names it.
-pub fn read(path: &Path) -> Result<Vec<u8>, RunError> {
-    std::fs::read(path).map_err(|source| RunError::Io { path: path.to_owned(), source })
 }

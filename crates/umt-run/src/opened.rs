@@ -1,8 +1,10 @@
 //! A finished run, opened for reading.
 
+use crate::done::Done;
 use crate::error::RunError;
+use crate::folder::folder_of;
 use crate::record::{Found, Record, look};
-use crate::run::{Done, RECIPE, folder_of};
+use crate::run_record::{RECIPE, RESULTS, RunRecord};
 use std::collections::BTreeSet;
 use std::path::Path;
 use umt_eval::Results;
@@ -20,24 +22,17 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Reads the folder of a run, such as `runs/synthetic-av`, and verifies every file of its stages.
+    /// Reads the folder of a run, such as `runs/synthetic-av`; everything that is returned was compared with a record.
     ///
     /// # Errors
-    /// A folder that is no finished run; a damaged stage.
+    /// A folder that is no finished run; a damaged stage; what may not be read.
     pub fn open(folder: &Path) -> Result<Self, RunError> {
-        let text = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read_to_string(&path).map_err(|_| {
-                RunError::Usage(format!(
-                    "{} is not there: give the folder of a finished run, such as runs/synthetic-av",
-                    path.display()
-                ))
-            })
-        };
-        let results = Results::from_json(&text("results.json")?)
-            .map_err(|source| RunError::Eval { stage: "results.json".into(), source })?;
+        let run = RunRecord::open(folder)?;
+        let results = Results::from_json(&run.read(folder, RESULTS)?)
+            .map_err(|source| RunError::Eval { stage: RESULTS.into(), source })?;
         let file = folder.join(RECIPE).display().to_string();
-        let loaded = Recipe::parse(&results.recipe, &file, &text(RECIPE)?, &Overrides::default())?;
+        let text = run.read(folder, RECIPE)?;
+        let loaded = Recipe::parse(&results.recipe, &file, &text, &Overrides::default())?;
         let units = loaded.recipe.units();
         let stages: BTreeSet<(&str, u64, &str)> =
             results.rows.iter().map(|r| (r.stage.as_str(), r.seed, r.key.as_str())).collect();

@@ -4,6 +4,7 @@ use crate::error::RunError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 use umt_media::Modality;
 use umt_recipe::plan::{FORMAT, canonical};
@@ -57,8 +58,8 @@ pub struct Record {
     pub isa: String,
     /// Threads of the kernels.
     pub threads: usize,
-    /// The output of each parent, by the parent's key, as it was read.
-    pub parents: BTreeMap<String, String>,
+    /// SHA-256 of what was read of each parent, by the parent's key and the file's name.
+    pub parents: BTreeMap<String, BTreeMap<String, String>>,
     /// SHA-256 of what other stages read: the model or the predictions.
     pub output: String,
     /// Length and SHA-256 of every file of the folder.
@@ -146,12 +147,10 @@ impl Record {
 /// # Errors
 /// A file system that does not answer; damage is no error but [`Found::Damaged`].
 pub fn look(dir: &Path, key: &str) -> Result<Found, RunError> {
-    let path = dir.join(RESULT);
-    if !path.exists() {
-        return Ok(Found::Unfinished);
-    }
-    let record: Record = match umt_store::read_json(&path) {
+    let absent = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == NotFound);
+    let record: Record = match umt_store::read_json(&dir.join(RESULT)) {
         Ok(record) => record,
+        Err(error) if absent(&error) => return Ok(Found::Unfinished),
         Err(StoreError::Corrupt { reason, .. }) => return Ok(Found::Damaged(format!("{RESULT}: {reason}"))),
         Err(error) => return Err(error.into()),
     };
@@ -162,12 +161,11 @@ pub fn look(dir: &Path, key: &str) -> Result<Found, RunError> {
         return Ok(Found::Damaged(format!("{RESULT} belongs to another stage or version")));
     }
     for (name, expected) in &record.files {
-        let path = dir.join(name);
-        if !path.exists() {
-            return Ok(Found::Damaged(format!("{name} is missing")));
-        }
-        if digest_file(&path)? != *expected {
-            return Ok(Found::Damaged(format!("{name} does not match its digest")));
+        match digest_file(&dir.join(name)) {
+            Ok(found) if found == *expected => {}
+            Ok(_) => return Ok(Found::Damaged(format!("{name} does not match its digest"))),
+            Err(error) if absent(&error) => return Ok(Found::Damaged(format!("{name} is missing"))),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(Found::Finished(Box::new(record)))

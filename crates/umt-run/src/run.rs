@@ -1,22 +1,23 @@
 //! Carries out a plan: finished stages are reused, damaged ones repeated, unfinished ones resumed.
 
+use crate::done::Done;
 use crate::error::RunError;
-use crate::folder::forget_checkpoints;
+use crate::folder::{TIMES, folder_of, forget_checkpoints};
 use crate::material::Material;
 use crate::record::{Found, Record, look};
 use crate::watch::{Now, Watch};
 use crate::weights::GivenFiles;
-use crate::work::{Parent, Work};
+use crate::work::Work;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_nn::Device;
-use umt_recipe::plan::{Node, Plan};
+use umt_recipe::plan::{Node, Plan, canonical};
 use umt_recipe::{Loaded, Weights};
-use umt_store::Store;
 use umt_store::hub::HubSettings;
-
-/// The recipe as run, in the run's folder.
-pub(crate) const RECIPE: &str = "recipe.toml";
+use umt_store::{Store, sha256_hex};
 
 /// What the command line says about a run besides the recipe.
 #[derive(Debug, Clone)]
@@ -39,17 +40,6 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// A stage that is done, with its folder.
-#[derive(Debug, Clone)]
-pub struct Done {
-    /// Its position in the plan.
-    pub node: Node,
-    /// Its folder.
-    pub dir: PathBuf,
-    /// What it says of itself.
-    pub record: Record,
-}
-
 /// A run that came to its end. Its folder stays locked until this is dropped, so that a report of it is of one state.
 #[derive(Debug)]
 pub struct Finished {
@@ -69,7 +59,7 @@ pub struct Stages {
     /// Stages that ran in this call.
     pub ran: usize,
     /// The data set's digest.
-    pub digest: String,
+    pub data_digest: String,
     /// Class names.
     pub classes: Vec<String>,
 }
@@ -78,6 +68,22 @@ impl Stages {
     /// Those of a row, one a seed.
     pub fn of(&self, id: &str) -> Vec<&Done> {
         self.done.iter().filter(|d| d.record.stage == id).collect()
+    }
+
+    /// The digest of the run: SHA-256 over the data's digest and, by row and seed, each stage's key, metrics and files.
+    ///
+    /// Equal runs have equal digests: times, threads and the names of machines are no part of it.
+    pub fn digest(&self) -> String {
+        let stage = |done: &Done| {
+            let Record { stage, seed, key, figures, files, .. } = &done.record;
+            let lasting = files.iter().filter(|(name, _)| *name != TIMES);
+            let files: BTreeMap<&String, &String> = lasting.map(|(name, digest)| (name, &digest.sha256)).collect();
+            let value = json!({ "stage": stage, "seed": seed, "key": key, "metrics": figures, "files": files });
+            ((stage.clone(), *seed), value)
+        };
+        let stages: BTreeMap<(String, u64), Value> = self.done.iter().map(stage).collect();
+        let stages: Vec<Value> = stages.into_values().collect();
+        sha256_hex(canonical(&json!({ "data": self.data_digest, "stages": stages })).as_bytes())
     }
 }
 
@@ -96,7 +102,6 @@ pub fn run(
     let folder = options.out.join(&loaded.name);
     let store = Store::open(&folder)?;
     let stages = execute(loaded, prepared, options, &store, watch, stop)?;
-    store.commit(&store.path(RECIPE), loaded.effective.as_bytes())?;
     Ok(Finished { stages, store })
 }
 
@@ -155,11 +160,6 @@ pub(crate) fn execute(
             return Err(RunError::Interrupted { signal, stage: node.unit.id.clone() });
         }
         watch.on_begin(now);
-        let parents = node
-            .parents
-            .iter()
-            .map(|&p| Parent { node: &plan.nodes[p], dir: done[p].dir.clone(), record: &done[p].record })
-            .collect();
         let work = Work {
             recipe,
             store,
@@ -170,7 +170,8 @@ pub(crate) fn execute(
             now,
             node,
             dir: dir.clone(),
-            parents,
+            parents: node.parents.iter().map(|&p| &done[p]).collect(),
+            read: RefCell::default(),
             device: &options.device,
             threads: options.threads,
         };
@@ -180,12 +181,7 @@ pub(crate) fn execute(
         done.push(Done { node: node.clone(), dir, record });
     }
     let classes = material.classes().to_vec();
-    Ok(Stages { done, rows: plan.rows, ran, digest, classes })
-}
-
-/// A name for people, and enough of the key that no two stages share a folder.
-pub(crate) fn folder_of(root: &Path, stage: &str, seed: u64, key: &str) -> PathBuf {
-    root.join("stages").join(format!("{stage}.seed{seed}.{}", key.get(..12).unwrap_or(key)))
+    Ok(Stages { done, rows: plan.rows, ran, data_digest: digest, classes })
 }
 
 /// The record of a finished stage whose parents still say what they said when it ran.
@@ -200,9 +196,12 @@ fn reusable(
         Found::Unfinished => return Ok(None),
         Found::Damaged(reason) => reason,
         Found::Finished(record) => {
-            let same =
-                node.parents.iter().all(|&p| record.parents.get(&done[p].node.key) == Some(&done[p].record.output));
-            if same {
+            // What it read of each parent is what the parent's record vouches for now.
+            let same = |parent: &Done| {
+                let read = record.parents.get(&parent.node.key);
+                read.is_some_and(|read| read.iter().all(|(name, sha256)| parent.vouches(name).as_ref() == Some(sha256)))
+            };
+            if node.parents.iter().all(|&p| same(&done[p])) {
                 // Left by a process that ended right after it finished the stage.
                 forget_checkpoints(store, dir)?;
                 return Ok(Some(*record));

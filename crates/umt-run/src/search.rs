@@ -110,7 +110,7 @@ pub fn search(
     let mut seen = BTreeSet::new();
     for (settings, loaded, prepared) in grid {
         let finished = execute(&loaded, prepared, &options, &store, watch, stop)?;
-        result.data_digest = finished.digest;
+        result.data_digest = finished.data_digest;
         for done in finished.done.iter().filter(|d| stages.contains(&d.record.stage)) {
             let record = &done.record;
             let Some(validation_top1) = record.figure("validation", "top1") else {

@@ -94,6 +94,12 @@ impl StoreError {
         }
     }
 
+    /// Whether this process may not write there, by permissions or on a file system that is read-only.
+    pub fn is_denied(&self) -> bool {
+        let (Self::Write { source, .. } | Self::Io { source, .. }) = self else { return false };
+        matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// An error about a store's folder, under the name that the folder was opened by.
     pub(crate) fn of(self, root: &Path) -> Self {
         match self {

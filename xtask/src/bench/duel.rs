@@ -3,6 +3,7 @@
 use super::networks::{CASES, Case, Work};
 use super::probe::{self, Probe};
 use super::side::{Side, median};
+use crate::out::say;
 use anyhow::bail;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -70,16 +71,13 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
         bail!("--isa {isa}: known are default, avx2 and portable");
     }
     let mut written = Written { cases: Vec::new() };
-    println!(
-        "{:<26}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}",
-        "case", "isa", "ours", "peer", "ratio", "our peak", "its peak"
-    );
+    say!("{:<26}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}", "case", "isa", "ours", "peer", "ratio", "our peak", "its peak");
     for case in CASES.iter().filter(|c| c.work == work && args.case.as_deref().is_none_or(|name| name == c.name)) {
         for isa in &isas {
             let row = row(args, case, isa)?;
             let seconds = |s: f64| format!("{:.2} ms", s * 1e3);
             let mib = |b: u64| format!("{:.0} MiB", b as f64 / f64::from(1 << 20));
-            println!(
+            say!(
                 "{:<26}{:<10}{:>12}{:>12}{:>8}{:>14}{:>14}  {}",
                 row.name,
                 row.isa,

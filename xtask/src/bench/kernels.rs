@@ -1,5 +1,6 @@
 //! Every layer of the timed networks by itself: how near it comes to the machine's limits.
 
+use crate::out::say;
 use anyhow::Context;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -60,14 +61,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         fma_peak: kernels::fma_peak(isa, threads),
         copy_bytes_per_second: kernels::copy_bandwidth(threads),
     };
-    println!(
+    say!(
         "{}: a bare FMA loop gives {:.0} GFLOP/s on one thread, {:.0} on {threads}; a copy {:.1} GB/s",
         machine.isa,
         machine.fma_peak_one_thread / 1e9,
         machine.fma_peak / 1e9,
         machine.copy_bytes_per_second / 1e9
     );
-    println!("{:<34}{:<8}{:>10}{:>10}{:>8}{:>9}{:>8}", "layer", "pass", "ms", "GFLOP/s", "% peak", "GB/s", "% copy");
+    say!("{:<34}{:<8}{:>10}{:>10}{:>8}{:>9}{:>8}", "layer", "pass", "ms", "GFLOP/s", "% peak", "GB/s", "% copy");
     let mut bench = Bench { machine: &machine, runs: args.runs.max(1), rows: Vec::new() };
     for shape in convolutions() {
         bench.convolution(&shape);
@@ -224,7 +225,7 @@ impl Bench<'_> {
             bytes_per_second: bytes / seconds,
             share_of_bandwidth: bytes / seconds / self.machine.copy_bytes_per_second,
         };
-        println!(
+        say!(
             "{:<34}{:<8}{:>10.3}{:>10.0}{:>8.0}{:>9.1}{:>8.0}",
             row.layer,
             row.pass,

@@ -1,5 +1,6 @@
 //! `bench load`: how fast files become decoded samples, and those augmented batches on one core.
 
+use crate::out::{note, say};
 use crate::recipes::{self, Change, DataArgs};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -56,14 +57,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let measured = load(set, root, &config, &scratch, &store);
     store.remove(&scratch)?;
     let measured = measured?;
-    println!(
+    say!(
         "{}: {} clips in {:.2} s on {} thread(s): {:.1} clips/s",
-        measured.dataset, measured.samples, measured.seconds, measured.threads, measured.clips_per_second
+        measured.dataset,
+        measured.samples,
+        measured.seconds,
+        measured.threads,
+        measured.clips_per_second
     );
     let decode_ms = 1e3 * measured.seconds * measured.threads as f64 / measured.samples.max(1) as f64;
-    println!("a sample: {decode_ms:.2} ms of a core decoded and stored, {:.2} ms augmented", measured.augment_ms);
+    say!("a sample: {decode_ms:.2} ms of a core decoded and stored, {:.2} ms augmented", measured.augment_ms);
     store.commit_json(&store.path("bench-load.json"), &measured)?;
-    eprintln!("written to {}", store.path("bench-load.json").display());
+    note!("written to {}", store.path("bench-load.json").display());
     Ok(ExitCode::SUCCESS)
 }
 

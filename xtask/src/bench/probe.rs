@@ -4,6 +4,7 @@
 use super::networks::Case;
 use super::side::{Side, median};
 use super::worker::{Kernel, Limits};
+use crate::out::say;
 use serde::Serialize;
 
 /// What is known of a case beside its time.
@@ -93,7 +94,7 @@ pub fn probe(case: &Case, isa: &str, threads: usize) -> anyhow::Result<Probe> {
 impl Probe {
     pub fn print(&self) {
         if let Some(s) = &self.scaling {
-            println!(
+            say!(
                 "  one thread to {}: {:.2} ms to {:.2} ms, {:.2} times as fast; a bare FMA loop {:.2}: {:.2} of it",
                 s.threads,
                 s.one_thread_seconds * 1e3,
@@ -104,15 +105,23 @@ impl Probe {
             );
         }
         let Shares { limits, step_seconds, kernels, rest_seconds } = &self.shares;
-        println!(
+        say!(
             "  a bare FMA loop gives {:.0} GFLOP/s, a copy {:.1} GB/s; of {:.2} ms go to",
             limits.flops_per_second / 1e9,
             limits.bytes_per_second / 1e9,
             step_seconds * 1e3
         );
-        println!(
+        say!(
             "  {:>6} {:>9} {:>5}  {:<34}{:<34}{:>8}{:>7}{:>7}{:>7}",
-            "share", "ms", "calls", "kernel", "shape", "GFLOP/s", "% peak", "GB/s", "% copy"
+            "share",
+            "ms",
+            "calls",
+            "kernel",
+            "shape",
+            "GFLOP/s",
+            "% peak",
+            "GB/s",
+            "% copy"
         );
         // Lines of less than half a percent are told in one.
         let (shown, small): (Vec<&Share>, Vec<&Share>) = kernels.iter().partition(|s| s.share >= 0.005);
@@ -121,7 +130,7 @@ impl Probe {
                 true => format!("{:>8.0}{:>7.0}", s.gflops, s.share_of_peak * 100.0),
                 false => format!("{:>8}{:>7}", "", ""),
             };
-            println!(
+            say!(
                 "  {:>5.1}% {:>9.3} {:>5}  {:<34}{:<34}{compute}{:>7.1}{:>7.0}",
                 s.share * 100.0,
                 s.kernel.seconds * 1e3,
@@ -134,7 +143,7 @@ impl Probe {
         }
         let small_seconds = small.iter().map(|s| s.kernel.seconds).sum::<f64>();
         for (seconds, what) in [(small_seconds, "further kernels"), (*rest_seconds, "no kernel")] {
-            println!("  {:>5.1}% {:>9.3} {:>5}  {what}", seconds / step_seconds * 100.0, seconds * 1e3, "");
+            say!("  {:>5.1}% {:>9.3} {:>5}  {what}", seconds / step_seconds * 100.0, seconds * 1e3, "");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! of one core the first time; afterwards only what changed is built.
 
 use super::{cargo, root};
+use crate::out::note;
 use anyhow::{Context, bail, ensure};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,16 +44,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::metadata(&binary).with_context(|| format!("reading {}", binary.display()))?.len();
     let megabytes = bytes as f64 / 1e6;
     ensure!(bytes < MOST_BYTES, "size: {} has {megabytes:.1} MB, at most {} are allowed", binary.display(), 45);
-    eprintln!("{} ({megabytes:.1} MB) runs on a machine with a driver, cuDNN 9 and CUDA 13", binary.display());
-    eprintln!("CUDA checks passed in {:.0} s; no kernel was run", started.elapsed().as_secs_f64());
+    note!("{} ({megabytes:.1} MB) runs on a machine with a driver, cuDNN 9 and CUDA 13", binary.display());
+    note!("CUDA checks passed in {:.0} s; no kernel was run", started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
 
 fn timed<T>(name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    eprintln!("== {name}");
+    note!("== {name}");
     let started = Instant::now();
     let result = step().with_context(|| format!("{name} failed"))?;
-    eprintln!("== {name}: {:.0} s", started.elapsed().as_secs_f64());
+    note!("== {name}: {:.0} s", started.elapsed().as_secs_f64());
     Ok(result)
 }
 

@@ -2,6 +2,7 @@
 
 mod cuda;
 
+use crate::out::note;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use std::path::Path;
@@ -45,20 +46,20 @@ pub fn run() -> anyhow::Result<ExitCode> {
     if cargo(&["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
         step("licences and sources", &["deny", "check", "bans", "licenses", "sources"])?;
     } else {
-        eprintln!("SKIPPED: licences and sources, because cargo-deny is not installed (cargo install cargo-deny)");
+        note!("SKIPPED: licences and sources, because cargo-deny is not installed (cargo install cargo-deny)");
     }
-    eprintln!("all checks passed in {:.0} s", started.elapsed().as_secs_f64());
+    note!("all checks passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
 
 fn step(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    eprintln!("== {name}: cargo {}", arguments.join(" "));
+    note!("== {name}: cargo {}", arguments.join(" "));
     let started = Instant::now();
     let status = cargo(arguments).status().with_context(|| format!("running cargo {}", arguments.join(" ")))?;
     if !status.success() {
         bail!("{name} failed: cargo {}", arguments.join(" "));
     }
-    eprintln!("== {name}: passed in {:.0} s", started.elapsed().as_secs_f64());
+    note!("== {name}: passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! A stage that is the best of finished ones, chosen on validation.
 
 use super::Work;
+use crate::done::SCORES;
 use crate::error::RunError;
-use crate::folder::read_predictions;
 use crate::record::Record;
 use std::collections::BTreeMap;
 use umt_data::Split;
@@ -11,8 +11,9 @@ impl Work<'_> {
     pub(super) fn auto(&mut self) -> Result<Record, RunError> {
         let mut best = None;
         let mut tried = Vec::new();
-        for parent in &self.parents {
+        for &parent in &self.parents {
             let id = &parent.node.unit.id;
+            self.has_read(parent, SCORES);
             let Some(top1) = parent.record.figure(Split::Validation.name(), "top1") else {
                 return Err(RunError::Usage(format!(
                     "stage `{}` chooses on validation, but `{id}` has no validation figure (`refit`, or no held-out sample)",
@@ -29,7 +30,7 @@ impl Work<'_> {
         };
         let (mut files, mut figures, mut output) = (BTreeMap::new(), Vec::new(), String::new());
         for split in [Split::Validation, Split::Test] {
-            let predictions = read_predictions(&chosen.dir, split, &chosen.node.unit.id)?;
+            let predictions = self.predictions_of(chosen, split)?;
             output = self.predictions(&mut files, &mut figures, split, &predictions)?;
         }
         let note = format!("{}, chosen on validation ({})", chosen.node.unit.id, tried.join(", "));

@@ -3,13 +3,12 @@
 use super::Work;
 use super::network::End;
 use crate::error::RunError;
-use crate::folder::{COUNTS, FRAMES, MODEL, TALLIES, read};
+use crate::folder::{COUNTS, FRAMES, MODEL, TALLIES};
 use crate::frames;
 use crate::pass::{Shift, inputs};
 use crate::record::{Figure, Record};
 use crate::segment::{self, Segmented};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use umt_data::{Loader, Split};
@@ -22,17 +21,16 @@ use umt_recipe::{ClassWeights, Recipe, Stage, Task, segmenter_config};
 use umt_store::{Digest, tensors};
 use umt_train::Outcome;
 
-/// The network of a finished stage's folder.
+/// The network of a finished stage's model file.
 pub(crate) fn load_segmenter(
     recipe: &Recipe,
     modalities: &[Modality],
     classes: usize,
     seed: u64,
-    dir: &Path,
+    model: &[u8],
 ) -> Result<Segmenter, Result<RunError, NnError>> {
     let mut network = Segmenter::new(&segmenter_config(recipe, modalities, classes), seed).map_err(Err)?;
-    let stored = tensors::read(&read(&dir.join(MODEL)).map_err(Ok)?).map_err(|e| Ok(e.into()))?;
-    network.load(stored).map_err(Err)?;
+    network.load(tensors::read(model).map_err(|e| Ok(e.into()))?).map_err(Err)?;
     Ok(network)
 }
 
@@ -108,9 +106,10 @@ impl Work<'_> {
 
     /// The trained network of a finished stage.
     pub(super) fn segmenter(&self, parent: usize) -> Result<Segmenter, RunError> {
-        let parent = &self.parents[parent];
+        let parent = self.parents[parent];
         let classes = self.material.classes().len();
-        let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &parent.dir);
+        let model = self.read(parent, MODEL)?;
+        let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &model);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
         network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         Ok(network)

@@ -1,8 +1,9 @@
 //! A stage that averages the probabilities of finished ones.
 
-use super::{Parent, Work};
+use super::Work;
+use crate::done::Done;
 use crate::error::RunError;
-use crate::folder::{predictions_file, read_predictions};
+use crate::folder::predictions_file;
 use crate::record::Record;
 use std::collections::BTreeMap;
 use umt_data::Split;
@@ -15,8 +16,8 @@ impl Work<'_> {
         let mut weights = vec![1.0 / self.parents.len().max(1) as f64; self.parents.len()];
         for split in [Split::Validation, Split::Test] {
             let name = predictions_file(split);
-            let members: Vec<&Parent<'_>> =
-                self.parents.iter().filter(|p| p.record.files.contains_key(&name)).collect();
+            let members: Vec<&Done> =
+                self.parents.iter().copied().filter(|p| p.record.files.contains_key(&name)).collect();
             if members.len() < self.parents.len() {
                 if weighting == EnsembleWeights::Validation && split == Split::Validation {
                     return Err(RunError::Usage(format!(
@@ -27,7 +28,7 @@ impl Work<'_> {
                 continue;
             }
             let read: Vec<Predictions> =
-                members.iter().map(|p| read_predictions(&p.dir, split, &p.node.unit.id)).collect::<Result<_, _>>()?;
+                members.iter().map(|p| self.predictions_of(p, split)).collect::<Result<_, _>>()?;
             let Some(first) = read.first() else { continue };
             if let Some(other) = read.iter().find(|p| p.ids() != first.ids()) {
                 let (expected, got) = (first.ids().len(), other.ids().len());

@@ -7,13 +7,15 @@ mod network;
 mod probe;
 mod probe_maps;
 
+use crate::done::Done;
 use crate::error::RunError;
-use crate::folder::{forget_checkpoints, load_network, predictions_file};
+use crate::folder::{MODEL, forget_checkpoints, load_network, predictions_file};
 use crate::material::Material;
 use crate::pass::{self, PassError, Shift, Subsets};
 use crate::record::{Figure, Record};
 use crate::watch::{Now, Watch};
 use crate::weights::GivenFiles;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,13 +29,6 @@ use umt_recipe::plan::{FORMAT, Node};
 use umt_recipe::{Recipe, Task, network_config};
 use umt_store::{Digest, Store};
 
-/// A finished stage that others read.
-pub(crate) struct Parent<'a> {
-    pub node: &'a Node,
-    pub dir: PathBuf,
-    pub record: &'a Record,
-}
-
 /// Everything a stage needs besides its own settings.
 pub(crate) struct Work<'a> {
     pub recipe: &'a Recipe,
@@ -45,7 +40,9 @@ pub(crate) struct Work<'a> {
     pub now: Now<'a>,
     pub node: &'a Node,
     pub dir: PathBuf,
-    pub parents: Vec<Parent<'a>>,
+    pub parents: Vec<&'a Done>,
+    /// SHA-256 of what was read of each parent, by the parent's key and the file's name.
+    pub read: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
     pub device: &'a Device,
     pub threads: usize,
 }
@@ -75,12 +72,29 @@ impl Work<'_> {
         Ok(record)
     }
 
+    /// A file of a parent, as the parent's record vouches for it; that it was read is part of this stage's record.
+    fn read(&self, parent: &Done, name: &str) -> Result<Vec<u8>, RunError> {
+        let bytes = parent.read(name)?;
+        self.has_read(parent, name);
+        Ok(bytes)
+    }
+
+    fn has_read(&self, parent: &Done, name: &str) {
+        let mut read = self.read.borrow_mut();
+        read.entry(parent.node.key.clone()).or_default().extend(parent.vouches(name).map(|sha| (name.to_owned(), sha)));
+    }
+
+    /// A parent's predictions of a split.
+    fn predictions_of(&self, parent: &Done, split: Split) -> Result<Predictions, RunError> {
+        parent.parse_predictions(&self.read(parent, &predictions_file(split))?)
+    }
+
     /// The trained network of a finished stage.
-    fn teacher(&self, parent: &Parent<'_>) -> Result<Network, RunError> {
+    fn teacher(&self, parent: &Done) -> Result<Network, RunError> {
         let stage = &self.recipe.stage[parent.node.unit.stage];
         let classes = self.material.classes().len();
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
-        let loaded = load_network(&config, parent.node.seed, &parent.dir);
+        let loaded = load_network(&config, parent.node.seed, &self.read(parent, MODEL)?);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
         network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
         Ok(network)
@@ -195,7 +209,7 @@ impl Work<'_> {
             device: self.device.name(),
             isa: umt_nn::kernels::isa().as_str().to_owned(),
             threads: self.threads,
-            parents: self.parents.iter().map(|p| (p.node.key.clone(), p.record.output.clone())).collect(),
+            parents: self.read.borrow().clone(),
             output,
             files,
             digest: String::new(),

@@ -3,7 +3,7 @@
 use super::Work;
 use crate::course::courses;
 use crate::error::RunError;
-use crate::folder::{MODEL, features_file};
+use crate::folder::{METRICS, MODEL, features_file};
 use crate::pass::{Subsets, proper_subsets};
 use crate::record::{Figure, Record};
 use crate::watch::Relay;
@@ -134,7 +134,8 @@ impl Work<'_> {
         let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task);
         let (objective, teachers) = match objective.wants_courses() {
             true => {
-                let courses = courses(&self.parents, self.material.classes().len())?;
+                let courses =
+                    courses(&self.parents, self.material.classes().len(), &|parent| self.read(parent, METRICS))?;
                 (objective.measured(&courses).map_err(|e| self.nn(e))?, Vec::new())
             }
             false => (objective, self.parents.iter().map(|p| self.teacher(p)).collect::<Result<_, _>>()?),

@@ -2,7 +2,7 @@
 
 use super::Work;
 use crate::error::RunError;
-use crate::folder::{features_file, read, read_predictions};
+use crate::folder::features_file;
 use crate::pass::{Features, Subsets};
 use crate::record::{Figure, Record};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ impl Work<'_> {
         self.stop_if_asked()?;
         let fitted = LinearProbe::fit(train, held, config).map_err(|e| self.eval(e))?;
 
-        let ids = read_predictions(&self.parents[0].dir, Split::Test, &self.node.unit.id)?.ids().to_vec();
+        let ids = self.predictions_of(self.parents[0], Split::Test)?.ids().to_vec();
         let logits = fitted.model.predict(test.values()).map_err(|e| self.eval(e))?;
         let predictions = Predictions::new(ids, test.labels().to_vec(), classes, logits).map_err(|e| self.eval(e))?;
         let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
@@ -45,9 +45,9 @@ impl Work<'_> {
     /// Features of the probed stage: stored with it when its recipe already had the probe, else computed now.
     fn features(&mut self, split: Split) -> Result<Features, RunError> {
         let name = features_file(split);
-        let parent = &self.parents[0];
+        let parent = self.parents[0];
         if parent.record.files.contains_key(&name) {
-            return Ok(Features::from_bytes(&read(&parent.dir.join(name))?)?);
+            return Ok(Features::from_bytes(&self.read(parent, &name)?)?);
         }
         if parent.record.files.keys().any(|f| f.starts_with("features.")) {
             return Ok(Features::default());

@@ -8,12 +8,16 @@ pub fn run(capabilities: &[String]) -> anyhow::Result<ExitCode> {
         let compiled = umt_nn::cuda::compile_all(capability)?;
         let kernels: usize = compiled.iter().map(|c| c.kernels).sum();
         for file in &compiled {
-            println!(
+            crate::out::say!(
                 "{:>3} {:<18} {:<4} {:>2} kernels {:>7} bytes",
-                capability, file.name, file.kind, file.kernels, file.bytes
+                capability,
+                file.name,
+                file.kind,
+                file.kernels,
+                file.bytes
             );
         }
-        println!("capability {capability}: {kernels} kernels in {} files", compiled.len());
+        crate::out::say!("capability {capability}: {kernels} kernels in {} files", compiled.len());
     }
     Ok(ExitCode::SUCCESS)
 }

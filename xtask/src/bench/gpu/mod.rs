@@ -11,6 +11,7 @@ mod timing;
 mod training;
 
 use super::networks::Case;
+use crate::out::say;
 use parity::{Check, Outcome};
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             report.time(timing::run(&case, &open(precision)?, precision)?);
         }
     }
-    println!("{}", report.summary());
+    say!("{}", report.summary());
     if let Some(path) = &args.json {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let store = Store::open(folder)?;

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::timing::Timing;
+use crate::out::say;
 use serde::Serialize;
 use umt_nn::Device;
 
@@ -18,21 +19,21 @@ pub struct Report {
 impl Report {
     pub fn new(device: &Device) -> anyhow::Result<Self> {
         let (device, hardware) = (device.name(), device.hardware()?);
-        println!("{device}: {hardware}");
+        say!("{device}: {hardware}");
         Ok(Self { version: env!("CARGO_PKG_VERSION"), device, hardware, checks: Vec::new(), timings: Vec::new() })
     }
 
     pub fn add(&mut self, outcome: Outcome) {
         let verdict = if outcome.passed { "ok  " } else { "FAIL" };
         let what = outcome.failure.clone().unwrap_or_else(|| outcome.array.clone());
-        println!("{verdict} {:.1e} of {:.0e}  {}  {what}", outcome.error, outcome.tolerance, outcome.name);
+        say!("{verdict} {:.1e} of {:.0e}  {}  {what}", outcome.error, outcome.tolerance, outcome.name);
         self.checks.push(outcome);
     }
 
     pub fn time(&mut self, timing: Timing) {
         let Timing { name, precision, seconds, fed_seconds, samples_per_second, .. } = &timing;
         let [alone, fed] = [seconds, fed_seconds].map(|s| s * 1e3);
-        println!("time {name} {precision}: {alone:.2} ms a step, {fed:.2} ms fed, {samples_per_second:.0} samples/s");
+        say!("time {name} {precision}: {alone:.2} ms a step, {fed:.2} ms fed, {samples_per_second:.0} samples/s");
         self.timings.push(timing);
     }
 

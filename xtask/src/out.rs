@@ -1,0 +1,56 @@
+//! The one place that prints: results to standard output, everything else to standard error.
+//!
+//! A reader that went away (`| head -1`) is no error: what it does not want is dropped. An output that cannot be written,
+//! such as a full disk, stops no work, which is stored anyway, and makes the exit code 5.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// The first output that failed.
+static FAILED: OnceLock<String> = OnceLock::new();
+
+/// A line of results.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::out::result(format_args!($($text)*)) };
+}
+
+/// A line about the work: progress, warnings, errors.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::out::about(format_args!($($text)*)) };
+}
+
+pub(crate) use {note, say};
+
+/// Prints a line of results, see [`say`].
+pub fn result(text: Arguments<'_>) {
+    write(&mut io::stdout().lock(), "standard output", text);
+}
+
+/// Prints a line about the work, see [`note`].
+pub fn about(text: Arguments<'_>) {
+    write(&mut io::stderr().lock(), "standard error", text);
+}
+
+/// The exit code of a process whose work ended with `code`.
+pub fn end(code: ExitCode) -> ExitCode {
+    match FAILED.get() {
+        Some(reason) if code == ExitCode::SUCCESS => {
+            note!("error: cannot write {reason}");
+            ExitCode::from(5)
+        }
+        _ => code,
+    }
+}
+
+fn write(stream: &mut dyn Write, name: &str, text: Arguments<'_>) {
+    // In one piece, so that lines of several threads do not mix.
+    let line = format!("{text}\n");
+    match stream.write_all(line.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = FAILED.set(format!("{name}: {error}"));
+        }
+        _ => {}
+    }
+}
