@@ -32,9 +32,9 @@ fn only_the_store_writes() {
 }
 
 #[test]
-fn libraries_do_not_print() {
+fn one_place_prints() {
     let calls = ["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("];
-    none("libraries do not print", lines_with(&calls, library));
+    none("only xtask/src/out.rs prints, which knows of closed pipes", lines_with(&calls, |_| true));
 }
 
 #[test]
