@@ -196,7 +196,7 @@ fn reusable(
         Found::Unfinished => return Ok(None),
         Found::Damaged(reason) => reason,
         Found::Finished(record) => {
-            // What it read of each parent is what the parent's record vouches for now.
+            // What it read of each parent is what the parent's record vouches for.
             let same = |parent: &Done| {
                 let read = record.parents.get(&parent.node.key);
                 read.is_some_and(|read| read.iter().all(|(name, sha256)| parent.vouches(name).as_ref() == Some(sha256)))
