@@ -80,7 +80,8 @@ fn every_row_has_its_figures_and_a_second_call_does_nothing() -> Outcome {
     for file in ["scenes.svg", "classes.svg", "probes.svg", "confusion.umt.svg"] {
         assert!(out.join(file).is_file(), "{file}");
     }
-    // Differences are of mean IoU, over pictures.
+    let digest = results["digest"].as_str().ok_or("no digest")?.to_owned();
+    // Differences are of mean IoU, over images.
     let paired = results["paired"].as_array().ok_or("no pairs")?;
     let named = |a: &str, b: &str| paired.iter().find(|p| p["a"] == a && p["b"] == b);
     for (a, b) in [
@@ -99,6 +100,13 @@ fn every_row_has_its_figures_and_a_second_call_does_nothing() -> Outcome {
     }
     let report = std::fs::read_to_string(out.join("results.md"))?;
     assert!(report.contains("| umt − joint") && report.contains("| mIoU %"), "{report}");
+    // The page holds every number and plot, and asks nothing of any network.
+    let page = std::fs::read_to_string(out.join("report.html"))?;
+    for part in ["umt − joint", "Segmentation", "id=\"curve-data\"", "data:image/png", "recipe as run", &digest] {
+        assert!(page.contains(part), "{part}");
+    }
+    let addresses = page.matches("http").count() - page.matches("xmlns=\"http").count();
+    assert_eq!(addresses - page.matches("http-equiv").count(), 0);
     let again = run(&loaded, &options(folder.path(), &[]), &mut Watcher::default())?;
     assert_eq!(again.ran, 0);
     Ok(())

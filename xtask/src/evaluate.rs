@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     #[command(flatten)]
-    device: DataArgs,
+    source: DataArgs,
     /// train, validation or test.
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: String,
@@ -43,8 +43,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let options = EvalOptions {
         run: args.run,
-        data: args.device.data,
-        dataset: args.device.dataset,
+        data: args.source.data,
+        dataset: args.source.dataset,
         split,
         only: args.only,
         device: device,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use umt_recipe::Loaded;
+use umt_report::Call;
 use umt_run::Options;
 
 /// Run every stage of a recipe and print its table.
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     recipe: Option<String>,
     #[command(flatten)]
-    device: DataArgs,
+    source: DataArgs,
     #[command(flatten)]
     change: Change,
     /// Only these stages and what they need; `probe` stands for all probes.
@@ -49,10 +50,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let device = &args.device;
+    let source = &args.source;
     // What names a part of one recipe is not meant for another.
     let particular =
-        device.data.is_some() || device.dataset.is_some() || !args.change.sets.is_empty() || !args.only.is_empty();
+        source.data.is_some() || source.dataset.is_some() || !args.change.sets.is_empty() || !args.only.is_empty();
     let names: Vec<&str> = match &args.recipe {
         Some(name) => vec![name],
         None if particular => recipes::DEFAULTS[..1].to_vec(),
@@ -63,23 +64,24 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
-        data: args.device.data,
-        dataset: args.device.dataset,
+        data: args.source.data,
+        dataset: args.source.dataset,
         seeds: (!args.seeds.is_empty()).then_some(args.seeds),
         only: args.only,
         hub: hub::settings()?,
-        device: device,
+        device,
         threads,
     };
+    let call = Call { command: command(std::env::args().skip(1)), quick: args.change.quick };
     let mut unmet = 0;
     for loaded in &loaded {
-        unmet += one(loaded, &options, &stop)?;
+        unmet += one(loaded, &options, &call, &stop)?;
     }
     Ok(if args.strict && unmet > 0 { ExitCode::from(7) } else { ExitCode::SUCCESS })
 }
 
 /// Runs a recipe and prints its table; the number of expectations that do not hold.
-fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
+fn one(loaded: &Loaded, options: &Options, call: &Call, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
     let recipe = &loaded.recipe;
     let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
     note!("{}: {}", loaded.name, recipe.about);
@@ -92,7 +94,7 @@ fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::R
 
     let mut progress = Progress::new(stop, "test");
     let finished = umt_run::run(loaded, options, &mut progress, stop)?;
-    let report = umt_report::write(loaded, &finished)?;
+    let report = umt_report::write(loaded, &finished, call)?;
     progress.end();
     say!("{}", report.text.trim_end());
     match report.ran {
@@ -101,10 +103,33 @@ fn one(loaded: &Loaded, options: &Options, stop: &Arc<AtomicUsize>) -> anyhow::R
     }
     note!("digest of the run: {}", report.results.digest);
     let folder = report.folder.display();
-    note!("report and pictures: {folder}/results.md, {folder}/*.svg\n");
+    note!("report: {folder}/report.html (open it in a browser), {folder}/results.md\n");
     let unmet = report.unmet().count();
     if unmet > 0 {
         note!("{unmet} expectation(s) did not hold");
     }
     Ok(unmet)
+}
+
+/// The command line as it could be typed again.
+fn command(arguments: impl Iterator<Item = String>) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=./,:+@".contains(c);
+    let quoted = |argument: String| match !argument.is_empty() && argument.chars().all(plain) {
+        true => argument,
+        false => format!("'{}'", argument.replace('\'', "'\\''")),
+    };
+    let arguments: Vec<String> = arguments.map(quoted).collect();
+    format!("cargo xtask {}", arguments.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_typed_again() {
+        let given = ["reproduce", "my recipe.toml", "--set", "train.lr=0.1", "it's"].map(String::from);
+        let expected = "cargo xtask reproduce 'my recipe.toml' --set train.lr=0.1 'it'\\''s'";
+        assert_eq!(command(given.into_iter()), expected);
+    }
 }

@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     recipe: String,
     #[command(flatten)]
-    device: DataArgs,
+    source: DataArgs,
     /// A key and its values; repeatable: all combinations are tried.
     #[arg(long, value_name = "KEY=V1,V2", required = true)]
     over: Vec<String>,
@@ -54,8 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_flag()?;
     let options = Options {
         out: args.out,
-        data: args.device.data,
-        dataset: args.device.dataset,
+        data: args.source.data,
+        dataset: args.source.dataset,
         seeds: args.seed.map(|s| vec![s]),
         only: args.only,
         hub: hub::settings()?,

@@ -9,6 +9,8 @@
 //! ```
 
 mod error;
+mod base64;
+mod page;
 pub mod pictures;
 mod scenes;
 mod compare;
@@ -17,4 +19,4 @@ mod diagnose;
 
 pub use diagnose::{DiagnoseOptions, Diagnoses, Diagnosis, diagnose, diagnosis_plot};
 pub use error::ReportError;
-pub use report::{Report, render, render_results, write};
+pub use report::{Call, Report, render, render_results, write};

@@ -2,6 +2,7 @@
 
 use crate::compare;
 use crate::error::ReportError;
+use crate::page::{self, Plots};
 use crate::pictures::{self, BarGroup, Curve};
 use crate::scenes;
 use comfy_table::{CellAlignment, ContentArrangement, presets};
@@ -36,17 +37,28 @@ impl Report {
     }
 }
 
+/// How a run was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// The command line.
+    pub command: String,
+    /// Whether `[quick]` was merged: such numbers say nothing about methods.
+    pub quick: bool,
+}
+
 /// Writes the report of a finished run.
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub fn write(loaded: &Loaded, run: &Finished) -> Result<Report, ReportError> {
+pub fn write(loaded: &Loaded, run: &Finished, call: &Call) -> Result<Report, ReportError> {
     let (finished, store) = (&run.stages, &run.store);
     let results = results(loaded, finished)?;
     let json = results.to_json().map_err(|e| eval("report", e))?;
     let notes = notes(&loaded.recipe, finished);
     store.commit(&store.path("results.md"), tables::markdown(&results, &notes).as_bytes())?;
-    draw(loaded, finished, &results, store)?;
+    let plots = draw(loaded, finished, &results, store)?;
+    let page = page::page(loaded, finished, &results, &notes, &plots, call)?;
+    store.commit(&store.path("report.html"), page.as_bytes())?;
     RunRecord::commit(store, &loaded.effective, &json)?;
     let text = text(&results, &notes);
     Ok(Report { results, text, ran: finished.ran, folder: store.root().to_owned() })
@@ -199,31 +211,38 @@ pub fn render(table: &tables::Table) -> String {
     format!("\n{}\n{drawn}\n", table.title)
 }
 
-fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) -> Result<(), ReportError> {
-    let save = |name: &str, drawn: Result<String, _>| -> Result<(), ReportError> {
+/// Draws and saves every plot.
+fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) -> Result<Plots, ReportError> {
+    let mut plots = Plots::new();
+    let mut save = |title: &str, name: &str, drawn: Result<String, _>| -> Result<(), ReportError> {
         let svg = drawn.map_err(|e: Box<dyn std::error::Error + Send + Sync>| ReportError::Plot {
             name: name.into(),
             reason: e.to_string(),
         })?;
         store.commit(&store.path(name), svg.as_bytes())?;
+        plots.push((title.to_owned(), svg));
         Ok(())
     };
     let pixels = loaded.recipe.data.config.dense.is_some();
     let probed = if pixels { "mIoU of a 1x1 convolution, test" } else { "top-1 of a linear probe, test" };
     let (loss, validation) = curves(finished)?;
     if !loss.is_empty() {
-        save("curves.svg", pictures::curves(&loss, &validation, if pixels { "mIoU" } else { "top-1" }))?;
+        save("Curves", "curves.svg", pictures::curves(&loss, &validation, if pixels { "mIoU" } else { "top-1" }))?;
     }
     let groups = bars(&loaded.recipe, results);
     if !groups.is_empty() {
-        save("probes.svg", pictures::bars("How good is each encoder?", probed, &groups))?;
+        save("Probes of each encoder", "probes.svg", pictures::bars("How good is each encoder?", probed, &groups))?;
     }
     if let Some(drawn) = scenes::draw(&finished.classes, &first_seed(finished))? {
-        store.commit(&store.path("scenes.svg"), drawn.as_bytes())?;
+        save("Scenes: colour, depth, truth and predictions", "scenes.svg", Ok(drawn))?;
     }
     let classes = class_bars(&finished.classes, &first_seed(finished))?;
     if !classes.is_empty() {
-        save("classes.svg", pictures::bars("Each class", "intersection over union, test, first seed", &classes))?;
+        save(
+            "Classes: intersection over union",
+            "classes.svg",
+            pictures::bars("Each class", "intersection over union, test, first seed", &classes),
+        )?;
     }
     let units = loaded.recipe.units();
     let networks = units.iter().filter(|u| u.probed.is_none() && finished.rows.contains(&u.id));
@@ -231,10 +250,14 @@ fn draw(loaded: &Loaded, finished: &Stages, results: &Results, store: &Store) ->
         if let Some(counts) = confusion(finished, unit)? {
             let seeds = finished.of(&unit.id).len();
             let title = format!("{}: true class by row, {seeds} seed(s)", unit.id);
-            save(&format!("confusion.{}.svg", unit.id), pictures::confusion(&title, &finished.classes, &counts))?;
+            save(
+                &format!("Confusion of {}", unit.id),
+                &format!("confusion.{}.svg", unit.id),
+                pictures::confusion(&title, &finished.classes, &counts),
+            )?;
         }
     }
-    Ok(())
+    Ok(plots)
 }
 
 /// The first seed of each row that has a network with a class for every pixel.

@@ -2,6 +2,7 @@
 //!
 //! One SVG with its pictures inside, so that it opens anywhere and needs nothing beside it.
 
+use crate::base64::base64;
 use crate::error::ReportError;
 use std::fmt::Write as _;
 use umt_data::LabelMaps;
@@ -117,30 +118,9 @@ fn shade(mm: f32, far: f32) -> [u8; 3] {
     if mm == 0.0 { [0, 0, 130] } else { [(255.0 * (1.0 - 0.9 * mm / far)) as u8; 3] }
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let digit = DIGITS[(word >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), text);
-        }
-    }
 
     #[test]
     fn colours_of_classes_differ() {

@@ -3,7 +3,8 @@
 use crate::error::RunError;
 use crate::record::Samples;
 use crate::watch::Watch;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use umt_data::{Cache, DataConfig, Dataset, Split};
 use umt_store::Store;
@@ -34,6 +35,16 @@ impl Material {
     /// Class names.
     pub fn classes(&self) -> &[String] {
         &self.split.classes
+    }
+
+    /// The files of each test sample, each once, by id.
+    pub fn test_files(&self) -> BTreeMap<String, Vec<PathBuf>> {
+        let test = self.split.samples.iter().filter(|sample| sample.split == Split::Test);
+        let files = test.map(|sample| {
+            let all: BTreeSet<PathBuf> = sample.sources.values().filter_map(|s| Some(s.path()?.to_owned())).collect();
+            (sample.id.clone(), all.into_iter().collect::<Vec<_>>())
+        });
+        files.filter(|(_, all)| !all.is_empty()).collect()
     }
 
     /// What defines the set and its splits.

@@ -62,6 +62,8 @@ pub struct Stages {
     pub data_digest: String,
     /// Class names.
     pub classes: Vec<String>,
+    /// The files of each test sample, by id; none for what is made by code.
+    pub test_files: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Stages {
@@ -180,8 +182,8 @@ pub(crate) fn execute(
         watch.on_finish(now, &record, false);
         done.push(Done { node: node.clone(), dir, record });
     }
-    let classes = material.classes().to_vec();
-    Ok(Stages { done, rows: plan.rows, ran, data_digest: digest, classes })
+    let (classes, test_files) = (material.classes().to_vec(), material.test_files());
+    Ok(Stages { done, rows: plan.rows, ran, data_digest: digest, classes, test_files })
 }
 
 /// The record of a finished stage whose parents still say what they said when it ran.
