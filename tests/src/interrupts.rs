@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::xtask;
 use crate::tidy::files;
-use crate::tiny::{Outcome, RECIPE, Watcher, leftovers, options, outputs, recipe, run};
+use crate::tiny::{AtomicFlag, Outcome, RECIPE, Watcher, leftovers, options, outputs, recipe, run};
 
 #[test]
 fn stopped_after_every_step_it_ends_in_the_same_bytes() -> Outcome {
@@ -124,5 +124,69 @@ fn signals_end_it_soon_with_their_code_and_the_run_goes_on() -> Outcome {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(outputs(&stopped.path().join("tiny"))?, outputs(&straight.path().join("tiny"))?);
+    Ok(())
+}
+
+// A stop may come at any moment: between two operators of a step, in a validation, in a probe's features.
+#[test]
+fn stopped_at_any_moment_it_ends_in_the_same_bytes() -> Outcome {
+    let loaded = recipe(&["data.video.crop=[20, 20]", "data.augment.crop=false"])?;
+    let (straight, stopped) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let begun = Instant::now();
+    run(&loaded, &options(straight.path(), &[]), &mut Watcher::default())?;
+    let pause = begun.elapsed() / 40;
+    let mut stops = 0;
+    loop {
+        let mut watcher = Watcher::default();
+        let flag = AtomicFlag::clone(&watcher.stop);
+        let result = std::thread::scope(|scope| {
+            // Longer from time to time, so that what keeps no checkpoint comes to its end.
+            let pause = pause * (1 + stops % 7) + Duration::from_micros(u64::from(stops) * 137);
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                if ended.recv_timeout(pause).is_err() {
+                    flag.store(15, std::sync::atomic::Ordering::SeqCst);
+                }
+            });
+            let result = run(&loaded, &options(stopped.path(), &[]), &mut watcher);
+            let _ = end.send(());
+            result
+        });
+        match result {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error.exit_code(), 143, "{error}"),
+        }
+        assert_eq!(leftovers(stopped.path()), Vec::<String>::new());
+        stops += 1;
+        assert!(stops < 400, "no progress");
+    }
+    assert!(stops > 5, "{stops} stops");
+    assert_eq!(outputs(&stopped.path().join("tiny"))?, outputs(&straight.path().join("tiny"))?);
+    Ok(())
+}
+
+// R7 at the size of a shipped recipe, whose step takes longer than five seconds on one thread.
+#[test]
+fn a_step_of_640_by_480_pixels_is_given_up_in_time() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let frames = out.path().join("frames");
+    let mut made = xtask()?;
+    made.args(["data", "make"]).arg(&frames).args(["--dataset", "nyuv2", "--train", "8", "--test", "2"]);
+    assert!(made.stdout(Stdio::null()).status()?.success());
+    let mut command = xtask()?;
+    command.args(["reproduce", "nyuv2", "--quick", "--threads", "1", "--only", "umt", "--data"]).arg(&frames);
+    let mut child = command.arg("--out").arg(out.path()).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let begun = Instant::now();
+    let at_work = || files(&out.path().join("nyuv2")).iter().any(|path| path.ends_with("metrics.jsonl"));
+    while !at_work() && begun.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    let sent = Instant::now();
+    let kill = std::process::Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status()?;
+    assert!(kill.success());
+    let status = child.wait()?;
+    assert_eq!(status.code(), Some(143));
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
     Ok(())
 }

@@ -1,14 +1,19 @@
 //! What every command that computes shares: threads, device, signals, exit codes.
 
+use crate::out::note;
 use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use umt_nn::{Device, NnError, Precision};
 use umt_recipe::RecipeError;
 use umt_report::ReportError;
 use umt_run::RunError;
 use umt_store::hub::HubError;
+
+/// How long work may take to store what it has done after a stop was asked for.
+const GRACE: Duration = Duration::from_millis(4500);
 
 /// Options of every command that computes.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,7 +64,22 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicUsize>> {
         signal_hook::flag::register(signal, again)?;
         signal_hook::flag::register_usize(signal, Arc::clone(&stop), usize::try_from(signal)?)?;
     }
+    let asked = Arc::clone(&stop);
+    std::thread::Builder::new().name("stop".into()).spawn(move || end_late(&asked))?;
     Ok(stop)
+}
+
+/// Work looks at the flag where it can, and stores what it has done. What cannot look, such as a read of a pipe that nobody
+/// fills, is ended by force in time: as safe as a second signal, and the last checkpoint holds.
+fn end_late(stop: &AtomicUsize) {
+    let mut signal = 0;
+    while signal == 0 {
+        std::thread::sleep(Duration::from_millis(100));
+        signal = stop.load(Ordering::Relaxed);
+    }
+    std::thread::sleep(GRACE);
+    note!("stopped by signal {signal}; the same command goes on from the last checkpoint");
+    signal_hook::low_level::exit(128 + i32::try_from(signal).unwrap_or(0));
 }
 
 /// Whether it is an error of a recipe, its run or its report, whose messages hold their causes.

@@ -76,7 +76,8 @@ impl Model<'_> {
             let mut streams = BTreeMap::new();
             let mut means = BTreeMap::new();
             for (&modality, &encoder) in &self.encoders {
-                let mut tape = if training { Tape::train() } else { Tape::eval() };
+                let stop = self.params.stop();
+                let mut tape = if training { Tape::train().stop_on(stop) } else { Tape::eval() };
                 let (mut x, entry) = match (handed.remove(&modality), gates.get(&modality)) {
                     (Some(map), Some(gate)) => {
                         let (map, gate) = (tape.leaf(map), tape.leaf(Array::from_tensor(gate)?));
@@ -87,6 +88,7 @@ impl Model<'_> {
                 let mut shown = Vec::new();
                 let own = last(encoder);
                 for stage in from..=cut.min(own) {
+                    stop.check()?;
                     x = encoder.stage(stage, &mut tape, self.params, &prefix(modality), x)?;
                     if maps.contains(&stage) || (stage == own && self.fusion.needs_maps()) {
                         let map = show(&mut shown, &x)?;

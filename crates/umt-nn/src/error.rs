@@ -46,6 +46,9 @@ pub enum NnError {
     /// A convolution or pooling whose sizes cannot be.
     #[error(transparent)]
     Kernel(#[from] crate::kernels::ShapeError),
+    /// A stop was asked for; the pass was given up and has changed nothing.
+    #[error("stopped")]
+    Stopped,
     /// A device that is not there, or that failed.
     #[error("{0}")]
     Device(String),

@@ -36,6 +36,7 @@ pub mod optim;
 mod params;
 mod device;
 pub mod schedule;
+mod stop;
 mod tape;
 pub mod timing;
 
@@ -44,4 +45,5 @@ pub use device::{Device, Precision};
 pub use error::{NnError, within};
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Layout, Param, Params, Role, Tensors, batch_counters};
+pub use stop::Stop;
 pub use tape::{Backward, Tape, Var};

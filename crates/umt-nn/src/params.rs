@@ -1,6 +1,6 @@
 //! Parameters in one fixed order: sorted by name.
 
-use crate::{Array, Device, NnError, ops::Folds};
+use crate::{Array, Device, NnError, Stop, ops::Folds};
 use std::collections::BTreeMap;
 
 /// Gradients by parameter name.
@@ -89,9 +89,20 @@ pub struct Params {
     entries: BTreeMap<String, Param>,
     /// What evaluation has made of the entries; every change of them forgets it.
     folds: Folds,
+    stop: Stop,
 }
 
 impl Params {
+    /// Lets every pass over these parameters be given up when `stop` is raised.
+    pub fn stop_on(&mut self, stop: Stop) {
+        self.stop = stop;
+    }
+
+    /// What passes over these parameters look at from time to time.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Adds or replaces a parameter.
     pub fn insert(&mut self, name: impl Into<String>, param: Param) {
         self.folds.forget();

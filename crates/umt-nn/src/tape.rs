@@ -1,6 +1,6 @@
 //! The record of a forward pass, and its way back.
 
-use crate::{Array, Grads, NnError, compute};
+use crate::{Array, Grads, NnError, Stop, compute};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
@@ -34,17 +34,23 @@ pub struct Tape {
     training: bool,
     nodes: Vec<Option<BackwardFn>>,
     statistics: Vec<(String, Array)>,
+    stop: Stop,
 }
 
 impl Tape {
     /// A tape that records, and normalises by the batch's own statistics.
     pub fn train() -> Self {
-        Self { training: true, nodes: Vec::new(), statistics: Vec::new() }
+        Self { training: true, nodes: Vec::new(), statistics: Vec::new(), stop: Stop::default() }
     }
 
     /// A tape that records nothing, and normalises by the running statistics.
     pub fn eval() -> Self {
-        Self { training: false, nodes: Vec::new(), statistics: Vec::new() }
+        Self { training: false, nodes: Vec::new(), statistics: Vec::new(), stop: Stop::default() }
+    }
+
+    /// The same tape, whose backward pass is given up when `stop` is raised.
+    pub fn stop_on(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
     }
 
     /// Whether this pass is for training.
@@ -91,12 +97,12 @@ impl Tape {
     /// Goes back from `seeds` (a value and the gradient of the loss with respect to it). What an operator kept is
     /// freed as soon as it is passed.
     pub fn backward(self, seeds: Vec<(Var, Array)>) -> Result<Backward, NnError> {
-        walk(self.nodes.into_iter().enumerate().rev(), seeds)
+        walk(self.nodes.into_iter().enumerate().rev(), seeds, &self.stop)
     }
 
     /// As [`Tape::backward`], and the tape stays: for a further loss over the same forward pass.
     pub fn backward_again(&self, seeds: Vec<(Var, Array)>) -> Result<Backward, NnError> {
-        walk(self.nodes.iter().enumerate().rev(), seeds)
+        walk(self.nodes.iter().enumerate().rev(), seeds, &self.stop)
     }
 }
 
@@ -104,6 +110,7 @@ impl Tape {
 fn walk<N: Borrow<Option<BackwardFn>>>(
     nodes: impl Iterator<Item = (usize, N)>,
     seeds: Vec<(Var, Array)>,
+    stop: &Stop,
 ) -> Result<Backward, NnError> {
     let mut sink = Sink { nodes: BTreeMap::new(), params: Grads::new() };
     for (var, grad) in seeds {
@@ -115,6 +122,7 @@ fn walk<N: Borrow<Option<BackwardFn>>>(
     let mut leaves = BTreeMap::new();
     for (index, node) in nodes {
         let Some(grad) = sink.nodes.remove(&index) else { continue };
+        stop.check()?;
         match node.borrow() {
             Some(backward) => backward(grad, &mut sink)?,
             None => drop(leaves.insert(index, grad)),

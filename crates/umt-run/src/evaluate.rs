@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{Cache, DataConfig, DataError, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
 use umt_eval::{EvalError, Predictions, Results, Row, dense, ensemble, metrics, summary};
 use umt_media::Modality;
+use umt_nn::Stop;
 use umt_recipe::{Task, glob, network_config};
 use umt_store::{Store, StoreError};
 
@@ -48,7 +49,7 @@ pub struct Evaluated {
 ///
 /// # Errors
 /// A folder that is no finished run, classes the networks do not know, and what reading data may give.
-pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize) -> Result<Evaluated, RunError> {
+pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicUsize>) -> Result<Evaluated, RunError> {
     let opened = Opened::open(&options.run)?;
     let recipe = &opened.loaded.recipe;
 
@@ -89,6 +90,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                         let model = done.read(MODEL)?;
                         let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, &model);
                         let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
+                        network.params_mut().stop_on(Stop::on(stop));
                         network.params_mut().to_device(&options.device).map_err(failed)?;
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                         let said = segment::run(&network, &loader, &known, &stopped)
@@ -106,6 +108,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &AtomicUsize
                     let failed = |source| RunError::Network { stage: stage.clone(), source };
                     let loaded = load_network(&config, *seed, &done.read(MODEL)?);
                     let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
+                    network.params_mut().stop_on(Stop::on(stop));
                     network.params_mut().to_device(&options.device).map_err(failed)?;
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                     let shift = shift(record, loader.cache());
@@ -248,7 +251,7 @@ fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str
     }
 }
 
-fn stage_error(error: PassError, stage: &str, stop: &AtomicUsize) -> RunError {
+fn stage_error(error: PassError, stage: &str, stop: &Arc<AtomicUsize>) -> RunError {
     let stage = stage.to_owned();
     match error {
         PassError::Data(error) => error.into(),

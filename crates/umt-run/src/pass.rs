@@ -54,7 +54,10 @@ pub(crate) enum PassError {
 
 impl From<NnError> for PassError {
     fn from(error: NnError) -> Self {
-        Self::Nn(error)
+        match error {
+            NnError::Stopped => Self::Stopped,
+            error => Self::Nn(error),
+        }
     }
 }
 

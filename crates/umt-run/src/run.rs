@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_nn::Device;
 use umt_recipe::plan::{Node, Plan, canonical};
@@ -97,7 +98,7 @@ pub fn run(
     loaded: &Loaded,
     options: &Options,
     watch: &mut dyn Watch,
-    stop: &AtomicUsize,
+    stop: &Arc<AtomicUsize>,
 ) -> Result<Finished, RunError> {
     // Whatever the data or the plan may refuse is refused before a folder is made.
     let prepared = prepare(loaded, options, watch)?;
@@ -142,7 +143,7 @@ pub(crate) fn execute(
     options: &Options,
     store: &Store,
     watch: &mut dyn Watch,
-    stop: &AtomicUsize,
+    stop: &Arc<AtomicUsize>,
 ) -> Result<Stages, RunError> {
     let recipe = &loaded.recipe;
     let Prepared { mut material, digest, plan, given } = prepared;

@@ -5,6 +5,7 @@ use crate::run::{Options, execute, prepare};
 use crate::watch::Watch;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use umt_eval::tables::Table;
 use umt_recipe::{Loaded, Overrides, Recipe, Stage, Task};
@@ -87,7 +88,7 @@ pub fn search(
     axes: &[Axis],
     options: &Options,
     watch: &mut dyn Watch,
-    stop: &AtomicUsize,
+    stop: &Arc<AtomicUsize>,
 ) -> Result<Search, RunError> {
     let base = Recipe::parse(text.name, text.file, text.text, over)?;
     let stages = searched(&base, &options.only)?;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use umt_nn::NnError;
 use umt_nn::optim::{scale_to_norm, squares};
 
 use crate::evaluate::score_until;
@@ -71,7 +72,15 @@ fn one_step(run: &mut Session<'_, '_>, batches: &mut Feeds<'_>, pace: &mut Pace)
     let (step, epoch, seed) = (run.at.step, run.at.epoch, run.env.seed);
     run.guard.batch(&batch, step)?;
     let context = StepContext { step, total: run.total, epoch, seed };
-    let mut output = run.task.step(&batch, &context)?;
+    let mut output = match run.task.step(&batch, &context) {
+        // Given up inside the step, which has changed nothing: the checkpoint is of the steps before.
+        Err(TrainError::Nn(NnError::Stopped)) => {
+            run.save()?;
+            run.stop_if_asked()?;
+            return Err(NnError::Stopped.into());
+        }
+        output => output?,
+    };
     // One pass over all gradients tells whether they are finite, their norm and the encoders' shares.
     let squares = squares(&output.grads)?;
     run.guard.output(&output, &squares, run.task.params(), &batch, step)?;
@@ -106,6 +115,14 @@ fn one_step(run: &mut Session<'_, '_>, batches: &mut Feeds<'_>, pace: &mut Pace)
     Ok(())
 }
 
+/// A stop inside an evaluation is as one between two of its batches: nothing came of it.
+fn unless_stopped<T>(result: Result<Option<T>, TrainError>) -> Result<Option<T>, TrainError> {
+    match result {
+        Err(TrainError::Nn(NnError::Stopped)) => Ok(None),
+        other => other,
+    }
+}
+
 /// Validation, the best weights, and the epoch's lines in the logs.
 fn end_of_an_epoch(
     run: &mut Session<'_, '_>,
@@ -118,14 +135,14 @@ fn end_of_an_epoch(
     let stopped = || run.stop_asked();
     let context =
         EpochContext { epoch: run.at.epoch, step, total: run.total, seed: run.env.seed, validation, stopped: &stopped };
-    let buffers = run.task.end_of_epoch(&context).map_err(|error| run.guard.placed(error, step))?;
+    let buffers = unless_stopped(run.task.end_of_epoch(&context)).map_err(|error| run.guard.placed(error, step))?;
     let Some(buffers) = buffers else {
         run.save()?;
         return run.stop_if_asked();
     };
     let mut scores = None;
     if let Some(source) = validation.filter(|_| due) {
-        let found = score_until(run.task, source, &|| run.stop_asked());
+        let found = unless_stopped(score_until(run.task, source, &|| run.stop_asked()));
         let Some(found) = found.map_err(|error| run.guard.placed(error, step))? else {
             // The epoch stays open: the checkpoint leads back to this validation.
             run.save()?;

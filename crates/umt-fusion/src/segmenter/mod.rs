@@ -178,6 +178,7 @@ impl Segmenter {
         let mut fused = Vec::new();
         for index in 0..FUSION_POINTS {
             for (&modality, stream) in &mut streams {
+                self.params.stop().check()?;
                 let encoder = &self.encoders[&modality];
                 *stream = encoder.stage(index, tape, &self.params, &self.prefix(modality), stream.clone())?;
                 if let Some(maps) = maps.get_mut(&modality) {
@@ -236,11 +237,13 @@ impl Segmenter {
         let mut x = parts::context(tape, p, decoder, take(FUSION_POINTS - 1)?)?;
         let mut logits = Vec::new();
         for index in 1..=decoder.widths.len() {
+            p.stop().check()?;
             let Some(skip) = skips.pop() else { break };
             let (side, next) = parts::module(tape, p, index, decoder.blocks, &x, &skip)?;
             logits.extend(side);
             x = next;
         }
+        p.stop().check()?;
         x = tape.conv2d(p, "decoder.conv_out", &x, ConvOptions::square(1, 1))?;
         x = tape.upsample(p, "decoder.upsample1.conv", &x, half, None)?;
         x = tape.upsample(p, "decoder.upsample2.conv", &x, whole, None)?;

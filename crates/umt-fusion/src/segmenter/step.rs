@@ -33,7 +33,7 @@ impl Segmenter {
         inputs: &BTreeMap<Modality, Array>,
         objective: &mut dyn FnMut(&DenseOutputs) -> Result<DenseLoss, NnError>,
     ) -> Result<StepResult, NnError> {
-        let mut tape = Tape::train();
+        let mut tape = Tape::train().stop_on(self.params.stop());
         let Pass { logits, maps } = self.forward(&mut tape, inputs)?;
         let statistics = tape.take_statistics();
         let outputs = DenseOutputs {

@@ -42,7 +42,7 @@ impl Work<'_> {
         let (mut network, begin) = self.begin_segmenter(stage)?;
         let (network, outcome) = match stage.weights {
             Some(_) => {
-                network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
+                self.place(network.params_mut())?;
                 (network, None)
             }
             None => self.train_segmenter(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
@@ -111,7 +111,7 @@ impl Work<'_> {
         let model = self.read(parent, MODEL)?;
         let loaded = load_segmenter(self.recipe, &parent.node.unit.modalities, classes, parent.node.seed, &model);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
-        network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
+        self.place(network.params_mut())?;
         Ok(network)
     }
 

@@ -18,13 +18,14 @@ use crate::weights::GivenFiles;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use umt_data::{Loader, LoaderConfig, Split};
 use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
 use umt_fusion::Network;
 use umt_media::Modality;
-use umt_nn::{Device, NnError};
+use umt_nn::{Device, NnError, Params, Stop};
 use umt_recipe::plan::{FORMAT, Node};
 use umt_recipe::{Recipe, Task, network_config};
 use umt_store::{Digest, Store};
@@ -36,7 +37,7 @@ pub(crate) struct Work<'a> {
     pub material: &'a mut Material,
     pub given: &'a GivenFiles,
     pub watch: &'a mut dyn Watch,
-    pub stop: &'a AtomicUsize,
+    pub stop: &'a Arc<AtomicUsize>,
     pub now: Now<'a>,
     pub node: &'a Node,
     pub dir: PathBuf,
@@ -96,7 +97,7 @@ impl Work<'_> {
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
         let loaded = load_network(&config, parent.node.seed, &self.read(parent, MODEL)?);
         let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
-        network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
+        self.place(network.params_mut())?;
         Ok(network)
     }
 
@@ -225,7 +226,16 @@ impl Work<'_> {
         RunError::Interrupted { signal, stage: self.node.unit.id.clone() }
     }
 
+    /// Brings a network to the device, and lets its passes be given up when a stop is asked for.
+    fn place(&self, params: &mut Params) -> Result<(), RunError> {
+        params.stop_on(Stop::on(self.stop));
+        params.to_device(self.device).map_err(|e| self.nn(e))
+    }
+
     fn nn(&self, source: NnError) -> RunError {
+        if matches!(source, NnError::Stopped) {
+            return self.stopped();
+        }
         RunError::Network { stage: self.node.unit.id.clone(), source }
     }
 

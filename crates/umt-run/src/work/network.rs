@@ -35,7 +35,7 @@ impl Work<'_> {
         let (mut network, begin) = self.begin(stage)?;
         let (network, outcome) = match stage.weights {
             Some(_) => {
-                network.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
+                self.place(network.params_mut())?;
                 (network, None)
             }
             None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
@@ -150,7 +150,7 @@ impl Work<'_> {
     /// Trains the task of a stage, whatever it is.
     pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RunError> {
         let refit = stage.train.refit;
-        task.params_mut().to_device(self.device).map_err(|e| self.nn(e))?;
+        self.place(task.params_mut())?;
         let train = self.loader(Split::Train, refit, true)?;
         let validation = match refit {
             true => None,
