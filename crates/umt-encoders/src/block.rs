@@ -1,8 +1,8 @@
-//! Residual blocks: a table of convolutions, and one way to run it.
+//! Residual blocks.
 
 use serde::{Deserialize, Serialize};
-use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, Tape, Var, init, init::ConvInit};
-use umt_random::Rng;
+use umt_nn::layers::{Conv2d, ConvNorm, ParamBuilder, batch_norm, conv2d, conv2d_no_bias};
+use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, Tape, Value};
 
 /// The residual block a network is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,26 +18,6 @@ pub enum Block {
     NonBottleneck1d,
 }
 
-/// What follows a convolution.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// A bias, and ReLU.
-    Relu,
-    /// A bias, and the batch-norm of this name.
-    BiasedNorm(&'static str),
-    /// The batch-norm of this name.
-    Norm(&'static str),
-}
-
-/// A convolution in a block. Padding keeps the size, up to the stride.
-struct Layer {
-    name: &'static str,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    output: usize,
-    then: Then,
-}
-
 impl Block {
     /// Channels of the output over channels of the inner convolutions.
     pub fn expansion(self) -> usize {
@@ -51,97 +31,87 @@ impl Block {
     fn eps(self) -> f32 {
         if self == Self::NonBottleneck1d { 1e-3 } else { BatchNormOptions::default().eps }
     }
-
-    fn layers(self, width: usize, s: usize) -> Vec<Layer> {
-        let layer = |name, kernel, stride, output, then| Layer { name, kernel, stride, output, then };
-        match self {
-            Self::Basic => vec![
-                layer("conv1", [3, 3], [s, s], width, Then::Norm("bn1")),
-                layer("conv2", [3, 3], [1, 1], width, Then::Norm("bn2")),
-            ],
-            Self::Bottleneck => vec![
-                layer("conv1", [1, 1], [1, 1], width, Then::Norm("bn1")),
-                layer("conv2", [3, 3], [s, s], width, Then::Norm("bn2")),
-                layer("conv3", [1, 1], [1, 1], 4 * width, Then::Norm("bn3")),
-            ],
-            Self::NonBottleneck1d => vec![
-                layer("conv3x1_1", [3, 1], [s, 1], width, Then::Relu),
-                layer("conv1x3_1", [1, 3], [1, s], width, Then::BiasedNorm("bn1")),
-                layer("conv3x1_2", [3, 1], [1, 1], width, Then::Relu),
-                layer("conv1x3_2", [1, 3], [1, 1], width, Then::BiasedNorm("bn2")),
-            ],
-        }
-    }
 }
 
-/// One residual block in its place; its parameters are `<name>.conv1.weight` and so on.
-#[derive(Clone, Debug)]
+/// A layer of a block.
+enum Layer {
+    /// A convolution with bias and ReLU.
+    Relu(Conv2d),
+    /// A convolution and its batch-norm.
+    Norm(ConvNorm),
+}
+
+/// One residual block: `relu(layers(x) + x)`, where `x` is brought to the output's shape by a 1x1 convolution and batch-norm if it has another.
 pub struct Residual {
-    /// Prefix of its parameters, without the last dot.
-    pub name: String,
-    /// What it is made of.
-    pub block: Block,
-    /// Channels of the input.
-    pub input: usize,
-    /// Channels of the inner convolutions; the output has [`Block::expansion`] times as many.
-    pub width: usize,
-    /// Stride of the first convolution that is larger than a point.
-    pub stride: usize,
+    layers: Vec<Layer>,
+    downsample: Option<ConvNorm>,
 }
 
 impl Residual {
-    /// Channels of the output.
-    pub fn output(&self) -> usize {
-        self.width * self.block.expansion()
-    }
-
-    fn has_downsample(&self) -> bool {
-        self.stride != 1 || self.input != self.output()
-    }
-
-    /// Adds freshly drawn parameters under `prefix`.
-    pub fn init(&self, params: &mut Params, prefix: &str, distribution: ConvInit, rng: &mut Rng) {
-        let name = |part: &str| format!("{prefix}{}.{part}", self.name);
-        let mut input = self.input;
-        for Layer { name: conv, kernel: [kh, kw], output, then, .. } in self.block.layers(self.width, self.stride) {
-            init::conv(params, &name(conv), [kh, kw, input, output], distribution, rng);
-            if !matches!(then, Then::Norm(_)) {
-                init::conv_bias(params, &name(conv), input * kh * kw, output, rng);
+    /// A block whose inner convolutions have `width` channels, its output [`Block::expansion`] times as many. The stride is on the first
+    /// convolution larger than 1x1. Padding keeps the size, up to the stride.
+    ///
+    /// # Errors
+    /// None with these layers; those of [`ConvNorm::new`].
+    pub fn new(
+        block: Block,
+        input: usize,
+        width: usize,
+        stride: usize,
+        mut pb: ParamBuilder<'_>,
+    ) -> Result<Self, NnError> {
+        let output = width * block.expansion();
+        let norm = |relu| BatchNormOptions { eps: block.eps(), relu, ..BatchNormOptions::default() };
+        let options =
+            |[kh, kw]: [usize; 2], stride| ConvOptions { stride, pad: [kh / 2, kw / 2], ..ConvOptions::default() };
+        let mut layers = Vec::new();
+        if block == Block::NonBottleneck1d {
+            let pairs = [["conv3x1_1", "conv1x3_1", "bn1"], ["conv3x1_2", "conv1x3_2", "bn2"]];
+            for ([rows, columns, bn], s, input) in [(pairs[0], stride, input), (pairs[1], 1, width)] {
+                let (kernel, then) = ([3, 1], ConvOptions { relu: true, ..options([3, 1], [s, 1]) });
+                layers.push(Layer::Relu(conv2d(input, width, kernel, then, pb.pp(rows))));
+                let conv = conv2d(width, width, [1, 3], options([1, 3], [1, s]), pb.pp(columns));
+                layers.push(Layer::Norm(ConvNorm::new(conv, batch_norm(width, norm(true), pb.pp(bn)))?));
             }
-            if let Then::Norm(norm) | Then::BiasedNorm(norm) = then {
-                init::batch_norm(params, &name(norm), output);
-            }
-            input = output;
-        }
-        if self.has_downsample() {
-            init::conv(params, &name("downsample.0"), [1, 1, self.input, self.output()], distribution, rng);
-            init::batch_norm(params, &name("downsample.1"), self.output());
-        }
-    }
-
-    /// `relu(layers(x) + x)`, where `x` is brought to the output's shape by a 1x1 convolution and batch-norm if it
-    /// has another.
-    pub fn forward(&self, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError> {
-        let name = |part: &str| format!("{prefix}{}.{part}", self.name);
-        let skip = if self.has_downsample() {
-            let options = ConvOptions::square(self.stride, 0);
-            let norm = BatchNormOptions::default();
-            tape.conv_norm(params, [&name("downsample.0"), &name("downsample.1")], &x, None, options, norm)?
         } else {
-            x.clone()
+            let table: &[(usize, usize, usize)] = match block {
+                Block::Bottleneck => &[(1, 1, width), (3, stride, width), (1, 1, output)],
+                _ => &[(3, stride, width), (3, 1, width)],
+            };
+            let mut input = input;
+            for (index, &(kernel, stride, output)) in (1..).zip(table) {
+                let (kernel, name) = ([kernel; 2], format!("conv{index}"));
+                let conv = conv2d_no_bias(input, output, kernel, options(kernel, [stride; 2]), pb.pp(name));
+                let norm = batch_norm(output, norm(true), pb.pp(format!("bn{index}")));
+                layers.push(Layer::Norm(ConvNorm::new(conv, norm)?));
+                input = output;
+            }
+        }
+        let downsample = if stride != 1 || input != output {
+            let mut pb = pb.pp("downsample");
+            let conv = conv2d_no_bias(input, output, [1, 1], ConvOptions::square(stride, 0), pb.pp(0));
+            Some(ConvNorm::new(conv, batch_norm(output, BatchNormOptions::default(), pb.pp(1)))?)
+        } else {
+            None
         };
-        let norm_options = BatchNormOptions { eps: self.block.eps(), ..BatchNormOptions::relu() };
-        let layers = self.block.layers(self.width, self.stride);
-        let last = layers.len() - 1;
+        Ok(Self { layers, downsample })
+    }
+
+    /// Maps `[n, h, w, input]` to `[n, h', w', output]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; when a device fails.
+    pub fn forward(&self, tape: &mut Tape, params: &Params, x: Value) -> Result<Value, NnError> {
+        let skip = match &self.downsample {
+            Some(downsample) => downsample.forward(tape, params, &x, None)?,
+            None => x.clone(),
+        };
+        let last = self.layers.len() - 1;
         let mut y = x;
-        for (index, Layer { name: conv, kernel: [kh, kw], stride, then, .. }) in layers.into_iter().enumerate() {
-            let options = ConvOptions { stride, pad: [kh / 2, kw / 2], ..ConvOptions::default() };
-            y = match then {
-                Then::Relu => tape.conv2d(params, &name(conv), &y, ConvOptions { relu: true, ..options })?,
-                Then::Norm(norm) | Then::BiasedNorm(norm) => {
-                    let skip = (index == last).then_some(&skip);
-                    tape.conv_norm(params, [&name(conv), &name(norm)], &y, skip, options, norm_options)?
-                }
+        for (index, layer) in self.layers.iter().enumerate() {
+            y = match layer {
+                Layer::Relu(conv) => conv.forward(tape, params, &y)?,
+                Layer::Norm(conv) => conv.forward(tape, params, &y, (index == last).then_some(&skip))?,
             };
         }
         Ok(y)

@@ -2,13 +2,13 @@
 
 use crate::{Block, Encoder, R2Plus1d, R2Plus1dConfig, ResNet, ResNetConfig, Stem};
 use serde::{Deserialize, Serialize};
-use umt_nn::NnError;
+use umt_nn::{NnError, layers::ParamBuilder};
 
 /// An encoder by name, with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum EncoderConfig {
-    /// ResNet-20: basic blocks 3, 3, 3 in three stages, for small pictures (He et al. 2015, section 4.2; with a
+    /// ResNet-20: basic blocks 3, 3, 3 in three stages, for small images (He et al. 2015, section 4.2; with a
     /// projection where the shape changes).
     Resnet20(ResNetConfig),
     /// ResNet-18: basic blocks 2, 2, 2, 2.
@@ -35,22 +35,51 @@ impl EncoderConfig {
         ]
     }
 
-    /// The encoder itself.
-    pub fn build(&self) -> Result<Box<dyn Encoder>, NnError> {
+    /// The encoder with fresh parameters, added by `pb`.
+    ///
+    /// # Errors
+    /// Settings without a meaning.
+    pub fn build(&self, pb: ParamBuilder<'_>) -> Result<Box<dyn Encoder>, NnError> {
         Ok(match *self {
-            Self::Resnet20(config) => Box::new(ResNet::new(plain(config)?, &[3, 3, 3], config)?),
-            Self::Resnet18(config) => Box::new(ResNet::new(plain(config)?, &[2, 2, 2, 2], config)?),
-            Self::Resnet34(config) => Box::new(ResNet::new(plain(config)?, &[3, 4, 6, 3], config)?),
-            Self::Resnet50(config) => {
-                if config.block != Block::Basic {
-                    return Err(NnError::Unsupported(
-                        "resnet50 is made of bottleneck blocks: leave `block` out".into(),
-                    ));
-                }
-                Box::new(ResNet::new(Block::Bottleneck, &[3, 4, 6, 3], config)?)
+            Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config, pb)?),
+            Self::Resnet20(config) | Self::Resnet18(config) | Self::Resnet34(config) | Self::Resnet50(config) => {
+                Box::new(ResNet::new(self.residual(config)?, self.depths(), config, pb)?)
             }
-            Self::R2plus1d18(config) => Box::new(R2Plus1d::new(config)?),
         })
+    }
+
+    /// Channels of the map after each stage, the stem's first; see [`Encoder::stages`].
+    ///
+    /// # Errors
+    /// Settings without a meaning.
+    pub fn stages(&self) -> Result<Vec<usize>, NnError> {
+        match *self {
+            Self::R2plus1d18(config) => config.stages(),
+            Self::Resnet20(config) | Self::Resnet18(config) | Self::Resnet34(config) | Self::Resnet50(config) => {
+                config.stages(self.residual(config)?, self.depths())
+            }
+        }
+    }
+
+    /// Blocks of each stage.
+    fn depths(&self) -> &'static [usize] {
+        match self {
+            Self::Resnet20(_) => &[3, 3, 3],
+            Self::Resnet18(_) | Self::R2plus1d18(_) => &[2, 2, 2, 2],
+            Self::Resnet34(_) | Self::Resnet50(_) => &[3, 4, 6, 3],
+        }
+    }
+
+    /// The residual block that a ResNet is made of.
+    fn residual(&self, config: ResNetConfig) -> Result<Block, NnError> {
+        match (self, config.block) {
+            (Self::Resnet50(_), Block::Basic) => Ok(Block::Bottleneck),
+            (Self::Resnet50(_), _) => {
+                Err(NnError::setting("block", "resnet50 is made of bottleneck blocks: leave `block` out"))
+            }
+            (_, Block::Bottleneck) => Err(NnError::setting("block", "bottleneck blocks make a resnet50")),
+            (_, block) => Ok(block),
+        }
     }
 
     /// Its name in a recipe.
@@ -78,13 +107,5 @@ impl EncoderConfig {
             Self::Resnet20(c) | Self::Resnet18(c) | Self::Resnet34(c) | Self::Resnet50(c) => c.channels,
             Self::R2plus1d18(c) => c.channels,
         }
-    }
-}
-
-/// The block of all but ResNet-50.
-fn plain(config: ResNetConfig) -> Result<Block, NnError> {
-    match config.block {
-        Block::Bottleneck => Err(NnError::Unsupported("bottleneck blocks make a resnet50".into())),
-        block => Ok(block),
     }
 }

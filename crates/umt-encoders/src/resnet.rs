@@ -2,10 +2,10 @@
 
 use crate::{Block, Encoder, Residual};
 use serde::{Deserialize, Serialize};
-use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, PoolOptions, Tape, Var, init, init::ConvInit};
-use umt_random::Rng;
+use umt_nn::layers::{ConvNorm, ParamBuilder, batch_norm, conv2d_no_bias};
+use umt_nn::{BatchNormOptions, ConvOptions, NnError, Params, PoolOptions, Tape, Value, init::ConvInit};
 
-/// How the picture enters.
+/// The first layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stem {
     /// 7x7 convolution of stride 2, then 3x3 max-pool of stride 2, as published.
@@ -28,7 +28,7 @@ pub struct ResNetConfig {
     pub channels: usize,
     /// Channels of the first stage; each further one has twice as many as the one before.
     pub width: usize,
-    /// How the picture enters.
+    /// The first layers.
     pub stem: Stem,
     /// Distribution of fresh weights.
     pub init: ConvInit,
@@ -42,70 +42,65 @@ impl Default for ResNetConfig {
     }
 }
 
-/// A residual block and the stage it belongs to.
-struct Unit {
-    stage: usize,
-    residual: Residual,
+impl ResNetConfig {
+    /// Channels of the map after each stage of a network of `depths` blocks, the stem's first.
+    pub(crate) fn stages(&self, block: Block, depths: &[usize]) -> Result<Vec<usize>, NnError> {
+        if self.width == 0 || self.channels == 0 || depths.is_empty() {
+            return Err(NnError::Unsupported("a ResNet needs a stage, and width and channels above 0".into()));
+        }
+        let widths = (0..depths.len()).map(|stage| (self.width << stage) * block.expansion());
+        Ok(std::iter::once(self.width).chain(widths).collect())
+    }
 }
 
-/// A ResNet without its classifier. Pictures in a row are encoded one by one and averaged over time.
+/// A ResNet without its classifier. The images of a sequence are encoded one by one and averaged over time.
 ///
-/// The stem's max-pool, if it has one, begins stage 1, so that whoever works on maps between stages
-/// sees the stem's at its full size.
+/// The stem's max-pool, if it has one, is the first operator of stage 1, so that those who use the maps between stages get the stem's at its full
+/// size.
 pub struct ResNet {
-    config: ResNetConfig,
-    block: Block,
-    units: Vec<Unit>,
-    /// Stages behind the stem.
-    stages: usize,
+    channels: Vec<usize>,
+    stem: ConvNorm,
+    pool: Option<PoolOptions>,
+    stages: Vec<Vec<Residual>>,
 }
 
 impl ResNet {
     /// A ResNet of `depths` blocks in its stages.
-    pub fn new(block: Block, depths: &[usize], config: ResNetConfig) -> Result<Self, NnError> {
-        if config.width == 0 || config.channels == 0 || depths.is_empty() {
-            return Err(NnError::Unsupported("a ResNet needs a stage, and width and channels above 0".into()));
-        }
-        let mut units = Vec::new();
-        let mut input = config.width;
-        for (stage, &depth) in (1..).zip(depths) {
-            let width = config.width << (stage - 1);
-            for index in 0..depth {
-                let stride = if index == 0 && stage > 1 { 2 } else { 1 };
-                let residual = Residual { name: format!("layer{stage}.{index}"), block, input, width, stride };
-                input = residual.output();
-                units.push(Unit { stage, residual });
-            }
-        }
-        Ok(Self { config, block, units, stages: depths.len() })
-    }
-
-    fn stem(&self) -> (usize, ConvOptions) {
-        match self.config.stem {
+    ///
+    /// # Errors
+    /// Settings without a meaning.
+    pub fn new(block: Block, depths: &[usize], config: ResNetConfig, pb: ParamBuilder<'_>) -> Result<Self, NnError> {
+        let channels = config.stages(block, depths)?;
+        let mut pb = pb.with_conv_init(config.init);
+        let (kernel, options) = match config.stem {
             Stem::Large => (7, ConvOptions::square(2, 3)),
             Stem::Small => (3, ConvOptions::square(2, 1)),
             Stem::Same => (3, ConvOptions::square(1, 1)),
+        };
+        let conv = conv2d_no_bias(config.channels, config.width, [kernel; 2], options, pb.pp("conv1"));
+        let stem = ConvNorm::new(conv, batch_norm(config.width, BatchNormOptions::relu(), pb.pp("bn1")))?;
+        let pool = (config.stem == Stem::Large).then_some(PoolOptions { kernel: 3, stride: 2, pad: 1 });
+        let (mut stages, mut input) = (Vec::new(), config.width);
+        for (stage, &depth) in depths.iter().enumerate() {
+            let (width, mut pb) = (config.width << stage, pb.pp(format!("layer{}", stage + 1)));
+            let mut blocks = Vec::new();
+            for index in 0..depth {
+                let stride = if index == 0 && stage > 0 { 2 } else { 1 };
+                blocks.push(Residual::new(block, input, width, stride, pb.pp(index))?);
+                input = width * block.expansion();
+            }
+            stages.push(blocks);
         }
+        Ok(Self { channels, stem, pool, stages })
     }
 }
 
 impl Encoder for ResNet {
-    fn init(&self, params: &mut Params, prefix: &str, rng: &mut Rng) {
-        let ResNetConfig { channels, width, init, .. } = self.config;
-        let (kernel, _) = self.stem();
-        init::conv(params, &format!("{prefix}conv1"), [kernel, kernel, channels, width], init, rng);
-        init::batch_norm(params, &format!("{prefix}bn1"), width);
-        for unit in &self.units {
-            unit.residual.init(params, prefix, init, rng);
-        }
+    fn stages(&self) -> &[usize] {
+        &self.channels
     }
 
-    fn stages(&self) -> Vec<usize> {
-        let widths = (0..self.stages).map(|stage| (self.config.width << stage) * self.block.expansion());
-        std::iter::once(self.config.width).chain(widths).collect()
-    }
-
-    fn stage(&self, index: usize, tape: &mut Tape, params: &Params, prefix: &str, x: Var) -> Result<Var, NnError> {
+    fn stage(&self, index: usize, tape: &mut Tape, params: &Params, x: Value) -> Result<Value, NnError> {
         let (mut x, frames) = match *x.shape() {
             [_, _, _, _] => (x, None),
             [n, t, h, w, c] => (tape.reshape(&x, &[n * t, h, w, c])?, Some([n, t])),
@@ -113,19 +108,18 @@ impl Encoder for ResNet {
                 return Err(NnError::shape("ResNet", "[n, h, w, c] or [n, t, h, w, c]", other));
             }
         };
-        if index > self.stages {
-            return Err(NnError::Unsupported(format!("a ResNet has no stage {index}")));
-        }
         if index == 0 {
-            let (_, options) = self.stem();
-            let norm = BatchNormOptions::relu();
-            let name = |part: &str| format!("{prefix}{part}");
-            x = tape.conv_norm(params, [&name("conv1"), &name("bn1")], &x, None, options, norm)?;
-        } else if index == 1 && self.config.stem == Stem::Large {
-            x = tape.max_pool(&x, PoolOptions { kernel: 3, stride: 2, pad: 1 })?;
-        }
-        for unit in self.units.iter().filter(|unit| unit.stage == index) {
-            x = unit.residual.forward(tape, params, prefix, x)?;
+            x = self.stem.forward(tape, params, &x, None)?;
+        } else {
+            let Some(blocks) = self.stages.get(index - 1) else {
+                return Err(NnError::Unsupported(format!("a ResNet has no stage {index}")));
+            };
+            if let (1, Some(pool)) = (index, self.pool) {
+                x = tape.max_pool(&x, pool)?;
+            }
+            for block in blocks {
+                x = block.forward(tape, params, x)?;
+            }
         }
         match (frames, x.shape()) {
             (Some([n, t]), &[_, h, w, c]) => tape.reshape(&x, &[n, t, h, w, c]),
@@ -133,13 +127,13 @@ impl Encoder for ResNet {
         }
     }
 
-    fn pool(&self, tape: &mut Tape, map: &Var) -> Result<Var, NnError> {
+    fn pool(&self, tape: &mut Tape, map: &Value) -> Result<Value, NnError> {
         let &[n, t, h, w, c] = map.shape() else {
             return tape.mean_inner(map);
         };
-        // Each picture has a feature; theirs is the mean over time.
-        let pictures = tape.reshape(map, &[n * t, h, w, c])?;
-        let features = tape.mean_inner(&pictures)?;
+        // Each image has a feature; the sequence's is their mean over time.
+        let images = tape.reshape(map, &[n * t, h, w, c])?;
+        let features = tape.mean_inner(&images)?;
         let rows = tape.reshape(&features, &[n, t, c])?;
         tape.mean_inner(&rows)
     }

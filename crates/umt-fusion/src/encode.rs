@@ -6,22 +6,22 @@
 //! the gates' to the means, and the tapes before take both.
 
 use crate::{Encoded, Fusion, Standing, Weights, fusion::no_modality, missing::stand_in};
-use candle_core::{Tensor, Var as Variable, backprop::GradStore};
+use candle_core::{Tensor, Var, backprop::GradStore};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::Encoder;
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params, Tape, Var};
+use umt_nn::{Array, Grads, Key, NnError, Params, Tape, Value};
 
 /// One encoder's part of a segment.
 struct Stream {
     /// None once the last loss went back.
     tape: Option<Tape>,
     /// The map and the gate that came in, where a gate did.
-    entry: Option<[Var; 2]>,
+    entry: Option<[Value; 2]>,
     /// The map handed on, in the last segment the feature.
-    end: Var,
+    end: Value,
     /// What candle sees of the tape.
-    shown: Vec<(Var, Variable)>,
+    shown: Vec<(Value, Var)>,
 }
 
 /// What runs without an exchange between modalities.
@@ -36,7 +36,7 @@ pub(crate) struct Pass {
     /// What the fusion and the objective see; variables of candle's graph.
     pub encoded: Encoded,
     /// Running statistics after this pass.
-    pub statistics: Vec<(String, Array)>,
+    pub statistics: Vec<(Key, Array)>,
     segments: Vec<Segment>,
 }
 
@@ -89,7 +89,7 @@ impl Model<'_> {
                 let own = last(encoder);
                 for stage in from..=cut.min(own) {
                     stop.check()?;
-                    x = encoder.stage(stage, &mut tape, self.params, &prefix(modality), x)?;
+                    x = encoder.stage(stage, &mut tape, self.params, x)?;
                     if maps.contains(&stage) || (stage == own && self.fusion.needs_maps()) {
                         let map = show(&mut shown, &x)?;
                         pass.encoded.maps.entry(modality).or_default().insert(stage, map);
@@ -101,7 +101,7 @@ impl Model<'_> {
                 if cut == end {
                     x = mean;
                 } else {
-                    handed.insert(modality, x.value().clone());
+                    handed.insert(modality, x.array().clone());
                 }
                 streams.insert(modality, Stream { tape: Some(tape), entry, end: x, shown });
             }
@@ -169,7 +169,7 @@ impl Pass {
                 match handed.remove(&modality) {
                     Some(grad) => seeds.push((end.clone(), grad)),
                     None if seeds.is_empty() && last => {
-                        seeds.push((end.clone(), end.value().device().zeros(end.shape())?))
+                        seeds.push((end.clone(), end.array().device().zeros(end.shape())?))
                     }
                     None if seeds.is_empty() => continue,
                     None => {}
@@ -204,8 +204,8 @@ impl Pass {
 }
 
 /// A value of the tape as a variable of candle's graph.
-fn show(shown: &mut Vec<(Var, Variable)>, value: &Var) -> Result<Tensor, NnError> {
-    let variable = Variable::from_tensor(&value.value().to_tensor()?)?;
+fn show(shown: &mut Vec<(Value, Var)>, value: &Value) -> Result<Tensor, NnError> {
+    let variable = Var::from_tensor(&value.array().to_tensor()?)?;
     let tensor = variable.as_tensor().clone();
     shown.push((value.clone(), variable));
     Ok(tensor)

@@ -1,12 +1,12 @@
 //! The network, and the seam between the encoders' tape and candle's.
 
-use crate::encode::{Model, Pass, prefix};
+use crate::encode::{Model, Pass};
 use crate::{Encoded, Fusion, FusionConfig, Loss, Outputs, Shapes, Standing, StepResult, Weights, step::read_figures};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{Encoder, EncoderConfig};
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Params};
+use umt_nn::{Array, NnError, Params, layers::ParamBuilder};
 
 /// Everything that decides a network's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl NetworkConfig {
     pub fn check(&self) -> Result<(), NnError> {
         let mut shapes = Shapes { stages: BTreeMap::new(), classes: self.classes };
         for (&modality, encoder) in &self.encoders {
-            shapes.stages.insert(modality, encoder.build()?.stages());
+            shapes.stages.insert(modality, encoder.stages()?);
         }
         self.fusion.build().init(&shapes, &mut Params::default(), &mut umt_random::stream(0, "check", 0, 0))
     }
@@ -51,11 +51,10 @@ impl Network {
         let mut encoders = BTreeMap::new();
         let all: Vec<&str> = config.encoders.keys().map(|modality| modality.name()).collect();
         for (&modality, encoder) in &config.encoders {
-            let encoder = encoder.build()?;
             let id = umt_random::id_hash(&format!("{modality} of {}", all.join("+")));
             let mut rng = umt_random::stream(seed, "init.encoder", 0, id);
-            encoder.init(&mut params, &prefix(modality), &mut rng);
-            shapes.stages.insert(modality, encoder.stages());
+            let encoder = encoder.build(ParamBuilder::new(&mut params, &mut rng).pp("encoder").pp(modality))?;
+            shapes.stages.insert(modality, encoder.stages().to_vec());
             encoders.insert(modality, encoder);
         }
         if encoders.is_empty() || config.classes == 0 {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_fusion::{FusionConfig, Mmtm, Network, NetworkConfig, SeAdd};
 use umt_media::Modality::{self, Audio, Video};
+use umt_nn::layers::ParamBuilder;
 use umt_nn::{Array, Params, Tape};
 
 type Inputs = BTreeMap<Modality, Array>;
@@ -35,21 +36,21 @@ fn mmtm(stages: &[usize]) -> FusionConfig {
 #[test]
 fn stages_make_up_the_encoder() {
     for (name, config) in EncoderConfig::examples() {
-        let encoder = config.build().unwrap();
+        let mut rng = umt_random::stream(1, "init", 0, 0);
         let mut params = Params::default();
-        encoder.init(&mut params, "", &mut umt_random::stream(1, "init", 0, 0));
+        let encoder = config.build(ParamBuilder::new(&mut params, &mut rng)).unwrap();
         let input = noise(&[2, 3, 32, 24, config.channels()], 3);
         let mut tape = Tape::eval();
         let whole = tape.input(input.clone());
-        let whole = encoder.forward(&mut tape, &params, "", &whole).unwrap();
+        let whole = encoder.forward(&mut tape, &params, &whole).unwrap();
         let mut x = tape.input(input);
-        for (index, channels) in encoder.stages().into_iter().enumerate() {
-            x = encoder.stage(index, &mut tape, &params, "", x).unwrap();
+        for (index, &channels) in encoder.stages().iter().enumerate() {
+            x = encoder.stage(index, &mut tape, &params, x).unwrap();
             assert_eq!((x.shape().len(), x.shape().last()), (5, Some(&channels)), "{name} stage {index}");
         }
-        assert_eq!(encoder.pool(&mut tape, &x).unwrap().value(), whole.value(), "{name}");
+        assert_eq!(encoder.pool(&mut tape, &x).unwrap().array(), whole.array(), "{name}");
         assert_eq!(whole.shape(), [2, encoder.width()], "{name}");
-        assert!(encoder.stage(encoder.stages().len(), &mut tape, &params, "", x).is_err(), "{name}");
+        assert!(encoder.stage(encoder.stages().len(), &mut tape, &params, x).is_err(), "{name}");
     }
 }
 

@@ -67,6 +67,14 @@ impl NnError {
     pub fn setting(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Setting { key: key.into(), reason: reason.into() }
     }
+
+    /// The same error with the name of the layer's parameter instead of the operator's.
+    pub(crate) fn of(self, name: &str) -> Self {
+        match self {
+            Self::Shape { expected, got, .. } => Self::Shape { what: name.to_owned(), expected, got },
+            other => other,
+        }
+    }
 }
 
 /// Rejects the setting `key` unless its value `holds`, that is, is what `allowed` says.

@@ -9,13 +9,14 @@
 //! any part that runs on the tape one operator of candle's graph.
 //!
 //! ```
-//! use umt_nn::{Array, ConvOptions, Param, Params, Tape};
+//! use umt_nn::{Array, ConvOptions, Param, Params, Tape, layers::Conv2d};
 //! let mut params = Params::default();
 //! params.insert("conv.weight", Param::conv(Array::from_slice(&[1, 1, 1, 1], &[2.0])?));
+//! let conv = Conv2d::new("conv.weight".into(), None, ConvOptions::default());
 //! let mut tape = Tape::train();
 //! let x = tape.leaf(Array::from_slice(&[1, 1, 2, 1], &[3.0, 4.0])?);
-//! let y = tape.conv2d(&params, "conv", &x, ConvOptions::default())?;
-//! assert_eq!(y.value().as_slice(), [6.0, 8.0]);
+//! let y = conv.forward(&mut tape, &params, &x)?;
+//! assert_eq!(y.array().as_slice(), [6.0, 8.0]);
 //! let back = tape.backward(vec![(y, Array::from_slice(&[1, 1, 2, 1], &[1.0, 1.0])?)])?;
 //! assert_eq!(back.params["conv.weight"].as_slice(), [7.0]);
 //! assert_eq!(back.leaf(&x).map(Array::as_slice), Some(&[2.0, 2.0][..]));
@@ -31,6 +32,7 @@ pub mod cuda;
 mod error;
 pub mod init;
 pub mod kernels;
+pub mod layers;
 mod ops;
 pub mod optim;
 mod params;
@@ -44,6 +46,6 @@ pub use array::Array;
 pub use device::{Device, Precision};
 pub use error::{NnError, within};
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
-pub use params::{Grads, Layout, Param, Params, Role, Tensors, batch_counters};
+pub use params::{Grads, Key, Layout, Param, Params, Role, Tensors, batch_counters};
 pub use stop::Stop;
-pub use tape::{Backward, Tape, Var};
+pub use tape::{Backward, Tape, Value};

@@ -1,7 +1,43 @@
 //! Parameters in one fixed order: sorted by name.
 
-use crate::{Array, Device, NnError, Stop, ops::Folds};
-use std::collections::BTreeMap;
+use crate::{Array, Device, NnError, Stop, layers::Folds};
+use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
+
+/// The name of a parameter, formatted once when its layer is built.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+impl From<String> for Key {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<&str> for Key {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// Gradients by parameter name.
 pub type Grads = BTreeMap<String, Array>;
@@ -9,16 +45,18 @@ pub type Grads = BTreeMap<String, Array>;
 /// Tensors as they are stored: name, shape, values, in PyTorch's layout.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Whether an optimiser may touch a parameter.
+/// What a parameter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Learnt by gradient.
+    /// Trainable: has a gradient, and an optimiser changes it.
     Weight,
-    /// State that is stored but not learnt: running statistics of batch-norm.
+    /// A running statistic of a batch-norm: not trainable, read by the operators of the network.
+    Statistic,
+    /// Other state that is stored but not trainable, for example what an objective remembers; read by the host.
     Buffer,
 }
 
-/// How a parameter lies in memory, against PyTorch's order on disk.
+/// The order of a parameter's values in memory, compared with PyTorch's order on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// As in PyTorch.
@@ -32,14 +70,14 @@ pub enum Layout {
 pub struct Param {
     /// Its values, in memory layout.
     pub value: Array,
-    /// Whether it is learnt.
+    /// What it is for.
     pub role: Role,
     /// Its layout in memory.
     pub layout: Layout,
 }
 
 impl Param {
-    /// A learnt parameter in PyTorch's layout.
+    /// A trainable parameter in PyTorch's layout.
     pub fn weight(value: Array) -> Self {
         Self { value, role: Role::Weight, layout: Layout::Plain }
     }
@@ -49,7 +87,12 @@ impl Param {
         Self { value, role: Role::Weight, layout: Layout::Conv }
     }
 
-    /// Stored state that is not learnt.
+    /// A running statistic of a batch-norm.
+    pub fn statistic(value: Array) -> Self {
+        Self { value, role: Role::Statistic, layout: Layout::Plain }
+    }
+
+    /// Other state that is stored but not trainable.
     pub fn buffer(value: Array) -> Self {
         Self { value, role: Role::Buffer, layout: Layout::Plain }
     }
@@ -83,11 +126,11 @@ pub fn batch_counters<'a>(names: impl IntoIterator<Item = &'a String>, batches: 
     layers.map(|layer| (format!("{layer}num_batches_tracked"), count)).collect()
 }
 
-/// A network's parameters and buffers, always visited in the order of their names.
+/// A network's parameters, statistics and buffers, always visited in the order of their names.
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     entries: BTreeMap<String, Param>,
-    /// What evaluation has made of the entries; every change of them forgets it.
+    /// Weights with batch-norms folded into them, for evaluation; every change of the entries forgets them.
     folds: Folds,
     stop: Stop,
 }
@@ -109,12 +152,16 @@ impl Params {
         self.entries.insert(name.into(), param);
     }
 
-    /// Removes every parameter whose name `keep` does not want.
+    /// Removes every parameter whose name `keep` rejects.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.folds.forget();
         self.entries.retain(|name, _| keep(name));
     }
 
     /// The values of a parameter.
+    ///
+    /// # Errors
+    /// [`NnError::NoParameter`] if there is none of this name.
     pub fn value(&self, name: &str) -> Result<&Array, NnError> {
         match self.entries.get(name) {
             Some(param) => Ok(&param.value),
@@ -148,24 +195,21 @@ impl Params {
         self.entries.iter_mut()
     }
 
-    /// Where the network is: the device of its learnt parameters.
+    /// The network's device: that of its trainable parameters.
     pub fn device(&self) -> Device {
-        let learnt = self.entries.values().find(|param| param.role == Role::Weight);
-        learnt.map_or(Device::Cpu, |param| param.value.device())
+        let trainable = self.entries.values().find(|param| param.role == Role::Weight);
+        trainable.map_or(Device::Cpu, |param| param.value.device())
     }
 
-    /// Moves the network: its learnt parameters and the running statistics of its batch-norms. What an objective keeps beside them is small,
-    /// read by the host, and stays.
+    /// Moves the network: its trainable parameters and the running statistics of its batch-norms. Buffers are small, read by the host, and stay
+    /// there.
     ///
     /// # Errors
     /// When a device fails.
     pub fn to_device(&mut self, device: &Device) -> Result<(), NnError> {
         self.folds.forget();
-        for (name, param) in &mut self.entries {
-            let statistics = name.ends_with(".running_mean") || name.ends_with(".running_var");
-            if param.role == Role::Weight || statistics {
-                param.value = param.value.to_device(device)?;
-            }
+        for param in self.entries.values_mut().filter(|param| param.role != Role::Buffer) {
+            param.value = param.value.to_device(device)?;
         }
         Ok(())
     }
@@ -175,18 +219,16 @@ impl Params {
         batch_counters(self.entries.keys(), batches)
     }
 
-    /// Number of learnt values.
-    pub fn weight_count(&self) -> usize {
-        self.iter().filter(|(_, p)| p.role == Role::Weight).map(|(_, p)| p.value.len()).sum()
-    }
-
-    /// Writes batch-norm statistics that a forward pass produced.
-    pub fn update(&mut self, values: Vec<(String, Array)>) -> Result<(), NnError> {
+    /// Replaces the values of these parameters: the statistics that a forward pass returned, or buffers.
+    ///
+    /// # Errors
+    /// [`NnError::NoParameter`] if there is none of a name.
+    pub fn update<K: AsRef<str>>(&mut self, values: impl IntoIterator<Item = (K, Array)>) -> Result<(), NnError> {
         self.folds.forget();
         for (name, value) in values {
-            match self.entries.get_mut(&name) {
+            match self.entries.get_mut(name.as_ref()) {
                 Some(param) => param.value = value,
-                None => return Err(NnError::NoParameter(name)),
+                None => return Err(NnError::NoParameter(name.as_ref().to_owned())),
             }
         }
         Ok(())
@@ -202,12 +244,18 @@ impl Params {
         self.entries.iter().map(entry).collect()
     }
 
-    /// Takes every tensor from a file's; on any mismatch nothing changes and all names are listed.
+    /// Takes the values of every parameter from a file's tensors.
+    ///
+    /// # Errors
+    /// [`NnError::Mismatch`] with all names that do not match; then nothing has changed.
     pub fn load_tensors(&mut self, tensors: &Tensors) -> Result<(), NnError> {
         self.load_under("", tensors)
     }
 
     /// [`Params::load_tensors`] for the parameters whose names begin with `prefix`, which the file's names lack.
+    ///
+    /// # Errors
+    /// Those of [`Params::load_tensors`].
     pub fn load_under(&mut self, prefix: &str, tensors: &Tensors) -> Result<(), NnError> {
         let own: BTreeMap<&str, &Param> =
             self.entries.iter().filter_map(|(name, param)| Some((name.strip_prefix(prefix)?, param))).collect();
@@ -231,7 +279,7 @@ impl Params {
                 let (order, device) = (param.disk_order(), param.value.device());
                 let values = param.value.make_mut();
                 order.zip(data).for_each(|(index, &value)| values[index] = value);
-                // Back to where the network is.
+                // Writing moved it to the host.
                 param.value = param.value.to_device(&device)?;
             }
         }

@@ -1,6 +1,7 @@
 //! Operators of the tape against central differences.
 
-use umt_nn::{Array, ConvOptions, Grads, NnError, Param, Params, PoolOptions, Tape, Var, kernels::Resize};
+use umt_nn::layers::{Conv2d, Upsample};
+use umt_nn::{Array, ConvOptions, Grads, NnError, Param, Params, PoolOptions, Tape, Value, kernels::Resize};
 
 fn values(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| (((i * 37 + seed * 11) % 101) as f64 / 50.0 - 1.0) as f32).collect()
@@ -11,7 +12,7 @@ fn scaled(x: &Array, gate: &Array, dy: &[f32]) -> (f64, Array, Array) {
     let mut tape = Tape::train();
     let (x, gate) = (tape.leaf(x.clone()), tape.leaf(gate.clone()));
     let y = tape.gated_sum(&[(&x, &gate)]).unwrap();
-    let loss = y.value().as_slice().iter().zip(dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
+    let loss = y.array().as_slice().iter().zip(dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
     let seed = Array::from_slice(y.shape(), dy).unwrap();
     let back = tape.backward(vec![(y, seed)]).unwrap();
     (loss, back.leaf(&x).unwrap().clone(), back.leaf(&gate).unwrap().clone())
@@ -53,7 +54,7 @@ fn a_gate_of_another_shape_is_refused() {
     assert!(message.contains("[2, 4]") && message.contains("[2, 3]"), "{message}");
 }
 
-type Operator = fn(&mut Tape, &Params, &Var) -> Result<Var, NnError>;
+type Operator = fn(&mut Tape, &Params, &Value) -> Result<Value, NnError>;
 
 fn params() -> Params {
     let mut params = Params::default();
@@ -68,13 +69,17 @@ fn params() -> Params {
     params
 }
 
+fn up() -> Upsample {
+    Upsample::new("up.weight".into(), "up.bias".into())
+}
+
 /// `sum(dy * operator(x))`, its gradient to `x` and to the parameters.
 fn pass(operator: Operator, params: &Params, x: &Array) -> (f64, Array, Grads) {
     let mut tape = Tape::train();
     let x = tape.leaf(x.clone());
     let y = operator(&mut tape, params, &x).unwrap();
-    let dy = values(y.value().len(), 8);
-    let loss = y.value().as_slice().iter().zip(&dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
+    let dy = values(y.array().len(), 8);
+    let loss = y.array().as_slice().iter().zip(&dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum();
     let seed = Array::from_slice(y.shape(), &dy).unwrap();
     let back = tape.backward(vec![(y, seed)]).unwrap();
     let grad = back.leaf(&x).unwrap().clone();
@@ -88,10 +93,10 @@ fn operators_on_maps_agree_with_central_differences() {
         ("bilinear", |t, _, x| t.resize(x, [7, 4], Resize::Bilinear)),
         ("average to a size", |t, _, x| t.resize(x, [3, 2], Resize::Average)),
         ("average", |t, _, x| t.average_pool(x, PoolOptions { kernel: 3, stride: 2, pad: 1 })),
-        ("upsample", |t, p, x| t.upsample(p, "up", x, [7, 10], None)),
+        ("upsample", |t, p, x| up().forward(t, p, x, [7, 10], None)),
         ("upsample a sum", |t, p, x| {
-            let twice = t.upsample(p, "up", x, [7, 10], None)?;
-            t.upsample(p, "up", x, [7, 10], Some(&twice))
+            let twice = up().forward(t, p, x, [7, 10], None)?;
+            up().forward(t, p, x, [7, 10], Some(&twice))
         }),
         ("concat", |t, _, x| {
             let small = t.sigmoid(x)?;
@@ -103,7 +108,8 @@ fn operators_on_maps_agree_with_central_differences() {
             t.gated_sum(&[(x, &gate), (x, &gate)])
         }),
         ("convolution and relu", |t, p, x| {
-            t.conv2d(p, "conv", x, ConvOptions { pad: [0, 1], relu: true, ..ConvOptions::default() })
+            let options = ConvOptions { pad: [0, 1], relu: true, ..ConvOptions::default() };
+            Conv2d::new("conv.weight".into(), Some("conv.bias".into()), options).forward(t, p, x)
         }),
     ];
     let (params, x) = (params(), Array::from_slice(&[2, 4, 5, 3], &values(120, 9)).unwrap());
@@ -143,9 +149,9 @@ fn maps_that_do_not_fit_are_refused_by_name() {
     let (params, mut tape) = (params(), Tape::train());
     let x = tape.leaf(Array::zeros(&[1, 4, 5, 3]));
     let other = tape.leaf(Array::zeros(&[1, 4, 4, 3]));
-    let refusal = |result: Result<Var, NnError>| result.map(|_| ()).unwrap_err().to_string();
-    assert!(refusal(tape.upsample(&params, "up", &x, [9, 10], None)).contains("a map of half of [9, 10]"));
-    assert!(refusal(tape.upsample(&params, "up", &x, [8, 10], Some(&other))).contains("to add"));
+    let refusal = |result: Result<Value, NnError>| result.map(|_| ()).unwrap_err().to_string();
+    assert!(refusal(up().forward(&mut tape, &params, &x, [9, 10], None)).contains("a map of half of [9, 10]"));
+    assert!(refusal(up().forward(&mut tape, &params, &x, [8, 10], Some(&other))).contains("to add"));
     assert!(refusal(tape.concat(&[&x, &other])).contains("[1, 4, 5, c]"));
     assert!(refusal(tape.resize(&x, [0, 3], Resize::Nearest)).contains("[0, 3]"));
     assert!(refusal(tape.gated_sum(&[])).contains("needs a stream"));

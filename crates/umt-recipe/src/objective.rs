@@ -18,8 +18,7 @@ pub(crate) fn check(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 fn fits(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
     let Some(objective) = &stage.distill else { return Ok(()) };
-    let encoder =
-        |m: &Modality| recipe.encoder.get(m).and_then(|e| Some((*m, e.build().ok()?.stages().last().copied()?)));
+    let encoder = |m: &Modality| recipe.encoder.get(m).and_then(|e| Some((*m, e.stages().ok()?.last().copied()?)));
     let widths = recipe.modalities(stage).iter().filter_map(encoder).collect();
     let fusion = match &stage.task {
         Task::Fusion { fusion, .. } => fusion.clone(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use umt_encoders::{Encoder, EncoderConfig, ResNetConfig, Stem};
+use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_media::Modality;
 use umt_nn::NnError;
 
@@ -65,11 +65,19 @@ impl SegmenterConfig {
     /// # Errors
     /// [`NnError::Unsupported`] with the reason.
     pub fn check(&self) -> Result<(), NnError> {
-        self.build().map(drop)
+        self.stages().map(drop)
     }
 
-    /// As [`Self::check`]; gives the built encoders.
-    pub(crate) fn build(&self) -> Result<BTreeMap<Modality, Box<dyn Encoder>>, NnError> {
+    /// Whether there are gates at fusion point `index`: with uni-modal encoders nothing reads the stem's sum.
+    pub(crate) fn fuses(&self, index: usize) -> bool {
+        match self.encoders.len() {
+            1 => self.decoder.squeeze_excite,
+            _ => index > 0 || self.decoder.fused == Fused::Rgb,
+        }
+    }
+
+    /// As [`Self::check`]; the channels of the encoders' maps at each fusion point.
+    pub(crate) fn stages(&self) -> Result<Vec<usize>, NnError> {
         let refuse = |reason: String| Err(NnError::Unsupported(format!("segmentation network: {reason}")));
         let DecoderConfig { widths, bins, .. } = &self.decoder;
         if self.classes == 0 || self.classes > 255 {
@@ -78,7 +86,7 @@ impl SegmenterConfig {
         if widths.contains(&0) || bins.contains(&0) {
             return refuse("`widths` and `bins` must be above 0".into());
         }
-        let mut encoders = BTreeMap::new();
+        let mut stages: Option<Vec<usize>> = None;
         for (&modality, config) in &self.encoders {
             if !matches!(modality, Modality::Rgb | Modality::Depth) {
                 return refuse(format!("no encoder for {modality}; rgb and depth are possible"));
@@ -88,18 +96,17 @@ impl SegmenterConfig {
                     "the encoder for {modality} must be a resnet18, resnet34 or resnet50 with stem \"7x7\""
                 ));
             }
-            encoders.insert(modality, config.build()?);
-        }
-        let mut stages = encoders.values().map(|encoder| encoder.stages());
-        match stages.next() {
-            None => return refuse("it needs an encoder for rgb, depth or both".into()),
-            Some(first) => {
-                if let Some(other) = stages.find(|stages| *stages != first) {
-                    return refuse(format!("maps of both encoders must be as wide, not {first:?} and {other:?}"));
+            let own = config.stages()?;
+            match &stages {
+                Some(first) if *first != own => {
+                    return refuse(format!("maps of both encoders must be as wide, not {first:?} and {own:?}"));
                 }
+                _ => stages = Some(own),
             }
         }
-        Ok(encoders)
+        stages.ok_or_else(|| {
+            NnError::Unsupported("segmentation network: it needs an encoder for rgb, depth or both".into())
+        })
     }
 }
 

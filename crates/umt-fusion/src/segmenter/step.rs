@@ -37,8 +37,8 @@ impl Segmenter {
         let Pass { logits, maps } = self.forward(&mut tape, inputs)?;
         let statistics = tape.take_statistics();
         let outputs = DenseOutputs {
-            logits: logits.iter().map(|x| x.value().clone()).collect(),
-            maps: maps.iter().map(|(m, maps)| (*m, maps.iter().map(|x| x.value().clone()).collect())).collect(),
+            logits: logits.iter().map(|x| x.array().clone()).collect(),
+            maps: maps.iter().map(|(m, maps)| (*m, maps.iter().map(|x| x.array().clone()).collect())).collect(),
         };
         let loss = objective(&outputs)?;
         drop(outputs);

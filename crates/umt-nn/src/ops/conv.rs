@@ -1,7 +1,7 @@
 //! Two-dimensional convolution.
 
 use super::nhwc;
-use crate::{NnError, Params, Tape, Var, compute, kernels::ConvShape, tape::Sink};
+use crate::{NnError, Tape, Value, compute, kernels::ConvShape};
 
 /// Stride, zero padding, dilation (each `[rows, columns]`), groups of a convolution, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct ConvOptions {
     pub groups: usize,
     /// Whether a ReLU follows, in the same pass.
     pub relu: bool,
-    /// Whether a batch-norm follows: it takes every constant away again, so a bias has the gradient 0 in training, which is then not summed.
+    /// Whether a batch-norm follows. It subtracts the mean, so in training the gradient of a bias is 0, which is then not computed.
     pub norm: bool,
 }
 
@@ -34,47 +34,61 @@ impl ConvOptions {
 }
 
 impl Tape {
-    /// Convolution of `x` `[n, h, w, c]` with `<name>.weight` (`[kh, kw, c / groups, k]` in memory)
-    /// and, where it exists, `<name>.bias` `[k]`, then ReLU if asked for; gives `[n, h', w', k]`.
-    pub fn conv2d(&mut self, params: &Params, name: &str, x: &Var, options: ConvOptions) -> Result<Var, NnError> {
-        let [n, h, w, c] = nhwc(name, x)?;
-        let weight = params.value(&format!("{name}.weight"))?.clone();
-        let bias_name = format!("{name}.bias");
-        let bias = params.get(&bias_name).map(|param| param.value.clone());
-        let &[kh, kw, per_group, k] = weight.shape() else {
-            return Err(NnError::shape(name, "[kh, kw, c / groups, k]", weight.shape()));
-        };
-        let ConvOptions { stride, pad, dilation, groups, relu, norm } = options;
-        if per_group * groups != c {
-            return Err(NnError::shape(name, format!("{} channels", per_group * groups), x.shape()));
-        }
-        let shape = ConvShape { n, h, w, c, k, kh, kw, stride, pad, dilation, groups };
-        shape.check()?;
-        let y = compute::conv2d(&shape, &x.value, &weight, bias.as_ref(), relu)?;
+    /// Convolution of `x` `[n, h, w, c]` with `weight` `[kh, kw, c / groups, k]` and `bias` `[k]`, then ReLU if asked for; outputs
+    /// `[n, h', w', k]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; when a device fails.
+    pub fn conv2d(
+        &mut self,
+        x: &Value,
+        weight: &Value,
+        bias: Option<&Value>,
+        options: ConvOptions,
+    ) -> Result<Value, NnError> {
+        let shape = conv_shape(x, weight.shape(), options)?;
+        let ConvOptions { relu, norm, .. } = options;
+        let y = compute::conv2d(&shape, &x.value, &weight.value, bias.map(|bias| &bias.value), relu)?;
 
-        let (x, node) = (x.value.clone(), x.node);
-        let weight_name = format!("{name}.weight");
-        // The ReLU's mask is its output, which the next operator keeps anyway.
+        let (x, weight, bias) = (x.clone(), weight.clone(), bias.cloned());
+        // The ReLU's mask is its output, which the next operator saves anyway.
         let output = relu.then(|| y.clone());
         Ok(self.push(y, move |mut dy, sink| {
             let db = match (&output, &bias) {
-                (Some(output), Some(_)) => Some(compute::relu_bias_backward(k, output, &mut dy)?),
+                (Some(output), Some(_)) => Some(compute::relu_bias_backward(shape.k, output, &mut dy)?),
                 (Some(output), None) => {
                     compute::relu_backward(output, &mut dy)?;
                     None
                 }
-                (None, Some(_)) if !norm => Some(compute::bias_grad(k, &dy)?),
-                (None, Some(bias)) => Some(bias.device().zeros(bias.shape())?),
+                (None, Some(_)) if !norm => Some(compute::bias_grad(shape.k, &dy)?),
+                (None, Some(bias)) => Some(bias.value.device().zeros(bias.shape())?),
                 (None, None) => None,
             };
-            sink.add_param(weight_name.clone(), compute::conv2d_grad_weight(&shape, &x, &dy, &weight)?)?;
-            if let Some(db) = db {
-                sink.add_param(bias_name.clone(), db)?;
+            if weight.node.wants_grad() {
+                sink.add(&weight.node, compute::conv2d_grad_weight(&shape, &x.value, &dy, &weight.value)?)?;
             }
-            if Sink::wants(&node) {
-                sink.add_to(node, compute::conv2d_grad_input(&shape, &dy, &weight)?)?;
+            if let (Some(db), Some(bias)) = (db, &bias) {
+                sink.add(&bias.node, db)?;
+            }
+            if x.node.wants_grad() {
+                sink.add(&x.node, compute::conv2d_grad_input(&shape, &dy, &weight.value)?)?;
             }
             Ok(())
         }))
     }
+}
+
+/// Sizes of a convolution of `x` with weights `[kh, kw, c / groups, k]`.
+pub(crate) fn conv_shape(x: &Value, weight: &[usize], options: ConvOptions) -> Result<ConvShape, NnError> {
+    let [n, h, w, c] = nhwc("conv2d", x)?;
+    let &[kh, kw, per_group, k] = weight else {
+        return Err(NnError::shape("conv2d", "weights [kh, kw, c / groups, k]", weight));
+    };
+    let ConvOptions { stride, pad, dilation, groups, .. } = options;
+    if per_group * groups != c {
+        return Err(NnError::shape("conv2d", format!("{} channels", per_group * groups), x.shape()));
+    }
+    let shape = ConvShape { n, h, w, c, k, kh, kw, stride, pad, dilation, groups };
+    shape.check()?;
+    Ok(shape)
 }

@@ -1,11 +1,11 @@
 //! Operators value by value, and channels multiplied by gates.
 
-use crate::{NnError, Tape, Var, compute, tape::Sink};
+use crate::{NnError, Tape, Value, compute};
 
 impl Tape {
     /// `Σ x · gate` over streams of maps `[n, ..., c]`, each with a gate `[n, ..., c]` of one value per image and channel. One stream is
     /// a squeeze-and-excitation (Hu et al., 2018), two are ESANet's SE-add.
-    pub fn gated_sum(&mut self, streams: &[(&Var, &Var)]) -> Result<Var, NnError> {
+    pub fn gated_sum(&mut self, streams: &[(&Value, &Value)]) -> Result<Value, NnError> {
         let Some(&(first, _)) = streams.first() else {
             return Err(NnError::Unsupported("a gated sum needs a stream".into()));
         };
@@ -24,24 +24,24 @@ impl Tape {
         let rows = first.value.len() / (n * c).max(1);
         let values: Vec<_> = streams.iter().map(|(x, gate)| (&x.value, &gate.value)).collect();
         let y = compute::gated_sum(rows, c, &values, first.shape())?;
-        let streams: Vec<(Var, Var)> = streams.iter().map(|&(x, gate)| (x.clone(), gate.clone())).collect();
+        let streams: Vec<(Value, Value)> = streams.iter().map(|&(x, gate)| (x.clone(), gate.clone())).collect();
         Ok(self.push(y, move |dy, sink| {
             for (x, gate) in &streams {
-                let wants = Sink::wants(&x.node);
+                let wants = x.node.wants_grad();
                 let (dx, dgate) = compute::gated_sum_backward(rows, c, &x.value, &gate.value, &dy, wants)?;
                 if let Some(dx) = dx {
-                    sink.add(x, dx)?;
+                    sink.add(&x.node, dx)?;
                 }
-                sink.add(gate, dgate)?;
+                sink.add(&gate.node, dgate)?;
             }
             Ok(())
         }))
     }
 
     /// `1 / (1 + e^-x)`
-    pub fn sigmoid(&mut self, x: &Var) -> Result<Var, NnError> {
+    pub fn sigmoid(&mut self, x: &Value) -> Result<Value, NnError> {
         let y = compute::sigmoid(&x.value)?;
-        let (node, output) = (x.node, y.clone());
-        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::sigmoid_backward(&output, &dy)?)))
+        let (node, output) = (x.node.clone(), y.clone());
+        Ok(self.push(y, move |dy, sink| sink.add(&node, compute::sigmoid_backward(&output, &dy)?)))
     }
 }

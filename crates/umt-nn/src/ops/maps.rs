@@ -2,14 +2,14 @@
 
 use super::nhwc;
 use crate::{
-    Array, NnError, Params, PoolOptions, Tape, Var, compute,
+    Array, NnError, PoolOptions, Tape, Value, compute,
     kernels::{PoolShape, Resize},
-    tape::Sink,
+    tape::Node,
 };
 
 impl Tape {
     /// `x` `[n, h, w, c]` at another size `[h', w']`.
-    pub fn resize(&mut self, x: &Var, to: [usize; 2], how: Resize) -> Result<Var, NnError> {
+    pub fn resize(&mut self, x: &Value, to: [usize; 2], how: Resize) -> Result<Value, NnError> {
         let [_, h, w, _] = nhwc("resize", x)?;
         if to.contains(&0) || h * w == 0 {
             return Err(NnError::shape("resize", format!("a map that {to:?} can be made from"), x.shape()));
@@ -17,33 +17,34 @@ impl Tape {
         if to == [h, w] {
             return Ok(x.clone());
         }
-        let (y, node) = (compute::resize(&x.value, to, how)?, x.node);
-        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::resize_backward(&dy, [h, w], how)?)))
+        let (y, node) = (compute::resize(&x.value, to, how)?, x.node.clone());
+        Ok(self.push(y, move |dy, sink| sink.add(&node, compute::resize_backward(&dy, [h, w], how)?)))
     }
 
     /// Average over windows of `x` `[n, h, w, c]`; padding counts as zeros.
-    pub fn average_pool(&mut self, x: &Var, options: PoolOptions) -> Result<Var, NnError> {
+    pub fn average_pool(&mut self, x: &Value, options: PoolOptions) -> Result<Value, NnError> {
         let [n, h, w, c] = nhwc("average-pool", x)?;
         let PoolOptions { kernel, stride, pad } = options;
         let shape = PoolShape { n, h, w, c, window: [kernel; 2], stride: [stride; 2], pad: [pad; 2] };
         shape.check()?;
-        let (y, node) = (compute::average_pool(&shape, &x.value)?, x.node);
-        Ok(self.push(y, move |dy, sink| sink.add_to(node, compute::average_pool_backward(&shape, &dy)?)))
+        let (y, node) = (compute::average_pool(&shape, &x.value)?, x.node.clone());
+        Ok(self.push(y, move |dy, sink| sink.add(&node, compute::average_pool_backward(&shape, &dy)?)))
     }
 
     /// Learned upsampling of `x` `[n, h, w, c]` to `[h', w']` (each twice as long, or one less), `+ skip`: nearest, then the depth-wise 3x3
-    /// convolution `<name>.weight`, `<name>.bias`, see [`crate::kernels::upsample`].
+    /// convolution `weight` `[3, 3, 1, c]`, `bias` `[c]`, see [`crate::kernels::upsample`].
+    ///
+    /// # Errors
+    /// Shapes that do not fit; when a device fails.
     pub fn upsample(
         &mut self,
-        params: &Params,
-        name: &str,
-        x: &Var,
+        x: &Value,
+        [weight, bias]: [&Value; 2],
         to: [usize; 2],
-        skip: Option<&Var>,
-    ) -> Result<Var, NnError> {
+        skip: Option<&Value>,
+    ) -> Result<Value, NnError> {
+        let name = "upsample";
         let [n, h, w, c] = nhwc(name, x)?;
-        let weight = params.value(&format!("{name}.weight"))?.clone();
-        let bias = params.value(&format!("{name}.bias"))?;
         if weight.shape() != [3, 3, 1, c] || bias.shape() != [c] {
             return Err(NnError::shape(name, format!("[3, 3, 1, {c}]"), weight.shape()));
         }
@@ -57,23 +58,27 @@ impl Tape {
         {
             return Err(NnError::shape(name, format!("{shape:?} to add"), skip.shape()));
         }
-        let y = compute::upsample(&x.value, [n, h, w, c], to, [&weight, bias], skip.map(|skip| &skip.value))?;
-        let (x, node, skip_node) = (x.value.clone(), x.node, skip.and_then(|skip| skip.node));
-        let name = name.to_owned();
+        let filter = [&weight.value, &bias.value];
+        let y = compute::upsample(&x.value, [n, h, w, c], to, filter, skip.map(|skip| &skip.value))?;
+        let (x, weight, bias, skip) =
+            (x.clone(), weight.clone(), bias.node.clone(), skip.map(|skip| skip.node.clone()));
         Ok(self.push(y, move |dy, sink| {
-            let wants = Sink::wants(&node);
-            let (dx, dw) = compute::upsample_backward(&x, [n, h, w, c], to, &weight, &dy, wants)?;
-            sink.add_param(format!("{name}.weight"), dw)?;
-            sink.add_param(format!("{name}.bias"), compute::bias_grad(c, &dy)?)?;
+            let wants = x.node.wants_grad();
+            let (dx, dw) = compute::upsample_backward(&x.value, [n, h, w, c], to, &weight.value, &dy, wants)?;
+            sink.add(&weight.node, dw)?;
+            sink.add(&bias, compute::bias_grad(c, &dy)?)?;
             if let Some(dx) = dx {
-                sink.add_to(node, dx)?;
+                sink.add(&x.node, dx)?;
             }
-            sink.add_to(skip_node, dy)
+            match &skip {
+                Some(skip) => sink.add(skip, dy),
+                None => Ok(()),
+            }
         }))
     }
 
     /// Maps `[n, h, w, c_i]` with their channels side by side: `[n, h, w, Σ c_i]`.
-    pub fn concat(&mut self, parts: &[&Var]) -> Result<Var, NnError> {
+    pub fn concat(&mut self, parts: &[&Value]) -> Result<Value, NnError> {
         let Some((&first, rest)) = parts.split_first() else {
             return Err(NnError::Unsupported("there is nothing to put side by side".into()));
         };
@@ -88,12 +93,12 @@ impl Tape {
         let all: usize = widths.iter().sum();
         let values: Vec<&Array> = parts.iter().map(|part| &part.value).collect();
         let y = compute::join_columns(&values, &[n, h, w, all])?;
-        let nodes: Vec<Option<usize>> = parts.iter().map(|part| part.node).collect();
+        let nodes: Vec<Node> = parts.iter().map(|part| part.node.clone()).collect();
         Ok(self.push(y, move |dy, sink| {
             let mut at = 0;
-            for (&node, &c) in nodes.iter().zip(&widths) {
-                if Sink::wants(&node) {
-                    sink.add_to(node, compute::split_columns(&dy, at, &[n, h, w, c])?)?;
+            for (node, &c) in nodes.iter().zip(&widths) {
+                if node.wants_grad() {
+                    sink.add(node, compute::split_columns(&dy, at, &[n, h, w, c])?)?;
                 }
                 at += c;
             }

@@ -1,6 +1,6 @@
 //! Batch normalisation, with the residual add and the ReLU that follow it.
 
-use crate::{Array, NnError, Params, Tape, Var, compute};
+use crate::{Array, NnError, Tape, Value, compute, tape::Node};
 
 /// Constants of a batch-norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,57 +27,65 @@ impl BatchNormOptions {
 }
 
 impl Tape {
-    /// `relu(weight * (x - mean) / sqrt(var + eps) + bias + skip)` over the last axis of `x`.
+    /// `relu(gamma * (x - mean) / sqrt(var + eps) + beta + skip)` over the last axis of `x`.
     ///
-    /// In training, mean and (biased) variance are the batch's, and the running statistics take the
-    /// unbiased variance, as in PyTorch; in evaluation they are the running ones.
+    /// In training, mean and (biased) variance are the batch's, and the running statistics are updated with the unbiased variance, as in PyTorch;
+    /// [`Tape::take_statistics`] returns those that are parameters. In evaluation the running statistics are used.
+    ///
+    /// # Errors
+    /// Shapes that do not fit; when a device fails.
     pub fn batch_norm(
         &mut self,
-        params: &Params,
-        name: &str,
-        x: Var,
-        skip: Option<&Var>,
+        x: Value,
+        [gamma, beta]: [&Value; 2],
+        running: [&Value; 2],
+        skip: Option<&Value>,
         options: BatchNormOptions,
-    ) -> Result<Var, NnError> {
-        let of = |part: &str| params.value(&format!("{name}.{part}"));
-        let (gamma, beta) = (of("weight")?.clone(), of("bias")?);
-        let (running_mean, running_var) = (of("running_mean")?, of("running_var")?);
-        let channels = gamma.len();
+    ) -> Result<Value, NnError> {
+        let channels = gamma.value.len();
         if x.shape().last() != Some(&channels) {
-            return Err(NnError::shape(name, format!("{channels} channels"), x.shape()));
+            return Err(NnError::shape("batch-norm", format!("{channels} channels"), x.shape()));
+        }
+        if let Some(other) = [beta, running[0], running[1]].into_iter().find(|value| value.value.len() != channels) {
+            return Err(NnError::shape("batch-norm", format!("{channels} channels"), other.shape()));
         }
         if let Some(skip) = skip
             && skip.shape() != x.shape()
         {
-            return Err(NnError::shape(name, format!("{:?} to add", x.shape()), skip.shape()));
+            return Err(NnError::shape("batch-norm", format!("{:?} to add", x.shape()), skip.shape()));
         }
+        let running = running.map(|value| (&value.value, &value.node));
+        let [(mean, mean_node), (var, var_node)] = running;
         if !self.is_training() {
-            let [a, b] = evaluated(params, name, channels, options)?;
-            let Var { value: mut y, .. } = x;
+            let [a, b] = evaluated([&gamma.value, &beta.value], [mean, var], options);
+            let Value { value: mut y, .. } = x;
             compute::scale_shift_in_place(&mut y, [&a, &b], skip.map(|skip| &skip.value), options.relu)?;
-            return Ok(Var { value: y, node: None });
+            return Ok(Value::constant(y));
         }
 
         let (z, relu) = (x.value.clone(), options.relu);
-        let (batch, running) =
-            compute::batch_norm_statistics(&z, [&gamma, beta], [running_mean, running_var], options)?;
-        self.record_statistics(format!("{name}.running_mean"), running.mean);
-        self.record_statistics(format!("{name}.running_var"), running.var);
+        let (batch, running) = compute::batch_norm_statistics(&z, [&gamma.value, &beta.value], [mean, var], options)?;
+        for (node, value) in [(mean_node, running.mean), (var_node, running.var)] {
+            if let Node::Param(key) = node {
+                self.record_statistics(key, value);
+            }
+        }
         let y = compute::scale_shift(&z, [&batch.a, &batch.b], skip.map(|skip| &skip.value), relu)?;
 
         // Without a skip the ReLU's mask follows from z, so that the output need be neither kept nor read.
         let output = (relu && skip.is_some()).then(|| y.clone());
-        let (node, skip_node) = (x.node, skip.map(|skip| skip.node));
-        let name = name.to_owned();
+        let (node, skip) = (x.node, skip.map(|skip| skip.node.clone()));
+        let (gamma, beta) = (gamma.clone(), beta.node.clone());
         Ok(self.push(y, move |dy, sink| {
-            let wants_skip = relu && matches!(skip_node, Some(Some(_)));
-            let grads = compute::batch_norm_backward(&z, output.as_ref(), relu, &dy, &gamma, &batch, wants_skip)?;
-            sink.add_param(format!("{name}.weight"), grads.gamma)?;
-            sink.add_param(format!("{name}.bias"), grads.beta)?;
-            sink.add_to(node, grads.z)?;
-            if let Some(skip_node) = skip_node {
-                // Without a ReLU the gradient passes to the skip as it came.
-                sink.add_to(skip_node, grads.skip.unwrap_or(dy))?;
+            let wants_skip = relu && skip.as_ref().is_some_and(Node::wants_grad);
+            let (output, scale) = (output.as_ref(), &gamma.value);
+            let grads = compute::batch_norm_backward(&z, output, relu, &dy, scale, &batch, wants_skip)?;
+            sink.add(&gamma.node, grads.gamma)?;
+            sink.add(&beta, grads.beta)?;
+            sink.add(&node, grads.z)?;
+            if let Some(skip) = &skip {
+                // Without a ReLU the gradient passes to the skip unchanged.
+                sink.add(skip, grads.skip.unwrap_or(dy))?;
             }
             Ok(())
         }))
@@ -85,20 +93,6 @@ impl Tape {
 }
 
 /// `a` and `b` by channel with which `a x + b` is a batch-norm in evaluation.
-pub(crate) fn evaluated(
-    params: &Params,
-    name: &str,
-    channels: usize,
-    options: BatchNormOptions,
-) -> Result<[Array; 2], NnError> {
-    let of = |part: &str| {
-        let value = params.value(&format!("{name}.{part}"))?;
-        if value.len() == channels {
-            Ok(value)
-        } else {
-            Err(NnError::shape(name, format!("{channels} channels"), value.shape()))
-        }
-    };
-    let inv_std = compute::inverse_deviation(of("running_var")?, options);
-    Ok(compute::affine(of("weight")?, of("bias")?, of("running_mean")?, &inv_std))
+pub(crate) fn evaluated([gamma, beta]: [&Array; 2], [mean, var]: [&Array; 2], options: BatchNormOptions) -> [Array; 2] {
+    compute::affine(gamma, beta, mean, &compute::inverse_deviation(var, options))
 }

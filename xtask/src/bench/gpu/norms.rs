@@ -2,8 +2,9 @@
 
 use super::operators::operator;
 use super::parity::{Check, Values, named, noise, noise_at};
+use umt_nn::layers::{BatchNorm2d, Conv2d, ConvNorm};
 use umt_nn::optim::{OptimizerConfig, clip_grad_norm};
-use umt_nn::{Array, BatchNormOptions, ConvOptions, Device, Grads, Param, Params, Tape, compute, init};
+use umt_nn::{Array, BatchNormOptions, ConvOptions, Device, Grads, Param, Params, Tape, compute};
 
 const ROUNDING: f64 = 2e-5;
 
@@ -18,14 +19,19 @@ pub fn checks() -> Vec<Check> {
 
 fn norm(channels: usize) -> Params {
     let mut params = Params::default();
-    init::batch_norm(&mut params, "bn", channels);
     params.insert("bn.weight", Param::weight(noise(&[channels], 70)));
     params.insert("bn.bias", Param::weight(noise(&[channels], 71)));
-    params.insert("bn.running_mean", Param::buffer(noise(&[channels], 72)));
+    params.insert("bn.running_mean", Param::statistic(noise(&[channels], 72)));
     let mut var = noise(&[channels], 73);
     var.make_mut().iter_mut().for_each(|v| *v = 0.5 + v.abs());
-    params.insert("bn.running_var", Param::buffer(var));
+    params.insert("bn.running_var", Param::statistic(var));
     params
+}
+
+/// The batch-norm over the parameters of [`norm`].
+fn bn(options: BatchNormOptions) -> BatchNorm2d {
+    let keys = |names: [&str; 2]| names.map(|name| format!("bn.{name}").into());
+    BatchNorm2d::new(keys(["weight", "bias"]), keys(["running_mean", "running_var"]), options)
 }
 
 fn batch_norms() -> Vec<Check> {
@@ -34,21 +40,21 @@ fn batch_norms() -> Vec<Check> {
         for (relu, skip) in [(false, false), (true, false), (false, true), (true, true)] {
             let channels = shape[shape.len() - 1];
             let shapes = if skip { vec![shape.clone(), shape.clone()] } else { vec![shape.clone()] };
-            let behind = format!("{}{}", if skip { " + skip" } else { "" }, if relu { ", relu" } else { "" });
+            let then = format!("{}{}", if skip { " + skip" } else { "" }, if relu { ", relu" } else { "" });
             let options = BatchNormOptions { relu, ..BatchNormOptions::default() };
-            let name = format!("batch-norm {shape:?}{behind}");
+            let name = format!("batch-norm {shape:?}{then}");
             all.push(operator(name, ROUNDING, norm(channels), shapes, move |tape, params, x| {
-                tape.batch_norm(params, "bn", x[0].clone(), x.get(1), options)
+                bn(options).forward(tape, params, x[0].clone(), x.get(1))
             }));
         }
     }
     // A large mean does not swallow a small variance.
     all.push(operator("batch-norm far from 0".into(), 1e-3, norm(16), vec![vec![2, 9, 9, 16]], |tape, params, x| {
-        let mut far = x[0].value().clone();
+        let mut far = x[0].array().clone();
         far.make_mut().iter_mut().for_each(|v| *v = 1000.0 + 0.01 * *v);
-        let far = far.to_device(&x[0].value().device())?;
+        let far = far.to_device(&x[0].array().device())?;
         let far = tape.leaf(far);
-        tape.batch_norm(params, "bn", far, None, BatchNormOptions::default())
+        bn(BatchNormOptions::default()).forward(tape, params, far, None)
     }));
     all
 }
@@ -66,9 +72,9 @@ fn evaluations() -> Vec<Check> {
             let x = tape.input(noise_at(device, &[2, 11, 13, 16], 1)?);
             let added = tape.input(noise_at(device, &[2, 11, 13, 24], 2)?);
             let options = BatchNormOptions { relu, ..BatchNormOptions::default() };
-            let conv = ConvOptions::square(1, 1);
-            let y = tape.conv_norm(&params, ["conv", "bn"], &x, skip.then_some(&added), conv, options)?;
-            Ok(vec![named("output", y.value())])
+            let conv = Conv2d::new("conv.weight".into(), Some("conv.bias".into()), ConvOptions::square(1, 1));
+            let y = ConvNorm::new(conv, bn(options))?.forward(&mut tape, &params, &x, skip.then_some(&added))?;
+            Ok(vec![named("output", y.array())])
         }));
     }
     all

@@ -2,7 +2,8 @@
 
 use super::parity::{Check, Values, named, noise, noise_at};
 use umt_nn::kernels::Resize;
-use umt_nn::{Array, ConvOptions, Device, NnError, Param, Params, PoolOptions, Tape, Var};
+use umt_nn::layers::{Conv2d, Upsample};
+use umt_nn::{Array, ConvOptions, Device, NnError, Param, Params, PoolOptions, Tape, Value};
 
 /// Sums of up to some thousand products in another order.
 const PRODUCTS: f64 = 2e-5;
@@ -16,7 +17,7 @@ fn taped(
     device: &Device,
     params: &Params,
     shapes: &[Vec<usize>],
-    forward: impl Fn(&mut Tape, &Params, &[Var]) -> Result<Var, NnError>,
+    forward: impl Fn(&mut Tape, &Params, &[Value]) -> Result<Value, NnError>,
 ) -> anyhow::Result<Values> {
     let mut params = params.clone();
     params.to_device(device)?;
@@ -26,7 +27,7 @@ fn taped(
         leaves.push(tape.leaf(noise_at(device, shape, i as u64)?));
     }
     let y = forward(&mut tape, &params, &leaves)?;
-    let mut values = vec![named("output", y.value())];
+    let mut values = vec![named("output", y.array())];
     for (name, statistics) in tape.take_statistics() {
         values.push(named(&name, &statistics));
     }
@@ -45,7 +46,7 @@ pub fn operator(
     tolerance: f64,
     params: Params,
     shapes: Vec<Vec<usize>>,
-    forward: impl Fn(&mut Tape, &Params, &[Var]) -> Result<Var, NnError> + 'static,
+    forward: impl Fn(&mut Tape, &Params, &[Value]) -> Result<Value, NnError> + 'static,
 ) -> Check {
     Check::new(name, tolerance, move |device| taped(device, &params, &shapes, &forward))
 }
@@ -149,7 +150,8 @@ fn convolutions() -> Vec<Check> {
             );
             let options = ConvOptions { relu, norm, ..options };
             all.push(operator(name, CONVOLUTION, params, vec![vec![n, h, w, c]], move |tape, params, x| {
-                tape.conv2d(params, "conv", &x[0], options)
+                let bias = bias.then(|| "conv.bias".into());
+                Conv2d::new("conv.weight".into(), bias, options).forward(tape, params, &x[0])
             }));
         }
     }
@@ -224,7 +226,7 @@ fn resizes() -> Vec<Check> {
             let params = parameters(&[("up.weight", &[3, 3, 1, c]), ("up.bias", &[c])]);
             let name = format!("upsample [2, {h}, {w}, {c}] -> {to:?}{}", if skip { ", skip" } else { "" });
             all.push(operator(name, PRODUCTS, params, shapes, move |tape, params, x| {
-                tape.upsample(params, "up", &x[0], to, x.get(1))
+                Upsample::new("up.weight".into(), "up.bias".into()).forward(tape, params, &x[0], to, x.get(1))
             }));
         }
     }
