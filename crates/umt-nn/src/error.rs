@@ -84,3 +84,13 @@ impl NnError {
 pub fn within(key: &str, value: impl Display, holds: bool, allowed: &str) -> Result<(), NnError> {
     if holds { Ok(()) } else { Err(NnError::setting(key, format!("{value} is not {allowed}"))) }
 }
+
+/// For models that are written in candle: `?` on an operator of this crate.
+impl From<NnError> for candle_core::Error {
+    fn from(error: NnError) -> Self {
+        match error {
+            NnError::Candle(error) => error,
+            other => Self::Msg(other.to_string()),
+        }
+    }
+}

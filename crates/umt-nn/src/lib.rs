@@ -5,8 +5,9 @@
 //! batch-norm + ReLU + add, pooling), in channels-last layout and pooled, aligned buffers. candle's
 //! own backward zero-fills and adds a fresh tensor for each operand, and its custom operators take
 //! three tensors at most; on activations that costs more passes over memory than the arithmetic.
-//! Heads, fusions and objectives work on small feature matrices and stay plain candle. [`candle_ops`] makes
-//! any part that runs on the tape one operator of candle's graph.
+//! Heads, fusions and objectives work on small feature matrices and stay plain candle.
+//!
+//! Models that are written in candle use the same kernels through [`candle`]: operators of candle's autograd, and layers with candle-nn's names.
 //!
 //! ```
 //! use umt_nn::{Array, ConvOptions, Param, Params, Tape, layers::Conv2d};
@@ -25,7 +26,7 @@
 
 mod array;
 mod buffer;
-pub mod candle_ops;
+pub mod candle;
 pub mod compute;
 #[cfg(feature = "cuda")]
 pub mod cuda;

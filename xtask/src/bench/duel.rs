@@ -6,15 +6,16 @@ use super::side::{Side, median};
 use crate::out::say;
 use anyhow::bail;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use umt_nn::kernels::{self, Isa};
 use umt_store::Store;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A Python interpreter that has the peer's libraries; without it only ours is timed.
-    #[arg(long, value_name = "PYTHON")]
+    /// A Python interpreter that has the peer's libraries, or `candle` for the same step with candle and candle-nn alone; without it only ours is
+    /// timed.
+    #[arg(long, value_name = "PYTHON|candle")]
     peer: Option<PathBuf>,
     /// Also write the results here.
     #[arg(long, value_name = "FILE")]
@@ -95,7 +96,7 @@ pub fn run(args: &Args, work: Work) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(path) = &args.json {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Store::shared(folder)?.commit_json(path, &written)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -105,7 +106,11 @@ fn row(args: &Args, case: &Case, isa: &str) -> anyhow::Result<Row> {
     let mut ours = Side::ours(case, isa, args.threads)?;
     let mut peer = None;
     let mut used = None;
-    if let Some(python) = args.peer.as_ref().filter(|_| isa != "portable") {
+    let stock = args.peer.as_deref() == Some(Path::new("candle"));
+    if stock {
+        used = Some("candle".to_owned());
+        peer = Some(Side::candle(case, args.threads)?);
+    } else if let Some(python) = args.peer.as_ref().filter(|_| isa != "portable") {
         let start = |layout: &str| Side::start(theirs(args, python, case, isa, layout), "the peer");
         let layout = match case.work {
             Work::Infer => "onnxruntime",

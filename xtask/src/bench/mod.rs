@@ -8,6 +8,7 @@ mod networks;
 mod probe;
 mod rgbd;
 mod side;
+mod stock_candle;
 mod worker;
 
 use clap::Subcommand;

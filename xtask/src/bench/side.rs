@@ -17,6 +17,17 @@ pub struct Side {
 impl Side {
     /// Ours, for a case under an instruction set, on all cores if `threads` does not say otherwise.
     pub fn ours(case: &Case, isa: &str, threads: Option<usize>) -> anyhow::Result<Self> {
+        Self::start(Self::worker(case, isa, threads)?, "ours")
+    }
+
+    /// The same network and step with candle and candle-nn alone.
+    pub fn candle(case: &Case, threads: Option<usize>) -> anyhow::Result<Self> {
+        let mut command = Self::worker(case, "default", threads)?;
+        command.arg("--candle");
+        Self::start(command, "candle")
+    }
+
+    fn worker(case: &Case, isa: &str, threads: Option<usize>) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
         let work = if case.work == Work::Train { "train" } else { "infer" };
         command.args(["bench", "worker", work, case.name]);
@@ -26,7 +37,7 @@ impl Side {
         if isa != "default" {
             command.env("UMT_ISA", isa);
         }
-        Self::start(command, "ours")
+        Ok(command)
     }
 
     pub fn start(mut command: Command, name: &'static str) -> anyhow::Result<Self> {

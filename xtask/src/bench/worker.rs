@@ -5,6 +5,7 @@
 //! with a line of JSON: `fma`, `limits` and `where`.
 
 use super::networks::{self, Work};
+use super::stock_candle;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -22,6 +23,9 @@ pub struct Args {
     /// Threads; all cores when left out.
     #[arg(long)]
     threads: Option<usize>,
+    /// The case with candle and candle-nn alone.
+    #[arg(long)]
+    candle: bool,
 }
 
 /// What the machine can do at best on the threads in use.
@@ -49,7 +53,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("starting the threads")?;
     }
     let threads = args.threads.unwrap_or(std::thread::available_parallelism().map_or(1, usize::from));
-    let mut once = networks::case(args.work, &args.name)?.prepare()?;
+    let case = networks::case(args.work, &args.name)?;
+    let mut once = if args.candle { stock_candle::prepare(case)? } else { case.prepare()? };
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready")?;
     out.flush()?;
