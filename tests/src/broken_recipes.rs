@@ -154,6 +154,67 @@ fn networks_that_cannot_be_are_refused_with_their_stage() {
     assert!(message.as_ref().is_err_and(|m| m.contains("teacher.audio") && m.contains("width")), "{message:?}");
 }
 
+/// Every whole number of every shipped recipe, made far too large: an error or a setting that takes no memory, at once.
+#[test]
+fn sizes_that_nothing_can_hold_are_refused_at_once() -> Result<(), Box<dyn Error>> {
+    let mut tried = 0;
+    for path in crate::tidy::files(&crate::tidy::root().join("xtask/recipes")) {
+        let text = std::fs::read_to_string(&path)?;
+        let recipe: toml::Value = toml::from_str(&text)?;
+        let mut places = Vec::new();
+        whole_numbers(&recipe, &mut Vec::new(), &mut places);
+        for place in places {
+            for huge in [1_000_000_000, 1_000_000_000_000, 1 << 62, i64::MAX] {
+                let mut changed = recipe.clone();
+                *at(&mut changed, &place).ok_or("a place")? = toml::Value::Integer(huge);
+                let text = toml::to_string(&changed)?;
+                let begun = Instant::now();
+                let result = parse(&text, &Overrides::default());
+                assert!(begun.elapsed() < Duration::from_millis(100), "{place:?} = {huge}: {:?}", begun.elapsed());
+                let key = place.iter().rev().find(|key| key.parse::<usize>().is_err()).ok_or("a key")?;
+                let sizes =
+                    ["width", "widths", "rank", "heads", "grid", "batch", "size", "crop", "count", "bands", "bins"];
+                if sizes.contains(&key.as_str()) {
+                    let error = result.map(drop).expect_err(&format!("{} {place:?} = {huge}", path.display()));
+                    assert!(error.exit_code() == 2 && error.to_string().contains(".toml:"), "{error}");
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 500, "{tried}");
+    for set in
+        ["encoder.audio.width=18446744073709551615", "encoder.audio.width=1000000000", "train.batch=999999999999"]
+    {
+        let over = Overrides { sets: vec![set.to_string()], ..Overrides::default() };
+        let error = parse(RECIPE, &over).map(drop).expect_err(set);
+        assert!(error.exit_code() == 2 && error.to_string().contains("--set"), "{error}");
+    }
+    Ok(())
+}
+
+fn whole_numbers(value: &toml::Value, path: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
+    let inner: Vec<(String, &toml::Value)> = match value {
+        toml::Value::Integer(_) => return places.push(path.clone()),
+        toml::Value::Array(all) => all.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect(),
+        toml::Value::Table(table) => table.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        _ => return,
+    };
+    for (key, value) in inner {
+        path.push(key);
+        whole_numbers(value, path, places);
+        path.pop();
+    }
+}
+
+fn at<'v>(value: &'v mut toml::Value, path: &[String]) -> Option<&'v mut toml::Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        toml::Value::Array(all) => all.get_mut(key.parse::<usize>().ok()?),
+        toml::Value::Table(table) => table.get_mut(key),
+        _ => None,
+    })
+}
+
 #[test]
 fn an_argument_is_named_as_such() {
     for (set, words) in [

@@ -34,6 +34,7 @@
 
 mod error;
 mod source;
+mod sizes;
 mod weights;
 mod claim;
 mod recipe;

@@ -267,6 +267,7 @@ fn effective(tree: &Tree<'_>) -> String {
 /// Rearranges the tree into the form of the types, reads it and checks what types cannot say.
 fn read(source: &Source, mut tree: Tree<'_>) -> Result<Recipe, RecipeError> {
     one_name(source, &mut tree)?;
+    crate::sizes::check(source, &tree)?;
     let original = tree.clone();
     lift_data(source, &mut tree)?;
     lift_pretrained(&mut tree);
