@@ -1,5 +1,6 @@
 //! R25: PyTorch's files, as `fixtures/make_fixtures.py` had PyTorch write them, good and bad. Nothing in them is run.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use umt_encoders::pretrained::pth::{PthError, read};
@@ -64,6 +65,28 @@ fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
     assert!(matches!(read(b""), Err(PthError::Archive(_))));
     assert!(matches!(read(b"PK\x03\x04 and then nothing"), Err(PthError::Archive(_))));
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+// As `torch.save` writes on a machine of the other order of bytes, or with `torch.serialization.set_default_load_endianness`.
+#[test]
+fn the_other_order_of_bytes_is_rejected_by_name() {
+    let good = bytes("state.pth");
+    let mut old = zip::ZipArchive::new(std::io::Cursor::new(&good)).unwrap();
+    let mut new = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for i in 0..old.len() {
+        let mut entry = old.by_index(i).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        let mut contents = Vec::new();
+        entry.read_to_end(&mut contents).unwrap();
+        if name.ends_with("byteorder") {
+            contents = b"big".to_vec();
+        }
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        new.start_file(name, stored).unwrap();
+        new.write_all(&contents).unwrap();
+    }
+    let error = read(&new.finish().unwrap().into_inner()).unwrap_err();
+    assert!(matches!(error, PthError::Entry { .. }) && error.to_string().contains("\"big\""), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod error;
 mod watch;
+pub mod memory;
 pub mod record;
 pub mod folder;
 mod done;

@@ -135,6 +135,9 @@ pub(crate) fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, 
 
 impl Features {
     /// A tensor file: one entry per modality, and `labels`.
+    ///
+    /// # Errors
+    /// [`StoreError::Tensors`] if a width does not fit its values.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
         let samples = self.labels.len();
         let mut out: tensors::Tensors = self
@@ -148,6 +151,9 @@ impl Features {
     }
 
     /// Reads what [`Features::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`StoreError::Tensors`] for bytes that are no tensor file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Features, StoreError> {
         let mut features = Features::default();
         for (name, (shape, values)) in tensors::read(bytes)? {

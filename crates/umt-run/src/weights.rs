@@ -5,7 +5,7 @@ use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use umt_encoders::pretrained::{FirstConv, pth};
+use umt_encoders::pretrained::{FirstConv, pth, unwrapped};
 use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::Tensors;
@@ -35,9 +35,9 @@ impl Given {
         }
         // A zip archive, or the bare pickle that older versions of PyTorch wrote.
         if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
-            return pth::read(&bytes).map_err(|error| fail(error.to_string()));
+            return pth::read(&bytes).map(unwrapped).map_err(|error| fail(error.to_string()));
         }
-        tensors::read(&bytes).map_err(|error| fail(error.to_string()))
+        tensors::read(&bytes).map(unwrapped).map_err(|error| fail(error.to_string()))
     }
 
     /// The error of tensors that do not fit a network.

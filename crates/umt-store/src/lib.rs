@@ -40,7 +40,6 @@ mod log;
 
 pub mod checkpoint;
 pub mod hub;
-pub mod memory;
 pub mod tensors;
 
 pub use commit::Store;

@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{answer}")?;
         out.flush()?;
     }
-    writeln!(out, "{}", umt_store::memory::peak().unwrap_or(0))?;
+    writeln!(out, "{}", umt_run::memory::peak().unwrap_or(0))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ pub mod known;
 pub mod pth;
 mod names;
 
-pub use names::torchvision;
+pub use names::{torchvision, unwrapped};
 
 use serde::{Deserialize, Serialize};
 use umt_nn::Tensors;

@@ -4,14 +4,12 @@ use umt_nn::Tensors;
 
 /// The tensors under torchvision's names, which are the encoders' own.
 ///
-/// timm's ResNets have these names already. Wrappers are taken off (`module.`, which data-parallel training adds),
+/// timm's ResNets have these names already. Wrappers are taken off (see [`unwrapped`]),
 /// transformers' names (`resnet.encoder.stages.0.layers.0.layer.0.convolution`) are translated, and the counters of
 /// batch-norm layers (`num_batches_tracked`), which decide nothing here, are left out.
 pub fn torchvision(tensors: Tensors) -> Tensors {
-    let wrapped = !tensors.is_empty() && tensors.keys().all(|name| name.starts_with("module."));
     let mut renamed = Tensors::new();
-    for (name, tensor) in tensors {
-        let name = if wrapped { name.trim_start_matches("module.").to_owned() } else { name };
+    for (name, tensor) in unwrapped(tensors) {
         if name == "num_batches_tracked" || name.ends_with(".num_batches_tracked") {
             continue;
         }
@@ -19,6 +17,20 @@ pub fn torchvision(tensors: Tensors) -> Tensors {
     }
     renamed
 }
+
+/// The tensors without what wrappers put before each name: `module.` of data-parallel training, `_orig_mod.` of
+/// `torch.compile`, in any order.
+pub fn unwrapped(mut tensors: Tensors) -> Tensors {
+    while let Some(wrapper) = WRAPPERS.iter().find(|wrapper| tensors.keys().all(|name| name.starts_with(**wrapper))) {
+        if tensors.is_empty() {
+            break;
+        }
+        tensors = tensors.into_iter().map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor)).collect();
+    }
+    tensors
+}
+
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 /// The name in torchvision of a parameter of transformers' `ResNetForImageClassification`.
 fn transformers(name: &str) -> Option<String> {
@@ -78,8 +90,11 @@ mod tests {
     #[test]
     fn wrappers_and_counters_are_taken_off() {
         let one = || (vec![1], vec![1.0]);
-        let names = ["module.conv1.weight", "module.bn1.num_batches_tracked"];
-        let tensors: Tensors = names.into_iter().map(|name| (name.to_owned(), one())).collect();
-        assert_eq!(torchvision(tensors).into_keys().collect::<Vec<_>>(), ["conv1.weight"]);
+        for wrapper in ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."] {
+            let names = ["conv1.weight", "bn1.num_batches_tracked"].map(|name| format!("{wrapper}{name}"));
+            let tensors: Tensors = names.into_iter().map(|name| (name, one())).collect();
+            assert_eq!(torchvision(tensors).into_keys().collect::<Vec<_>>(), ["conv1.weight"], "{wrapper}");
+        }
+        assert!(torchvision(Tensors::new()).is_empty());
     }
 }

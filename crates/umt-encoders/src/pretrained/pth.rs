@@ -79,6 +79,7 @@ pub enum PthError {
 /// [`PthError`], one kind for each way to be wrong.
 pub fn read(bytes: &[u8]) -> Result<Tensors, PthError> {
     let mut archive = Archive::open(bytes)?;
+    archive.little_endian()?;
     let root = unpickle(&archive.entry(&format!("{}.pkl", archive.folder))?)?;
     let mut tensors = Tensors::new();
     // Tensors may share a storage, which must not make much of little.
@@ -118,6 +119,25 @@ impl<'b> Archive<'b> {
             .min()
             .ok_or_else(|| PthError::Archive("no data.pkl in the archive".into()))?;
         Ok(Self { zip, folder, storages: BTreeMap::new(), room: bytes.len() as u64 })
+    }
+
+    /// Rejects values of the other order of bytes: PyTorch writes those of its own machine, and which it was since 2.1.
+    fn little_endian(&mut self) -> Result<(), PthError> {
+        let root = self.folder.strip_suffix("data").unwrap_or_default();
+        let name = format!("{root}byteorder");
+        if self.zip.index_for_name(&name).is_none() {
+            return Ok(());
+        }
+        match self.entry(&name)?.trim_ascii() {
+            b"little" => Ok(()),
+            other => {
+                let reason = format!(
+                    "the values are of byte order {:?}; only little-endian ones are read: save them again on such a machine",
+                    String::from_utf8_lossy(other)
+                );
+                Err(PthError::Entry { name, reason })
+            }
+        }
     }
 
     fn entry(&mut self, name: &str) -> Result<Vec<u8>, PthError> {

@@ -52,7 +52,7 @@ impl Work<'_> {
     /// Does the stage, going on where an interrupted process left it.
     pub fn run(mut self) -> Result<Record, RunError> {
         self.store.create_dir(&self.dir)?;
-        umt_store::memory::forget_peak();
+        crate::memory::forget_peak();
         let started = Instant::now();
         let mut record = match &self.recipe.stage[self.node.unit.stage].task {
             Task::Ensemble { weights, .. } => self.ensemble(*weights)?,
@@ -67,7 +67,7 @@ impl Work<'_> {
         if record.steps == 0 {
             record.wall_seconds = started.elapsed().as_secs_f64();
         }
-        record.peak_bytes = umt_store::memory::peak();
+        record.peak_bytes = crate::memory::peak();
         let record = record.commit(self.store, &self.dir)?;
         forget_checkpoints(self.store, &self.dir)?;
         Ok(record)
