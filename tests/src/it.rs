@@ -9,6 +9,7 @@ mod tiny;
 
 mod broken_recipes;
 mod diagnose;
+mod formats;
 mod interrupts;
 mod made_frames;
 mod method;

@@ -48,7 +48,7 @@ pub enum FrontEndConfig {
         /// Sample rate, Hz.
         #[serde(default = "rate_16k")]
         rate: u32,
-        /// Subtract the clip's mean and divide by its standard deviation + 1e-9.
+        /// Subtract the clip's mean and divide by its std + 1e-9.
         #[serde(default = "yes")]
         standardise: bool,
     },
@@ -84,7 +84,7 @@ pub enum FrontEndConfig {
         /// Mean of the log energies over the data set.
         #[serde(default = "fbank_mean")]
         mean: f64,
-        /// Standard deviation of the log energies over the data set.
+        /// Std of the log energies over the data set.
         #[serde(default = "fbank_std")]
         std: f64,
     },
@@ -133,26 +133,6 @@ pub enum FrontEndConfig {
 }
 
 impl FrontEndConfig {
-    /// VGGSound's spectrogram with its published settings.
-    pub fn vgg_sound() -> Self {
-        Self::VggSound { rate: 16_000, standardise: true }
-    }
-
-    /// OGM-GE's spectrogram with its settings for VGGSound and Kinetics-Sounds.
-    pub fn ogm_ge() -> Self {
-        Self::OgmGe { rate: 16_000, n_fft: 256, hop: 128, padding: Padding::Reflect }
-    }
-
-    /// OGM-GE's spectrogram with its settings for CREMA-D.
-    pub fn crema_d() -> Self {
-        Self::OgmGe { rate: 22_050, n_fft: 512, hop: 353, padding: Padding::Reflect }
-    }
-
-    /// The 128-band filter bank of 1,024 frames.
-    pub fn fbank() -> Self {
-        Self::Fbank { rate: 16_000, bands: fbank_bands(), frames: fbank_frames(), mean: fbank_mean(), std: fbank_std() }
-    }
-
     /// Log-mel of `bands` bands over 0 Hz to half of `rate`, other settings at their defaults.
     pub fn log_mel(rate: u32, bands: usize) -> Self {
         Self::LogMel {
@@ -241,7 +221,7 @@ fn fbank_bands() -> usize {
 fn fbank_frames() -> usize {
     1024
 }
-/// VGGSound's mean and deviation as audio transformers publish them.
+/// VGGSound's mean and std as audio transformers publish them.
 fn fbank_mean() -> f64 {
     -4.503877
 }

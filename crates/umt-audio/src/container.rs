@@ -1,9 +1,14 @@
 //! What a file is, and whether it is whole.
 //!
-//! Demuxers take the end of the file for the end of the sound. The declared lengths are therefore
+//! Demuxers take the end of the file for the end of the audio. The declared lengths are therefore
 //! compared here with the bytes that are there, before anything is decoded or allocated.
 
-use crate::mp4::{self, SoundTrack};
+use crate::{
+    aac,
+    error::{be32, be64, convert, truncated},
+    mp4::{self, AudioTrack},
+    mpeg,
+};
 use umt_media::{Limits, MediaError};
 
 /// The containers that are read.
@@ -12,13 +17,15 @@ pub(crate) enum Container {
     Wav,
     Flac,
     Ogg,
-    /// Codec delay of the first sound track that states one, nanoseconds.
     Mkv {
+        /// Codec delay of the first audio track that states one, nanoseconds.
         delay: u64,
+        /// A live stream: a size is not known, and the file's end is that of the audio.
+        open: bool,
     },
     Mp3,
     Adts,
-    Mp4(Vec<SoundTrack>),
+    Mp4(Vec<AudioTrack>),
 }
 
 /// The container of `bytes`, the audio in it (without leading tags), checked for truncation.
@@ -27,10 +34,11 @@ pub(crate) fn inspect<'a>(
     extension: Option<&str>,
     limits: &Limits,
 ) -> Result<(Container, &'a [u8]), MediaError> {
-    let body = skip_id3(bytes)?;
+    let body = mpeg::skip_tags(bytes)?;
     let container = match body {
-        [b'R', b'I', b'F', b'F', ..] if body.get(8..12) == Some(b"WAVE") => {
-            wav(body, limits)?;
+        [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] | [b'B', b'W', b'6', b'4', ..]
+            if body.get(8..12) == Some(b"WAVE") =>
+        {
             Container::Wav
         }
         [b'f', b'L', b'a', b'C', ..] => {
@@ -41,8 +49,11 @@ pub(crate) fn inspect<'a>(
             ogg(body)?;
             Container::Ogg
         }
-        [0x1A, 0x45, 0xDF, 0xA3, ..] => Container::Mkv { delay: mkv(body)? },
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Container::Mp4(mp4::inspect(body)?),
+        [0x1A, 0x45, 0xDF, 0xA3, ..] => {
+            let (delay, open) = mkv(body)?;
+            Container::Mkv { delay, open }
+        }
+        _ if mp4::begins(body) => Container::Mp4(mp4::inspect(body)?),
         // Both begin with set bits; the layer field is zero in AAC's framing alone.
         [0xFF, second, ..] if second & 0xF6 == 0xF0 => {
             adts(body)?;
@@ -52,73 +63,12 @@ pub(crate) fn inspect<'a>(
         [] => return Err(MediaError::malformed("audio file", "it is empty")),
         _ => {
             let name = extension.map_or(String::new(), |e| format!(" (.{e})"));
-            return Err(MediaError::unsupported(
-                format!("this audio file{name}"),
-                "its first bytes are none of wav, flac, ogg, mp3, aac, mp4/m4a, mkv/webm",
-            ));
+            return Err(convert(&format!(
+                "this audio file{name}, whose first bytes are none of wav, flac, ogg, mp3, aac, mp4/m4a, mkv/webm,"
+            )));
         }
     };
     Ok((container, body))
-}
-
-/// Without the ID3v2 tag that mp3 (and sometimes flac) files begin with.
-fn skip_id3(bytes: &[u8]) -> Result<&[u8], MediaError> {
-    let Some([b'I', b'D', b'3', _, _, flags, a, b, c, d]) = bytes.get(..10) else {
-        return Ok(bytes);
-    };
-    let size = [a, b, c, d].iter().fold(0usize, |sum, &&x| sum << 7 | usize::from(x & 0x7F));
-    let footer = if flags & 0x10 != 0 { 10 } else { 0 };
-    bytes.get(10 + size + footer..).ok_or_else(|| truncated("ID3 tag"))
-}
-
-fn wav(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
-    let riff = le32(bytes, 4).unwrap_or(0);
-    // A writer that cannot seek back leaves all ones: the sound then ends with the file.
-    let streamed = riff == u32::MAX;
-    if !streamed && u64::from(riff) + 8 > bytes.len() as u64 {
-        let reason = format!("declares {} bytes, {} are there", u64::from(riff) + 8, bytes.len());
-        return Err(MediaError::malformed("wav file", reason));
-    }
-    let mut block_align = 0;
-    let mut rest = &bytes[12..];
-    loop {
-        let (Some(id), Some(size)) = (rest.get(..4), le32(rest, 4)) else {
-            return Err(MediaError::malformed("wav file", "it has no sample data"));
-        };
-        let body = &rest[8..];
-        if id == b"data" {
-            if block_align == 0 {
-                return Err(MediaError::malformed("wav file", "sample data before its format"));
-            }
-            let there = body.len() as u64;
-            let declared = if streamed && size == u32::MAX { there } else { u64::from(size) };
-            if declared > there {
-                let reason = format!("declares {declared} bytes, {there} are there");
-                return Err(MediaError::malformed("wav sample data", reason));
-            }
-            return Limits::check("wav length", declared / block_align, limits.max_samples);
-        }
-        if size as usize > body.len() {
-            return Err(truncated("wav chunk"));
-        }
-        if id == b"fmt " {
-            block_align = wav_format(&body[..size as usize], limits)?;
-        }
-        // Chunks are padded to an even length.
-        rest = body.get(size as usize + (size & 1) as usize..).unwrap_or_default();
-    }
-}
-
-/// Bytes of one sample of all channels.
-fn wav_format(format: &[u8], limits: &Limits) -> Result<u64, MediaError> {
-    let field = |at| le16(format, at).ok_or_else(|| truncated("wav format"));
-    let (channels, block_align, bits) = (field(2)?, field(12)?, field(14)?);
-    Limits::check("wav channels", channels.into(), limits.max_channels)?;
-    if channels == 0 || block_align == 0 || bits == 0 {
-        let reason = format!("{channels} channels, {block_align} bytes a sample, {bits} bits");
-        return Err(MediaError::malformed("wav format", reason));
-    }
-    Ok(block_align.into())
 }
 
 fn flac(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
@@ -130,8 +80,14 @@ fn flac(bytes: &[u8], limits: &Limits) -> Result<(), MediaError> {
         if header >> 24 & 0x7F == 0 {
             // 20 bits rate, 3 channels - 1, 5 bits a sample - 1, 36 length.
             let packed = be64(body, 10).ok_or_else(|| truncated("flac header"))?;
-            Limits::check("flac length", packed & 0xF_FFFF_FFFF, limits.max_samples)?;
-            Limits::check("flac channels", (packed >> 41 & 7) + 1, limits.max_channels)?;
+            let channels = (packed >> 41 & 7) + 1;
+            Limits::check("flac channels", channels, limits.max_channels)?;
+            let samples = (packed & 0xF_FFFF_FFFF) * channels;
+            Limits::check(
+                "the samples that the bytes of a flac file unpack to",
+                samples,
+                limits.samples_of(bytes.len()),
+            )?;
         }
         rest = &rest[4 + size..];
         if header >> 31 == 1 {
@@ -167,65 +123,85 @@ fn ogg(bytes: &[u8]) -> Result<(), MediaError> {
 }
 
 /// Element ids of matroska, marker bits included.
+const SEGMENT: u32 = 0x1853_8067;
 const TRACKS: u32 = 0x1654_AE6B;
 const TRACK_ENTRY: u32 = 0xAE;
 const TRACK_TYPE: u32 = 0x83;
 const CODEC_DELAY: u32 = 0x56AA;
 
-/// The elements must fit; a live stream of unknown size ends with the file. Returns the delay that
-/// the demuxer drops.
-fn mkv(bytes: &[u8]) -> Result<u64, MediaError> {
-    let (_, _, mut rest) = element(bytes)?;
-    let mut delay = 0;
+/// The elements must fit; one of unknown size ends with the file, or where an element of a higher
+/// level begins. Returns the delay, which the demuxer drops, and whether a size is unknown.
+fn mkv(bytes: &[u8]) -> Result<(u64, bool), MediaError> {
+    let (_, _, mut rest, _) = element(bytes)?;
+    let (mut delay, mut open) = (0, false);
     while !rest.is_empty() {
-        let (_, mut segment, next) = element(rest)?;
+        let (id, mut segment, next, unknown) = element(rest)?;
         rest = next;
-        while !segment.is_empty() {
-            let (id, mut tracks, next) = element(segment)?;
+        open |= unknown;
+        while !segment.is_empty() && id == SEGMENT {
+            let (id, mut body, next, unknown) = element(segment)?;
             segment = next;
-            while id == TRACKS && !tracks.is_empty() {
-                let (id, entry, next) = element(tracks)?;
-                tracks = next;
+            if unknown {
+                open = true;
+                segment = after_children(body)?;
+            }
+            while id == TRACKS && !body.is_empty() {
+                let (id, entry, next, _) = element(body)?;
+                body = next;
                 if id == TRACK_ENTRY && delay == 0 {
-                    delay = sound_delay(entry)?;
+                    delay = audio_delay(entry)?;
                 }
             }
         }
     }
-    Ok(delay)
+    Ok((delay, open))
 }
 
-/// The codec delay of a track of sound, or zero.
-fn sound_delay(mut entry: &[u8]) -> Result<u64, MediaError> {
-    let (mut sound, mut delay) = (false, 0);
+/// What follows the children of an element of unknown size.
+fn after_children(mut bytes: &[u8]) -> Result<&[u8], MediaError> {
+    while !bytes.is_empty() {
+        let (id, _, next, _) = element(bytes)?;
+        // All ids of four bytes belong to the level of clusters, or above.
+        if id > 0xFF_FFFF {
+            return Ok(bytes);
+        }
+        bytes = next;
+    }
+    Ok(bytes)
+}
+
+/// The codec delay of an audio track, or zero.
+fn audio_delay(mut entry: &[u8]) -> Result<u64, MediaError> {
+    let (mut audio, mut delay) = (false, 0);
     while !entry.is_empty() {
-        let (id, body, next) = element(entry)?;
+        let (id, body, next, _) = element(entry)?;
         entry = next;
         let value = || body.iter().take(8).fold(0u64, |sum, &b| sum << 8 | u64::from(b));
         match id {
-            TRACK_TYPE => sound = value() == 2,
+            TRACK_TYPE => audio = value() == 2,
             CODEC_DELAY => delay = value(),
             _ => (),
         }
     }
-    Ok(if sound { delay } else { 0 })
+    Ok(if audio { delay } else { 0 })
 }
 
-/// The first element: its id, its body and what follows.
-fn element(bytes: &[u8]) -> Result<(u32, &[u8], &[u8]), MediaError> {
+/// The first element: its id, its body, what follows, and whether its size is unknown.
+fn element(bytes: &[u8]) -> Result<(u32, &[u8], &[u8], bool), MediaError> {
     let cut = || truncated("matroska element");
     let id_size = bytes.first().map_or(9, |b| b.leading_zeros() as usize + 1);
     let id = bytes.get(..id_size).filter(|_| id_size <= 4).ok_or_else(cut)?;
     let id = id.iter().fold(0u32, |sum, &b| sum << 8 | u32::from(b));
     let (at, size) = ebml_size(bytes, id_size)?;
     let there = bytes.len() - at;
+    let unknown = size.is_none();
     let size = size.unwrap_or(there as u64);
     if size > there as u64 {
         let reason = format!("declares {size} bytes, {there} are there");
         return Err(MediaError::malformed(format!("matroska element {id:X}"), reason));
     }
     let (body, next) = bytes[at..].split_at(size as usize);
-    Ok((id, body, next))
+    Ok((id, body, next, unknown))
 }
 
 /// Reads the variable-length size at `at`: where the body begins, and its length if known.
@@ -242,32 +218,21 @@ fn ebml_size(bytes: &[u8], at: usize) -> Result<(usize, Option<u64>), MediaError
 /// AAC frames must follow each other to the end.
 fn adts(bytes: &[u8]) -> Result<(), MediaError> {
     let mut rest = bytes;
-    while let [0xFF, second, _, a, b, c, ..] = *rest {
+    while let [0xFF, second, third, a, b, c, d, ..] = *rest {
         let size = usize::from(a & 3) << 11 | usize::from(b) << 3 | usize::from(c) >> 5;
         if second & 0xF6 != 0xF0 || size < 7 || size > rest.len() {
             return Err(truncated("aac frame"));
         }
+        match third >> 6 {
+            1 => aac::check_channels(usize::from(third & 1) << 2 | usize::from(a >> 6))?,
+            0 => return Err(convert("AAC Main")),
+            2 => return Err(convert("AAC SSR")),
+            _ => return Err(convert("AAC LTP")),
+        }
+        if d & 3 != 0 {
+            return Err(convert("AAC with several blocks a frame"));
+        }
         rest = &rest[size..];
     }
     if rest.is_empty() || rest.starts_with(b"TAG") { Ok(()) } else { Err(truncated("aac stream")) }
-}
-
-pub(crate) fn truncated(what: &str) -> MediaError {
-    MediaError::malformed(what, "the file ends early, or its sizes are wrong")
-}
-
-pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
-}
-
-pub(crate) fn be64(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes)
-}
-
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
-}
-
-fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes)
 }

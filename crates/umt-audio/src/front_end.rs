@@ -34,7 +34,10 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Plans the transform. [`MediaError::Malformed`] names a setting that is out of range.
+    /// Plans the transform.
+    ///
+    /// # Errors
+    /// [`MediaError::Malformed`] names a setting that is out of range.
     pub fn new(config: &FrontEndConfig) -> Result<Self, MediaError> {
         config.check()?;
         let (n_fft, window, hop, half, reflect, mel) = match *config {

@@ -1,8 +1,9 @@
 //! Audio bytes to waveforms, and waveforms to spectrograms.
 //!
 //! The one decision: everything here is a pure function of bytes (or samples) and of explicit
-//! limits. Nothing opens a file, and a file that ends before its own headers say so is an error,
-//! never silence: a network would learn the silence.
+//! limits. Nothing here opens a file, and a file that ends before its own headers say so is an error,
+//! never silence: a network would learn the silence. [`decode_file`] alone may start a program: the
+//! installed `ffmpeg`, for codecs that are not read here.
 //!
 //! The steps of a clip, each usable alone: [`decode`] to a [`Waveform`] at the file's own rate,
 //! [`Waveform::mono`], [`resample`], [`fit`] to a fixed length, and [`FrontEnd::run`], which turns
@@ -23,18 +24,25 @@
 //! # Ok::<(), umt_media::MediaError>(())
 //! ```
 
+mod aac;
 mod config;
 mod container;
 mod decode;
+mod demux;
+mod error;
 mod fit;
 mod front_end;
 mod mel;
 mod mp4;
+mod mpeg;
+mod quiet;
 mod resample;
 mod stft;
+mod vorbis;
+mod wav;
 
 pub use config::{FrontEndConfig, MelNorm, MelScale, Padding};
-pub use decode::{Waveform, decode};
+pub use decode::{Waveform, decode, decode_file};
 pub use fit::{Fill, Window, fit};
 pub use front_end::FrontEnd;
 pub use resample::{Resampler, resample};

@@ -1,19 +1,21 @@
 //! The boxes of an mp4 file that the demuxer drops: edit lists.
 //!
-//! An AAC encoder starts 1,024 samples before the sound; the edit list says so. Without it, sound
-//! and picture are 23 to 64 ms apart.
+//! An AAC encoder starts 1,024 samples before the audio; the edit list says so. Without it, audio
+//! and video are 23 to 64 ms apart.
 
-use crate::container::{be32, be64, truncated};
+use crate::error::{be32, be64, convert, truncated};
 use umt_media::MediaError;
 
-/// Samples an AAC encoder puts before the sound, for files whose edit list is missing.
+/// Samples an AAC encoder puts before the audio, for files whose edit list is missing.
 pub(crate) const AAC_PRIMING: u64 = 1024;
 
-/// What the movie box says about one sound track.
+/// What the movie box says about one audio track.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct SoundTrack {
+pub(crate) struct AudioTrack {
     /// Track id.
     pub id: u32,
+    /// How the audio is coded: `mp4a`, `alac`, ...
+    pub codec: [u8; 4],
     /// Ticks per second of the media's own time.
     pub timescale: u32,
     /// The parts that are played: start in media ticks, length in seconds (none: to the end).
@@ -29,15 +31,27 @@ pub(crate) struct Edit {
     pub length: (u64, u32),
 }
 
-/// Checks that every top-level box is whole and lists the sound tracks.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<SoundTrack>, MediaError> {
+/// Whether the bytes begin like an mp4 or mov file; early QuickTime has no `ftyp`.
+pub(crate) fn begins(bytes: &[u8]) -> bool {
+    bytes.get(4..8).is_some_and(|kind| {
+        [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"].iter().any(|known| kind == *known)
+    })
+}
+
+/// Checks that every top-level box is whole and lists the audio tracks.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<AudioTrack>, MediaError> {
     let mut tracks = Vec::new();
     let mut movie = false;
+    // Every sample takes a byte of the file at least.
+    let mut samples = bytes.len() as u64;
     for item in Boxes(bytes) {
         let (kind, body) = item?;
         if &kind == b"moov" {
             movie = true;
             tracks = read_movie(body)?;
+        }
+        if &kind == b"moof" {
+            count_fragment(body, &mut samples)?;
         }
     }
     if !movie {
@@ -46,7 +60,26 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<SoundTrack>, MediaError> {
     Ok(tracks)
 }
 
-fn read_movie(movie: &[u8]) -> Result<Vec<SoundTrack>, MediaError> {
+/// Takes the samples that a movie fragment declares from those that the file can still hold: a run
+/// without sizes of its own may declare 2^32, and the demuxer goes through them one by one.
+fn count_fragment(fragment: &[u8], left: &mut u64) -> Result<(), MediaError> {
+    for item in Boxes(fragment) {
+        let (kind, track) = item?;
+        for item in Boxes(if &kind == b"traf" { track } else { &[] }) {
+            let (kind, run) = item?;
+            if &kind == b"trun" {
+                let count = be32(run, 4).unwrap_or(0);
+                *left = left.checked_sub(u64::from(count)).ok_or_else(|| {
+                    let reason = format!("declares {count} samples, more than the file has bytes for");
+                    MediaError::malformed("mp4 box `trun`", reason)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_movie(movie: &[u8]) -> Result<Vec<AudioTrack>, MediaError> {
     let timescale = match find(movie, &[*b"mvhd"])? {
         Some(header) => time_scale(header),
         None => None,
@@ -61,8 +94,8 @@ fn read_movie(movie: &[u8]) -> Result<Vec<SoundTrack>, MediaError> {
     Ok(tracks)
 }
 
-/// `None` for a track that is not sound.
-fn read_track(track: &[u8], movie_scale: u32) -> Result<Option<SoundTrack>, MediaError> {
+/// `None` for a track that is not audio.
+fn read_track(track: &[u8], movie_scale: u32) -> Result<Option<AudioTrack>, MediaError> {
     let Some(handler) = find(track, &[*b"mdia", *b"hdlr"])? else {
         return Ok(None);
     };
@@ -83,9 +116,26 @@ fn read_track(track: &[u8], movie_scale: u32) -> Result<Option<SoundTrack>, Medi
         Some(list) => Some(read_edits(list, movie_scale)?),
         None => None,
     };
+    let entries = find(track, &[*b"mdia", *b"minf", *b"stbl", *b"stsd"])?.unwrap_or_default();
+    let codec = entries.get(12..16).and_then(|codec| codec.try_into().ok()).unwrap_or(*b"none");
     let timescale = timescale.filter(|&t| t > 0);
     let timescale = timescale.ok_or_else(|| MediaError::malformed("mp4", "a track has no time scale"))?;
-    Ok(Some(SoundTrack { id: id.unwrap_or(0), timescale, edits }))
+    Ok(Some(AudioTrack { id: id.unwrap_or(0), codec, timescale, edits }))
+}
+
+/// A codec that is not read, by its four characters.
+pub(crate) fn unread(codec: &[u8; 4]) -> MediaError {
+    let name = match codec {
+        b"alac" => "ALAC",
+        b"Opus" => "Opus",
+        b"ac-3" => "AC-3",
+        b"ec-3" => "E-AC-3",
+        b".mp3" | b"ms\0\x55" => "mp3 in mp4",
+        b"enca" => "encrypted audio",
+        b"samr" | b"sawb" => "AMR",
+        _ => return convert(&format!("the audio codec `{}`", codec.escape_ascii())),
+    };
+    convert(name)
 }
 
 fn read_edits(list: &[u8], movie_scale: u32) -> Result<Vec<Edit>, MediaError> {

@@ -15,7 +15,10 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    /// Plans the conversion. [`MediaError::Malformed`] for rates outside 1 kHz to 768 kHz.
+    /// Plans the conversion.
+    ///
+    /// # Errors
+    /// [`MediaError::Malformed`] for rates outside 1 kHz to 768 kHz.
     pub fn new(from: u32, to: u32) -> Result<Self, MediaError> {
         for rate in [from, to] {
             check_rate(rate)?;
@@ -38,6 +41,9 @@ impl Resampler {
     }
 
     /// Converts a whole clip: `ceil(len * to / from)` samples without delay.
+    ///
+    /// # Errors
+    /// [`MediaError::Limit`] for a result of more than an hour at a high rate.
     pub fn run(&mut self, samples: &[f32]) -> Result<Vec<f32>, MediaError> {
         let Some(inner) = &mut self.inner else {
             return Ok(samples.to_vec());
@@ -60,6 +66,9 @@ impl Resampler {
 }
 
 /// Converts a whole clip once; [`Resampler`] saves the planning for many.
+///
+/// # Errors
+/// As [`Resampler::new`] and [`Resampler::run`].
 ///
 /// ```
 /// let tone: Vec<f32> = (0..44_100).map(|n| (n as f32 * 0.0627).sin()).collect();

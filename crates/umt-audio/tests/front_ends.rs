@@ -6,13 +6,20 @@ use serde_json::Value;
 use std::{env, fs};
 use umt_audio::{FrontEnd, FrontEndConfig, MelNorm, MelScale, Padding};
 
+/// A kind with its published settings.
+fn of_kind(name: &str) -> FrontEndConfig {
+    serde_json::from_value(serde_json::json!({ "kind": name })).unwrap()
+}
+
+fn crema_d() -> FrontEndConfig {
+    FrontEndConfig::OgmGe { rate: 22_050, n_fft: 512, hop: 353, padding: Padding::Reflect }
+}
+
 fn config(name: &str) -> FrontEndConfig {
     match name {
-        "vgg-sound" => FrontEndConfig::vgg_sound(),
-        "ogm-ge" => FrontEndConfig::ogm_ge(),
-        "crema-d" => FrontEndConfig::crema_d(),
+        "vgg-sound" | "ogm-ge" | "fbank" => of_kind(name),
+        "crema-d" => crema_d(),
         "crema-d-zero" => FrontEndConfig::OgmGe { rate: 22_050, n_fft: 512, hop: 353, padding: Padding::Zero },
-        "fbank" => FrontEndConfig::fbank(),
         "peer" => FrontEndConfig::log_mel(16_000, 64),
         "slaney" => FrontEndConfig::LogMel {
             rate: 22_050,
@@ -96,10 +103,10 @@ fn dump(kind: &str, name: &str, wave: &[f32], out: &[f32]) {
 #[test]
 fn published_shapes_come_out_of_published_lengths() {
     let shape = |config: &FrontEndConfig, samples| FrontEnd::new(config).unwrap().shape(samples);
-    assert_eq!(shape(&FrontEndConfig::vgg_sound(), 160_000), [257, 1004]);
-    assert_eq!(shape(&FrontEndConfig::ogm_ge(), 80_000), [129, 626]);
-    assert_eq!(shape(&FrontEndConfig::crema_d(), 66_150), [257, 188]);
-    assert_eq!(shape(&FrontEndConfig::fbank(), 163_840), [128, 1024]);
+    assert_eq!(shape(&of_kind("vgg-sound"), 160_000), [257, 1004]);
+    assert_eq!(shape(&of_kind("ogm-ge"), 80_000), [129, 626]);
+    assert_eq!(shape(&crema_d(), 66_150), [257, 188]);
+    assert_eq!(shape(&of_kind("fbank"), 163_840), [128, 1024]);
     assert_eq!(shape(&FrontEndConfig::log_mel(16_000, 64), 24_000), [64, 151]);
 }
 
@@ -142,9 +149,6 @@ fn settings_out_of_range_are_named() {
 #[test]
 fn settings_read_as_a_recipe_writes_them() {
     let read = serde_json::from_str::<FrontEndConfig>;
-    assert_eq!(read(r#"{"kind": "vgg-sound"}"#).unwrap(), FrontEndConfig::vgg_sound());
-    assert_eq!(read(r#"{"kind": "ogm-ge"}"#).unwrap(), FrontEndConfig::ogm_ge());
-    assert_eq!(read(r#"{"kind": "fbank"}"#).unwrap(), FrontEndConfig::fbank());
     let log_mel = FrontEndConfig::log_mel(16_000, 64);
     assert_eq!(read(r#"{"kind": "log-mel"}"#).unwrap(), log_mel);
     let written = serde_json::to_string(&log_mel).unwrap();

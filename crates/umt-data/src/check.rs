@@ -202,8 +202,7 @@ fn audio<'a>(path: &'a Path, look: &mut Look, kept: &mut Option<(&'a Path, Vec<u
     let limits = Limits::default();
     let bytes = read_bounded(path, &limits)?;
     look.bytes += bytes.len() as u64;
-    let extension = path.extension().and_then(|e| e.to_str());
-    let waveform = umt_audio::decode(&bytes, extension, &limits)?;
+    let waveform = umt_audio::decode_file(path, &bytes, &limits)?;
     let mono = waveform.mono();
     look.seconds = Some(mono.len() as f64 / f64::from(waveform.rate));
     let problem = if mono.iter().any(|value| !value.is_finite()) {
@@ -224,12 +223,7 @@ fn video(path: &Path, bytes: Option<&[u8]>) -> Result<(), MediaError> {
     let select = Select::Count { count: 8 };
     let size = Some((16, 16));
     let frames = match bytes {
-        Some(bytes) => {
-            umt_video::decode_clip(bytes, &select, Pick::Middle, size, &limits).or_else(|error| match error {
-                MediaError::Unsupported { .. } => umt_video::decode_path(path, &select, Pick::Middle, size, &limits),
-                other => Err(other),
-            })
-        }
+        Some(bytes) => umt_video::decode_file(path, bytes, &select, Pick::Middle, size, &limits),
         None => umt_video::decode_path(path, &select, Pick::Middle, size, &limits),
     };
     frames.map(|_| ())

@@ -178,8 +178,7 @@ impl<'a> Decoder<'a> {
         let path = path_of(sample, Modality::Audio)?;
         let fail = |error: MediaError| failure(path, &error, Modality::Audio);
         let read = read_bounded(path, &self.limits).map_err(fail)?;
-        let extension = path.extension().and_then(|e| e.to_str());
-        let waveform = umt_audio::decode(&read, extension, &self.limits).map_err(fail)?;
+        let waveform = umt_audio::decode_file(path, &read, &self.limits).map_err(fail)?;
         if sample.sources.get(&Modality::Video) == sample.sources.get(&Modality::Audio) {
             *bytes = Some(read);
         }
@@ -196,16 +195,7 @@ impl<'a> Decoder<'a> {
         let size = Some((input.size[0], input.size[1]));
         let select = stored(input);
         let frames = match bytes {
-            Some(bytes) => {
-                umt_video::decode_clip(&bytes, &select, Pick::Middle, size, &self.limits)
-                    // Codecs that are not built in may still be read by an installed program.
-                    .or_else(|error| match error {
-                        MediaError::Unsupported { .. } => {
-                            umt_video::decode_path(path, &select, Pick::Middle, size, &self.limits)
-                        }
-                        other => Err(other),
-                    })
-            }
+            Some(bytes) => umt_video::decode_file(path, &bytes, &select, Pick::Middle, size, &self.limits),
             None => umt_video::decode_path(path, &select, Pick::Middle, size, &self.limits),
         };
         let frames = frames.map_err(|error| failure(path, &error, Modality::Video))?;

@@ -131,7 +131,7 @@ impl<'a> SceneReader<'a> {
             source,
             "rgb",
             |bytes, limits| {
-                let Frame { width, height, rgb } = umt_video::decode_picture(bytes, limits)?;
+                let Frame { width, height, rgb } = umt_video::decode_stored_image(bytes, limits)?;
                 Ok(Sized { size: [width, height], data: rgb })
             },
             |file, frame| Ok(Sized { size: file.size(), data: file.rgb(frame)? }),

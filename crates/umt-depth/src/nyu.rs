@@ -39,6 +39,10 @@ impl NyuMat {
     /// `limits.max_pixels`. The file's size is not limited: it is never read as a whole.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, MediaError> {
         let io = |source| MediaError::Io { path: path.to_owned(), source };
+        // Asked of the path, because opening a pipe waits for its writer.
+        if !path.metadata().map_err(io)?.is_file() {
+            return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file")));
+        }
         let file = File::open(path).map_err(io)?;
         let storage = FileStorage::from_file(file).map_err(|error| failed("file", error))?;
         Self::from_storage(Arc::new(storage), limits)

@@ -12,7 +12,10 @@ pub struct Array {
 }
 
 impl Array {
-    /// Wraps `data`; an error if its length does not fit `shape`.
+    /// Wraps `data`.
+    ///
+    /// # Errors
+    /// A length that does not fit `shape`.
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, MediaError> {
         let expected: usize = shape.iter().product();
         if expected != data.len() {

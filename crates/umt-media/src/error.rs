@@ -38,7 +38,7 @@ pub enum MediaError {
         /// What was looked for.
         what: String,
     },
-    /// The operating system refused.
+    /// The operating system reports an error.
     #[error("cannot read {}: {source}", path.display())]
     Io {
         /// The file.

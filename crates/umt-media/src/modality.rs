@@ -7,13 +7,13 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Modality {
-    /// Sound, as a spectrogram or a waveform.
+    /// Audio, as a spectrogram or a waveform.
     Audio,
     /// Distance to the camera, per pixel.
     Depth,
-    /// One colour picture.
+    /// One colour image.
     Rgb,
-    /// Colour pictures in a row.
+    /// Frames of a clip.
     Video,
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     colour,
     decoder::VideoDecoder,
+    error::CONVERT,
     frame::{Frame, Orientation, Scaler},
     h264::H264,
     mp4::{self, Track},
@@ -10,55 +11,14 @@ use crate::{
 };
 use umt_media::{Limits, MediaError};
 
-/// What a clip is, without decoding it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClipInfo {
-    /// Width in pixels as shown, after any turn.
-    pub width: usize,
-    /// Height in pixels as shown.
-    pub height: usize,
-    /// Frames shown.
-    pub frames: usize,
-    /// Frames per second, on average.
-    pub fps: f64,
-    /// Seconds.
-    pub duration: f64,
-    /// Degrees by which the stored pictures are turned clockwise to be shown.
-    pub rotation: u32,
-    /// `h264`, or the four characters that the file gives.
-    pub codec: String,
-}
-
-/// Reads what a clip is from the container and the parameter sets.
-pub fn probe(bytes: &[u8], limits: &Limits) -> Result<ClipInfo, MediaError> {
-    let track = open(bytes, limits)?;
-    let (timeline, shown) = track.presentation(limits)?;
-    let orientation = Orientation::of_matrix(track.matrix)?;
-    let h264 = is_h264(&track);
-    let mut size = (usize::from(track.size.0), usize::from(track.size.1));
-    if h264 {
-        size = h264_decoder(&track, limits)?.size().unwrap_or(size);
-    }
-    let (width, height) = orientation.size(size);
-    let duration = timeline.seconds();
-    Ok(ClipInfo {
-        width,
-        height,
-        frames: shown.len(),
-        fps: if duration > 0.0 { shown.len() as f64 / duration } else { 0.0 },
-        duration,
-        rotation: orientation.degrees(),
-        codec: if h264 { "h264".to_owned() } else { mp4::fourcc(&track.codec) },
-    })
-}
-
 /// The selected frames of an mp4 or mov file with h264, `select.count()` of them in the order they
 /// are shown, at `size` (width, height) or as they are.
 ///
 /// Decoding begins at the last key frame that serves, leaves out pictures that nothing depends on,
 /// and ends with the last frame wanted; only frames that are wanted are converted and resized.
 ///
-/// Errors name the box, or the sample and its byte. Other containers and codecs are
+/// # Errors
+/// They name the box, or the sample and its byte. Other containers and codecs are
 /// [`MediaError::Unsupported`]; [`crate::decode_path`] hands those to ffmpeg.
 pub fn decode_clip(
     bytes: &[u8],
@@ -96,7 +56,7 @@ fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Track<'a>, MediaError> {
         return Err(MediaError::malformed("the clip", "is empty"));
     }
     if !mp4::is_mp4(bytes) {
-        return Err(MediaError::unsupported("a clip that is no mp4 or mov file", crate::CONVERT));
+        return Err(MediaError::unsupported("a clip that is no mp4 or mov file", CONVERT));
     }
     mp4::video_track(bytes, limits)
 }
@@ -108,7 +68,7 @@ fn is_h264(track: &Track) -> bool {
 fn h264_decoder(track: &Track, limits: &Limits) -> Result<H264, MediaError> {
     if !is_h264(track) {
         let codec = format!("the video codec `{}`", mp4::fourcc(&track.codec));
-        return Err(MediaError::unsupported(codec, crate::CONVERT));
+        return Err(MediaError::unsupported(codec, CONVERT));
     }
     let config = track.avc_config.ok_or_else(|| MediaError::malformed("the video track", "has no `avcC` box"))?;
     H264::new(config, track.colour, limits)
@@ -156,7 +116,7 @@ fn key_sample(
         }
     }
     if next == 0 {
-        return Err(MediaError::unsupported("h264 that does not begin with a key frame", crate::CONVERT));
+        return Err(MediaError::unsupported("h264 that does not begin with a key frame", CONVERT));
     }
     Ok(next)
 }

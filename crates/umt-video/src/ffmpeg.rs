@@ -1,256 +1,179 @@
-//! Other containers and codecs, by an installed `ffmpeg` command.
+//! Other containers and codecs, by the installed `ffmpeg` command.
 //!
-//! Two calls, each on one thread, with a time limit and bounded output: the first lists when each
-//! frame is shown without decoding any, the second decodes and sends the frames that are wanted.
-//! ffmpeg conceals errors by inventing pixels; here whatever it reports is an error of the clip.
+//! Two calls: the first decodes the clip and lists when each frame is shown, the second decodes and
+//! sends the frames that are wanted. Frames are counted as they are decoded, not as packets: many
+//! containers (avi, raw streams) store no times, and the first packets of a clip that was cut out of
+//! a longer one may not be decodable.
 
 use crate::{
-    clip::ClipInfo,
     frame::{Frame, Orientation, Scaler},
     select::{Pick, Select, Timeline},
 };
 use std::{
-    ffi::{OsStr, OsString},
-    io::{self, Read},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
+    io::{BufRead, BufReader, Read},
+    path::Path,
 };
-use umt_media::{Limits, MediaError};
+use umt_media::{Ffmpeg, Limits, MediaError, ffmpeg_failed};
 
-/// The command and how long one call of it may take.
-pub(crate) struct Ffmpeg {
-    pub program: PathBuf,
-    pub time_limit: Duration,
-}
-
-impl Default for Ffmpeg {
-    fn default() -> Self {
-        Self { program: PathBuf::from("ffmpeg"), time_limit: Duration::from_secs(60) }
-    }
-}
-
-/// The packets of a clip's video stream.
-struct Listing {
-    timeline: Timeline,
-    size: (usize, usize),
-    codec: String,
-}
-
-impl Ffmpeg {
-    /// As [`crate::decode_clip`]; `Ok(None)` if there is no such command.
-    pub fn decode(
-        &self,
-        path: &Path,
-        select: &Select,
-        pick: Pick,
-        size: Option<(usize, usize)>,
-        limits: &Limits,
-    ) -> Result<Option<Vec<Frame>>, MediaError> {
-        let mut scaler = Scaler::new(size, limits)?;
-        let Some(listing) = self.list(path, limits)? else {
-            return Ok(None);
-        };
-        let wanted = select.indices(&listing.timeline, pick, limits)?;
-        let mut distinct = wanted.clone();
-        distinct.dedup();
-        let chosen: Vec<String> = distinct.iter().map(|index| format!("eq(n,{index})")).collect();
-        // A frame each 1/25 s: else frames would be repeated or dropped for a constant rate.
-        let filter = format!("select='{}',settb=1/25,setpts=N", chosen.join("+"));
-        let count = distinct.len().to_string();
-        let arguments = [
-            "-an",
-            "-sn",
-            "-dn",
-            "-vf",
-            &filter,
-            "-r",
-            "25",
-            "-frames:v",
-            &count,
-            "-pix_fmt",
-            "rgb24",
-            "-c:v",
-            "ppm",
-            "-f",
-            "image2pipe",
-            "pipe:1",
-        ];
-        let frames = self.run(path, &arguments, limits, |output| {
+/// As [`crate::decode_clip`]; `Ok(None)` if there is no such command.
+pub(crate) fn decode(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    select: &Select,
+    pick: Pick,
+    size: Option<(usize, usize)>,
+    limits: &Limits,
+) -> Result<Option<Vec<Frame>>, MediaError> {
+    let mut scaler = Scaler::new(size, limits)?;
+    let Some(timeline) = list(ffmpeg, path, limits)? else {
+        return Ok(None);
+    };
+    let wanted = select.indices(&timeline, pick, limits)?;
+    let mut distinct = wanted.clone();
+    distinct.dedup();
+    // A frame each 1/25 s: else frames would be repeated or dropped for a constant rate.
+    let filter = format!("select='{}',settb=1/25,setpts=N", chosen(&distinct));
+    let sent = sent(&distinct);
+    let count = sent.len().to_string();
+    let arguments = ["-map", "0:v:0", "-vf", &filter, "-r", "25", "-frames:v", &count];
+    let form = ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"];
+    let arguments = [&arguments[..], &form].concat();
+    let frames = ffmpeg.run(
+        path,
+        &arguments,
+        limits,
+        |_| (),
+        |output| {
             let mut frames = Vec::with_capacity(distinct.len());
-            while frames.len() < distinct.len() {
-                match read_ppm(output, limits)? {
-                    Some(frame) => frames.push(scaler.run(frame, Orientation::default())?),
-                    None => break,
+            for index in sent {
+                let Some(frame) = read_ppm(output, limits)? else { break };
+                if distinct.binary_search(&index).is_ok() {
+                    frames.push(scaler.run(frame, Orientation::default())?);
                 }
             }
             Ok(frames)
-        })?;
-        let Some(frames) = frames else {
-            return Ok(None);
-        };
-        let frame_of = |index| distinct.binary_search(index).ok().and_then(|at| frames.get(at)).cloned();
-        let selected: Option<Vec<Frame>> = wanted.iter().map(frame_of).collect();
-        let (got, asked) = (frames.len(), distinct.len());
-        selected.map(Some).ok_or_else(|| malformed(path, format!("ffmpeg gave {got} of the {asked} frames asked for")))
-    }
-
-    /// As [`crate::probe`]; `Ok(None)` if there is no such command. The turn is not told.
-    pub fn probe(&self, path: &Path, limits: &Limits) -> Result<Option<ClipInfo>, MediaError> {
-        let listing = self.list(path, limits)?;
-        Ok(listing.map(|Listing { timeline, size: (width, height), codec }| {
-            let (frames, duration) = (timeline.starts.len(), timeline.seconds());
-            let fps = if duration > 0.0 { frames as f64 / duration } else { 0.0 };
-            ClipInfo { width, height, frames, fps, duration, rotation: 0, codec }
-        }))
-    }
-
-    fn list(&self, path: &Path, limits: &Limits) -> Result<Option<Listing>, MediaError> {
-        /// More than a line of the listing takes.
-        const LINE: u64 = 128;
-        let most = limits.max_frames.saturating_add(16).saturating_mul(LINE);
-        let text = self.run(path, &["-c", "copy", "-f", "framecrc", "pipe:1"], limits, |output| {
-            let mut text = String::new();
-            let read = output.take(most.saturating_add(1)).read_to_string(&mut text);
-            read.map_err(|error| malformed(path, format!("ffmpeg's listing: {error}")))?;
-            Limits::check("the listing of the clip's frames", text.len() as u64, most)?;
-            Ok(text)
-        })?;
-        let Some(text) = text else { return Ok(None) };
-        let listing = parse_listing(&text).ok_or_else(|| malformed(path, "ffmpeg lists no video frame".to_owned()))?;
-        let pixels = (listing.size.0 as u64).saturating_mul(listing.size.1 as u64);
-        Limits::check("the number of pixels of a video frame", pixels, limits.max_pixels)?;
-        let frames = listing.timeline.starts.len() as u64;
-        Limits::check("the number of video frames", frames, limits.max_frames)?;
-        Ok(Some(listing))
-    }
-
-    /// Runs the command on the clip's first video stream and lets `read` take its output.
-    fn run<T>(
-        &self,
-        path: &Path,
-        arguments: &[&str],
-        limits: &Limits,
-        read: impl FnOnce(&mut dyn Read) -> Result<T, MediaError>,
-    ) -> Result<Option<T>, MediaError> {
-        // `file:` keeps names that begin with `-` or hold a colon from being read as something
-        // else; the list of protocols keeps play lists from opening anything else.
-        let mut input = OsString::from("file:");
-        input.push(path);
-        let pixels = limits.max_pixels.min(i32::MAX as u64).to_string();
-        let before = ["-nostdin", "-v", "error", "-xerror", "-threads", "1"];
-        let guard = ["-protocol_whitelist", "file,pipe", "-max_pixels", &pixels, "-i"];
-        let spawned = Command::new(&self.program)
-            .args(before)
-            .args(guard)
-            .args([input.as_os_str(), OsStr::new("-map"), OsStr::new("0:v:0")])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(MediaError::Io { path: self.program.clone(), source });
-            }
-        };
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let child = Mutex::new(child);
-        let (done, finished) = mpsc::channel::<()>();
-        let (result, complaint, in_time) = thread::scope(|scope| {
-            let child = &child;
-            let watch = scope.spawn(move || {
-                let in_time = !matches!(finished.recv_timeout(self.time_limit), Err(mpsc::RecvTimeoutError::Timeout));
-                stop(child);
-                in_time
-            });
-            let complaint = scope.spawn(|| complaint_of(stderr));
-            let result = match stdout {
-                Some(mut stdout) => read(&mut stdout),
-                None => Err(malformed(path, "ffmpeg has no output".to_owned())),
-            };
-            // Whatever it would still send is not wanted: its pipe is closed by now. It may yet
-            // report an error of what it sent, so it ends by itself, within the time limit.
-            let complaint = complaint.join().unwrap_or_default();
-            drop(done);
-            (result, complaint, watch.join().unwrap_or(true))
-        });
-        if !in_time {
-            let seconds = self.time_limit.as_secs_f64();
-            return Err(malformed(path, format!("ffmpeg took longer than {seconds} s")));
-        }
-        match (result, complaint.lines().next()) {
-            (Err(error @ MediaError::Limit { .. }), _) => Err(error),
-            (_, Some(line)) => Err(malformed(path, format!("ffmpeg says: {line}"))),
-            (result, None) => result.map(Some),
-        }
-    }
-}
-
-/// Kills the command if it still runs, and takes note of its end.
-fn stop(child: &Mutex<Child>) {
-    let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-    // Both fail only if it has ended already.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// The start of what the command reports, to its end.
-fn complaint_of(stderr: Option<impl Read>) -> String {
-    let Some(mut stderr) = stderr else {
-        return String::new();
+        },
+    )?;
+    let Some(frames) = frames else {
+        return Ok(None);
     };
-    let mut start = Vec::new();
-    let _ = stderr.by_ref().take(4096).read_to_end(&mut start);
-    let _ = io::copy(&mut stderr, &mut io::sink());
-    String::from_utf8_lossy(&start).trim().to_owned()
+    let frame_of = |index| distinct.binary_search(index).ok().and_then(|at| frames.get(at)).cloned();
+    let selected: Option<Vec<Frame>> = wanted.iter().map(frame_of).collect();
+    let (got, asked) = (frames.len(), distinct.len());
+    selected.map(Some).ok_or_else(|| ffmpeg_failed(path, format!("sent {got} of the {asked} frames asked for")))
 }
 
-fn malformed(path: &Path, reason: String) -> MediaError {
-    MediaError::malformed(format!("{}, read by ffmpeg,", path.display()), reason)
+/// The longest list of frames that is put into a filter; the kernel limits an argument to 128 KiB.
+const LONGEST_LIST: usize = 4000;
+
+/// The frames (ascending) that the filter of [`chosen`] lets pass.
+fn sent(frames: &[usize]) -> Vec<usize> {
+    match frames.last() {
+        Some(&last) if frames.len() > LONGEST_LIST => (0..=last).collect(),
+        _ => frames.to_vec(),
+    }
 }
 
-/// Reads ffmpeg's `framecrc` form: `#name stream: value` lines, then for each packet
-/// `stream, dts, pts, duration, size, checksum`, and flags if they are not those of a key frame.
-fn parse_listing(text: &str) -> Option<Listing> {
-    const DISCARD: u32 = 4;
-    let (mut base, mut size, mut codec) = (None, None, String::new());
-    let mut packets = Vec::new();
-    for line in text.lines() {
-        if let Some(header) = line.strip_prefix('#') {
-            match header.split_once(" 0: ") {
-                Some(("tb", value)) => base = value.split_once('/'),
-                Some(("dimensions", value)) => size = value.split_once('x'),
-                Some(("codec_id", value)) => codec = value.trim().to_owned(),
-                _ => {}
-            }
-            continue;
-        }
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let flags = fields.iter().find_map(|field| field.strip_prefix("F=0x"));
-        let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).unwrap_or(1);
-        if flags & DISCARD == 0 {
-            let number = |index: usize| fields.get(index)?.parse::<i64>().ok();
-            packets.push((number(2)?, number(3)?));
+/// The condition of ffmpeg's `select` filter for these frames: a sum in the form of a balanced
+/// tree, because the parser nests every `+` of a flat sum and gives up at a depth of 100.
+fn chosen(frames: &[usize]) -> String {
+    match frames {
+        [] => "0".to_owned(),
+        [index] => format!("eq(n,{index})"),
+        [.., last] if frames.len() > LONGEST_LIST => format!("lte(n,{last})"),
+        _ => {
+            let (first, second) = frames.split_at(frames.len() / 2);
+            format!("({}+{})", chosen(first), chosen(second))
         }
     }
-    packets.sort_unstable();
-    let (numerator, denominator) = base?;
-    let numerator: i64 = numerator.trim().parse().ok().filter(|ticks| (1..1 << 32).contains(ticks))?;
-    let timescale: u32 = denominator.trim().parse().ok().filter(|ticks| *ticks > 0)?;
-    let &(last, duration) = packets.last()?;
-    let starts = packets.iter().map(|(pts, _)| pts.saturating_mul(numerator)).collect();
-    let end = last.saturating_add(duration.max(0)).saturating_mul(numerator);
-    let (width, height) = size?;
-    let size = (width.trim().parse().ok()?, height.trim().parse().ok()?);
-    Some(Listing { timeline: Timeline { starts, end, timescale }, size, codec })
 }
 
-/// Reads a binary PPM picture of 8 bits; `None` at the end of the output.
+/// When each decoded frame is shown.
+fn list(ffmpeg: &Ffmpeg, path: &Path, limits: &Limits) -> Result<Option<Timeline>, MediaError> {
+    let mut listing = Listing::default();
+    let most = limits.max_frames;
+    let decoded = ["-map", "0:v:0", "-vf", "showinfo=checksum=0", "-f", "null", "-"];
+    let packets = ["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"];
+    let message = |line: &str| {
+        if (listing.times.len() as u64) <= most {
+            listing.add(line);
+        }
+    };
+    let timed = ffmpeg.run(path, &[decoded, packets].concat(), limits, message, |output| mostly_timed(path, output))?;
+    let Some(timed) = timed else { return Ok(None) };
+    Limits::check("the number of video frames", listing.times.len() as u64, most)?;
+    // Where the file states no times, those of the frames are guesses, and wrong at the end.
+    listing.times.iter_mut().filter(|_| !timed).for_each(|time| *time = None);
+    listing.timeline().map(Some).ok_or_else(|| ffmpeg_failed(path, "ffmpeg decodes no video frame"))
+}
+
+/// Whether most packets state when they are shown. Lines of the form `framecrc` are
+/// `stream, dts, pts, duration, size, checksum`; the smallest number is no time.
+fn mostly_timed(path: &Path, output: &mut dyn Read) -> Result<bool, MediaError> {
+    let (mut with, mut without) = (0u64, 0u64);
+    for line in BufReader::new(output).lines() {
+        let line = line.map_err(|error| ffmpeg_failed(path, format!("its list of packets: {error}")))?;
+        match line.split(',').nth(2).map(|pts| pts.trim().parse::<i64>()) {
+            Some(Ok(pts)) if pts != i64::MIN => with += 1,
+            Some(_) => without += 1,
+            None => (),
+        }
+    }
+    Ok(with > without)
+}
+
+/// What the `showinfo` filter reports.
+#[derive(Default)]
+struct Listing {
+    /// Seconds a tick, as a fraction.
+    base: Option<(i64, i64)>,
+    /// Frames per second, as a fraction.
+    rate: Option<(i64, i64)>,
+    /// Ticks of each frame, where the file states or implies them.
+    times: Vec<Option<i64>>,
+}
+
+impl Listing {
+    fn add(&mut self, line: &str) {
+        let Some((_, line)) = line.split_once("showinfo").and_then(|(_, rest)| rest.split_once("[info] ")) else {
+            return;
+        };
+        let field = |key: &str| line.split_once(key).and_then(|(_, rest)| rest.split_whitespace().next());
+        let fraction = |text: &str| {
+            let (a, b) = text.trim_end_matches(',').split_once('/')?;
+            let (a, b) = (a.parse::<i64>().ok()?, b.parse::<i64>().ok()?);
+            (a > 0 && b > 0 && a < 1 << 32 && b < 1 << 32).then_some((a, b))
+        };
+        if line.starts_with("config in ") {
+            self.base = field("time_base:").and_then(fraction);
+            self.rate = field("frame_rate:").and_then(fraction);
+        } else if line.starts_with("n:") {
+            self.times.push(field(" pts:").and_then(|time| time.parse().ok()));
+        }
+    }
+
+    /// By the frames' times where all have one and each is after the one before, else by the
+    /// stream's frame rate; `None` without a frame.
+    fn timeline(self) -> Option<Timeline> {
+        const DEFAULT_RATE: (i64, i64) = (25, 1);
+        let (frames, per) = self.rate.unwrap_or(DEFAULT_RATE);
+        let times: Option<Vec<i64>> = self.times.iter().copied().collect();
+        let first = *self.times.first()?;
+        let ascending = times.filter(|times| times.windows(2).all(|pair| pair[0] < pair[1]));
+        let (starts, length, timescale) = match (ascending, self.base, first) {
+            (Some(times), Some((numerator, denominator)), Some(first)) => {
+                let ticks = |time: i64| time.saturating_sub(first).saturating_mul(numerator);
+                (times.into_iter().map(ticks).collect(), denominator.saturating_mul(per) / frames, denominator)
+            }
+            _ => ((0..self.times.len() as i64).map(|index| index * per).collect(), per, frames),
+        };
+        let starts: Vec<i64> = starts;
+        let end = starts.last()?.saturating_add(length.max(1));
+        Some(Timeline { starts, end, timescale: u32::try_from(timescale).ok()? })
+    }
+}
+
+/// Reads a binary PPM image of 8 bits; `None` at the end of the output.
 fn read_ppm(output: &mut dyn Read, limits: &Limits) -> Result<Option<Frame>, MediaError> {
     let wrong = |reason: &str| MediaError::malformed("a frame sent by ffmpeg", reason);
     let mut fields = Vec::new();

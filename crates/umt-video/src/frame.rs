@@ -8,7 +8,7 @@ use fast_image_resize::{
 };
 use umt_media::{Limits, MediaError};
 
-/// A picture of three 8-bit channels (red, green, blue), row-major: `rgb[(y * width + x) * 3 + c]`.
+/// An image of three 8-bit channels (red, green, blue), row-major: `rgb[(y * width + x) * 3 + c]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Pixels per row.
@@ -20,7 +20,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The picture at another size, the aspect ratio not kept: a triangle filter whose width grows with the reduction
+    /// The image at another size, the aspect ratio not kept: a triangle filter whose width grows with the reduction
     /// (PIL's `BILINEAR`, torchvision's `antialias=True`).
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Scaler {
     }
 }
 
-/// One of the eight ways to lay down a picture: swap the axes, then mirror.
+/// One of the eight ways to store an image: swap the axes, then mirror.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Orientation {
     /// Rows become columns.
@@ -109,16 +109,6 @@ impl Orientation {
                 "a track turned by other than right angles",
                 "re-encode the clip: ffmpeg -i IN OUT.mp4",
             )),
-        }
-    }
-
-    /// Clockwise turn in degrees, mirroring apart.
-    pub fn degrees(self) -> u32 {
-        match (self.transpose, self.flip_x, self.flip_y) {
-            (false, _, true) if self.flip_x => 180,
-            (false, ..) => 0,
-            (true, true, _) => 90,
-            (true, false, _) => 270,
         }
     }
 
@@ -151,24 +141,24 @@ impl Orientation {
 mod tests {
     use super::*;
 
-    fn turned(a: i32, b: i32, c: i32, d: i32) -> (usize, usize, Vec<u8>, u32) {
+    fn turned(a: i32, b: i32, c: i32, d: i32) -> (usize, usize, Vec<u8>) {
         // 1 2 3
         // 4 5 6
         let rgb = (1..7u8).flat_map(|value| [value; 3]).collect();
         let orientation = Orientation::of_matrix(Matrix { a, b, c, d }).unwrap();
         let frame = orientation.apply(Frame { width: 3, height: 2, rgb });
         let values = frame.rgb.chunks(3).map(|pixel| pixel[0]).collect();
-        (frame.width, frame.height, values, orientation.degrees())
+        (frame.width, frame.height, values)
     }
 
     #[test]
     fn matrices_turn_clockwise() {
         const ONE: i32 = 0x1_0000;
-        assert_eq!(turned(ONE, 0, 0, ONE), (3, 2, vec![1, 2, 3, 4, 5, 6], 0));
-        assert_eq!(turned(0, ONE, -ONE, 0), (2, 3, vec![4, 1, 5, 2, 6, 3], 90));
-        assert_eq!(turned(-ONE, 0, 0, -ONE), (3, 2, vec![6, 5, 4, 3, 2, 1], 180));
-        assert_eq!(turned(0, -ONE, ONE, 0), (2, 3, vec![3, 6, 2, 5, 1, 4], 270));
-        assert_eq!(turned(-ONE, 0, 0, ONE), (3, 2, vec![3, 2, 1, 6, 5, 4], 0));
+        assert_eq!(turned(ONE, 0, 0, ONE), (3, 2, vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(turned(0, ONE, -ONE, 0), (2, 3, vec![4, 1, 5, 2, 6, 3]));
+        assert_eq!(turned(-ONE, 0, 0, -ONE), (3, 2, vec![6, 5, 4, 3, 2, 1]));
+        assert_eq!(turned(0, -ONE, ONE, 0), (2, 3, vec![3, 6, 2, 5, 1, 4]));
+        assert_eq!(turned(-ONE, 0, 0, ONE), (3, 2, vec![3, 2, 1, 6, 5, 4]));
         let skewed = Matrix { a: ONE, b: 1, c: 0, d: ONE };
         assert!(matches!(Orientation::of_matrix(skewed), Err(MediaError::Unsupported { .. })));
     }

@@ -23,29 +23,33 @@ mod folder;
 mod select;
 
 mod colour;
+mod error;
 mod decoder;
 mod ffmpeg;
 mod frame;
 mod h264;
+mod jpeg;
 mod mp4;
+mod still;
 
-pub use clip::{ClipInfo, decode_clip, probe};
-pub use folder::{decode_folder, decode_picture, encode_jpeg};
+pub use clip::decode_clip;
+pub use folder::decode_folder;
 pub use frame::Frame;
 pub use select::{Pick, Select, Timeline};
+pub use still::{decode_image, decode_stored_image, encode_jpeg};
 
-use ffmpeg::Ffmpeg;
+use error::named;
 use std::path::Path;
-use umt_media::{Limits, MediaError, read_bounded};
+use umt_media::{Ffmpeg, Limits, MediaError, read_bounded};
 
-/// What to do with a clip that is not read.
-pub(crate) const CONVERT: &str = "install the `ffmpeg` command, or convert the clip once: \
-     ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4";
-
-/// The selected frames of a clip or of a folder of frames: [`decode_clip`] or [`decode_folder`].
+/// The selected frames of a clip, of a folder of frames ([`decode_folder`]), or of a still image,
+/// which is a clip of one frame.
 ///
-/// What [`decode_clip`] does not support goes to the `ffmpeg` command. Where that is not installed,
-/// the error is [`MediaError::Unsupported`] and says so. Errors name the file.
+/// What [`decode_clip`] does not support goes to the `ffmpeg` command.
+///
+/// # Errors
+/// Those of [`decode_clip`] with the file's name. [`MediaError::Unsupported`] names the codec and
+/// the command that converts the clip, where `ffmpeg` would be needed and is not installed.
 pub fn decode_path(
     path: &Path,
     select: &Select,
@@ -57,38 +61,29 @@ pub fn decode_path(
         return decode_folder(path, select, pick, size, limits);
     }
     let bytes = read_bounded(path, limits)?;
-    match decode_clip(&bytes, select, pick, size, limits) {
+    decode_file(path, &bytes, select, pick, size, limits)
+}
+
+/// [`decode_path`] for a file whose bytes are at hand.
+///
+/// # Errors
+/// As [`decode_path`].
+pub fn decode_file(
+    path: &Path,
+    bytes: &[u8],
+    select: &Select,
+    pick: Pick,
+    size: Option<(usize, usize)>,
+    limits: &Limits,
+) -> Result<Vec<Frame>, MediaError> {
+    if still::is_still(bytes) {
+        return folder::still(bytes, select, pick, size, limits).map_err(|error| named(path, error));
+    }
+    match decode_clip(bytes, select, pick, size, limits) {
         Err(error @ MediaError::Unsupported { .. }) => {
-            let frames = Ffmpeg::default().decode(path, select, pick, size, limits)?;
+            let frames = ffmpeg::decode(&Ffmpeg::default(), path, select, pick, size, limits)?;
             frames.ok_or_else(|| named(path, error))
         }
         result => result.map_err(|error| named(path, error)),
-    }
-}
-
-/// What a clip or a folder of frames is; [`probe`] for files. A folder has no clock: its rate and
-/// duration are 0.
-pub fn probe_path(path: &Path, limits: &Limits) -> Result<ClipInfo, MediaError> {
-    if path.is_dir() {
-        return folder::probe_folder(path, limits);
-    }
-    let bytes = read_bounded(path, limits)?;
-    match probe(&bytes, limits) {
-        Err(error @ MediaError::Unsupported { .. }) => {
-            Ffmpeg::default().probe(path, limits)?.ok_or_else(|| named(path, error))
-        }
-        result => result.map_err(|error| named(path, error)),
-    }
-}
-
-/// Adds the file to an error.
-pub(crate) fn named(path: &Path, error: MediaError) -> MediaError {
-    let name = |what: String| format!("{}: {what}", path.display());
-    match error {
-        MediaError::Malformed { what, reason } => MediaError::Malformed { what: name(what), reason },
-        MediaError::Unsupported { what, reason } => MediaError::Unsupported { what: name(what), reason },
-        MediaError::Limit { what, value, limit } => MediaError::Limit { what: name(what), value, limit },
-        MediaError::Missing { what } => MediaError::Missing { what: format!("{what} ({})", path.display()) },
-        error @ MediaError::Io { .. } => error,
     }
 }

@@ -69,7 +69,8 @@ impl Select {
 
     /// Indices into the clip's frames in the order they are shown, `count` of them, ascending.
     ///
-    /// Errors: a count of 0 or over `limits.max_frames`, a rate that is not positive.
+    /// # Errors
+    /// A count of 0 or over `limits.max_frames`, a rate that is not positive.
     pub fn indices(&self, timeline: &Timeline, pick: Pick, limits: &Limits) -> Result<Vec<usize>, MediaError> {
         let count = self.count();
         Limits::check("the number of selected frames", count as u64, limits.max_frames)?;

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 use umt_media::{Limits, MediaError};
-use umt_video::{Frame, Pick, Select, decode_clip, decode_path, probe, probe_path};
+use umt_video::{Frame, Pick, Select, decode_clip, decode_path};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -64,19 +64,10 @@ fn colours_orientation_and_order_are_those_of_ffmpeg() {
             continue;
         }
         let bytes = read(name);
-        let info = probe(&bytes, &Limits::default()).unwrap();
         let count = golden["mean"].as_array().unwrap().len();
-        assert_eq!((info.frames, info.codec.as_str()), (count, "h264"), "{name}");
-        assert_eq!(info.width as u64, golden["width"].as_u64().unwrap(), "{name}");
-        assert_eq!(info.height as u64, golden["height"].as_u64().unwrap(), "{name}");
-        if name != "uneven.mp4" {
-            assert!((info.fps - 8.0).abs() < 0.5, "{name}: {info:?}");
-        }
         let frames = decode_clip(&bytes, &all(count), Pick::Middle, None, &Limits::default()).unwrap();
         compare(name, &frames, golden);
     }
-    assert_eq!(probe(&read("rotated90.mp4"), &Limits::default()).unwrap().rotation, 270);
-    assert_eq!(probe(&read("rotated180.mp4"), &Limits::default()).unwrap().rotation, 180);
 }
 
 #[test]
@@ -116,8 +107,6 @@ fn another_codec_is_named_and_goes_to_ffmpeg_where_it_is_installed() {
     assert!(message.contains("mp4v") && message.contains("install the `ffmpeg` command"), "{message}");
     let error = decode_clip(&read("mpeg4.avi"), &all(12), Pick::Middle, None, &limits).unwrap_err();
     assert!(matches!(error, MediaError::Unsupported { .. }));
-    let info = probe(&read("mpeg4.mp4"), &limits).unwrap();
-    assert_eq!((info.codec.as_str(), info.frames, info.width), ("mp4v", 12, 64));
     if Command::new("ffmpeg").arg("-version").output().is_err() {
         println!("SKIPPED: other codecs by ffmpeg, which is not installed");
         return;
@@ -131,8 +120,6 @@ fn another_codec_is_named_and_goes_to_ffmpeg_where_it_is_installed() {
         let few = decode_path(&path, &select, Pick::Middle, Some((32, 24)), &limits).unwrap();
         assert_eq!((few.len(), few[4].width), (5, 32));
         assert!(few[3] == few[4] && few[2] != few[3], "a short clip repeats its last frame");
-        let info = probe_path(&path, &limits).unwrap();
-        assert_eq!((info.frames, info.width, info.fps), (12, 64, 8.0));
     }
 }
 

@@ -4,7 +4,7 @@ use image::{DynamicImage, GenericImage, ImageFormat, Luma, RgbImage, Rgba};
 use serde_json::Value;
 use std::{fs, io::Cursor, path::Path};
 use umt_media::{Limits, MediaError};
-use umt_video::{Pick, Select, decode_folder, decode_path, decode_picture, probe_path};
+use umt_video::{Pick, Select, decode_folder, decode_image, decode_path};
 
 fn plain(value: u8) -> RgbImage {
     RgbImage::from_pixel(8, 6, image::Rgb([value, value / 2, 255 - value]))
@@ -31,8 +31,6 @@ fn frames_are_read_in_natural_order_through_the_same_selection() {
     assert_eq!(first_values(path, rate, Pick::Middle)[10..], [200, 220, 220, 220]);
     let random = first_values(path, Select::Count { count: 3 }, Pick::Random(1));
     assert_eq!(random, first_values(path, Select::Count { count: 3 }, Pick::Random(1)));
-    let info = probe_path(path, &Limits::default()).unwrap();
-    assert_eq!((info.frames, info.width, info.height, info.codec.as_str()), (12, 8, 6, "png"));
 }
 
 #[test]
@@ -69,11 +67,11 @@ fn a_picture_cut_anywhere_is_an_error() {
         let mut bytes = Cursor::new(Vec::new());
         picture.write_to(&mut bytes, format).unwrap();
         let bytes = bytes.into_inner();
-        assert!(decode_picture(&bytes, &Limits::default()).is_ok());
+        assert!(decode_image(&bytes, &Limits::default()).is_ok());
         // A png's last chunk holds nothing: its pixels are complete without it.
         let needed = if format == ImageFormat::Png { bytes.len() - 12 } else { bytes.len() };
         for end in 0..needed {
-            let result = decode_picture(&bytes[..end], &Limits::default());
+            let result = decode_image(&bytes[..end], &Limits::default());
             assert!(result.is_err(), "{format:?} cut at {end} of {}", bytes.len());
         }
     }

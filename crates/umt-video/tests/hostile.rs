@@ -10,7 +10,7 @@ use std::{
 };
 use umt_media::{Limits, MediaError};
 use umt_random::Rng;
-use umt_video::{Pick, Select, decode_clip, decode_picture, probe};
+use umt_video::{Pick, Select, decode_clip, decode_image};
 
 const SELECT: Select = Select::Count { count: 4 };
 
@@ -125,7 +125,7 @@ fn damaged_pictures_never_panic_or_hang() {
         let mut bytes = pictures[random.below(2) as usize].clone();
         damage(&mut bytes, &mut random);
         let start = Instant::now();
-        let result = std::panic::catch_unwind(|| decode_picture(&bytes, &small()));
+        let result = std::panic::catch_unwind(|| decode_image(&bytes, &small()));
         assert!(result.is_ok(), "round {round}: panic with a damaged picture");
         slowest = slowest.max(start.elapsed());
     }
@@ -149,7 +149,7 @@ fn headers_that_declare_too_much_are_refused_at_once() {
     png.extend(crc32(&png[12..29]).to_be_bytes());
     png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
     let time = fastest(|| {
-        let error = decode_picture(&png, &Limits::default()).unwrap_err();
+        let error = decode_image(&png, &Limits::default()).unwrap_err();
         assert!(matches!(error, MediaError::Limit { value: 3_600_000_000, .. }), "{error}");
     });
     assert!(time < Duration::from_millis(5), "{time:?}");
@@ -172,7 +172,7 @@ fn headers_that_declare_too_much_are_refused_at_once() {
     let mut bytes = clip.clone();
     let at = find(b"stsz") + 4;
     bytes[at..at + 8].copy_from_slice(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
-    let error = probe(&bytes, &Limits::default()).unwrap_err();
+    let error = decode_clip(&bytes, &SELECT, Pick::Middle, None, &Limits::default()).unwrap_err();
     assert!(matches!(error, MediaError::Limit { value: 0xffff_ffff, .. }), "{error}");
 }
 
@@ -218,7 +218,7 @@ fn a_picture_that_unpacks_to_more_than_it_declares_costs_little() {
         let before = peak_memory();
         let time = fastest(|| {
             // An error or the small picture are both well.
-            if let Ok(frame) = decode_picture(&png, &Limits::default()) {
+            if let Ok(frame) = decode_image(&png, &Limits::default()) {
                 assert_eq!((frame.width, frame.height), (8, 8));
             }
         });

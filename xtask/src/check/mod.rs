@@ -1,6 +1,7 @@
 //! `test`: everything a change must pass, cheapest first; `check`: what needs more than that.
 
 mod cuda;
+mod fuzz;
 
 use crate::out::note;
 use anyhow::{Context, bail};
@@ -20,11 +21,14 @@ pub struct Args {
 enum Verb {
     /// Build with CUDA and cuDNN and compile every kernel, without a GPU; the first time takes about half an hour.
     Cuda(cuda::Args),
+    /// Damaged files for every parser of untrusted bytes, with caps on time and memory.
+    Fuzz(fuzz::Args),
 }
 
 pub fn check(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::Cuda(args) => cuda::run(args),
+        Verb::Fuzz(args) => fuzz::run(args),
     }
 }
 

@@ -63,11 +63,6 @@ impl H264 {
         Ok(this)
     }
 
-    /// Size of the shown picture, as far as the parameter sets are known.
-    pub fn size(&self) -> Option<(usize, usize)> {
-        self.sets.sps.values().next().map(Sps::size)
-    }
-
     /// Checks a parameter set and appends it to the stream.
     fn parameter_set(&mut self, nal: &[u8]) -> Result<(), MediaError> {
         match nal.first().map(|header| header & 31) {

@@ -133,10 +133,6 @@ impl<'a, F: Fn() -> String> Fields<'a, F> {
         Ok(array)
     }
 
-    pub fn u16(&mut self) -> Result<u16, MediaError> {
-        Ok(u16::from_be_bytes(self.array()?))
-    }
-
     pub fn u32(&mut self) -> Result<u32, MediaError> {
         Ok(u32::from_be_bytes(self.array()?))
     }

@@ -48,8 +48,6 @@ pub(crate) struct Track<'a> {
     movie_timescale: u32,
     /// How the pictures are coded: `avc1`, `mp4v`, ...
     pub codec: [u8; 4],
-    /// Width and height that the sample entry declares.
-    pub size: (u16, u16),
     /// Body of the `avcC` box.
     pub avc_config: Option<&'a [u8]>,
     /// Matrix coefficients and full-range flag of the `colr` box.
@@ -132,9 +130,6 @@ fn track<'a>(trak: &Atom<'a>, movie_timescale: u32, limits: &Limits) -> Result<O
     let stbl = required(&required(&mdia, b"minf")?, b"stbl")?;
     let stsd = required(&stbl, b"stsd")?;
     let entry = Atoms::inside(&stsd, 8).next().ok_or_else(|| MediaError::malformed(stsd.name(), "has no entry"))??;
-    let mut fields = Fields::new(entry.body, || entry.name());
-    fields.take(24)?;
-    let size = (fields.u16()?, fields.u16()?);
     let mut track = Track {
         id,
         timescale,
@@ -143,7 +138,6 @@ fn track<'a>(trak: &Atom<'a>, movie_timescale: u32, limits: &Limits) -> Result<O
         edits,
         movie_timescale,
         codec: entry.kind,
-        size,
         avc_config: None,
         colour: None,
     };

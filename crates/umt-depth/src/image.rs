@@ -26,7 +26,7 @@ pub struct IdMap {
     pub ids: Vec<u16>,
 }
 
-/// How a file's values stand for millimetres.
+/// How a file's values are coded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum DepthCode {
     /// Millimetres per value.
@@ -64,28 +64,28 @@ impl DepthCode {
 /// A depth PNG (grey, 8 or 16 bit) in millimetres.
 ///
 /// # Errors
-/// [`MediaError::Limit`] over `limits.max_pixels`, before memory is set aside; colour pictures are
+/// [`MediaError::Limit`] over `limits.max_pixels`, before memory is set aside; colour images are
 /// unsupported; damaged files and depths over 65,535 mm are malformed.
 pub fn decode_depth(bytes: &[u8], code: DepthCode, limits: &Limits) -> Result<DepthMap, MediaError> {
-    let IdMap { width, height, ids: mut mm } = decode_grey(bytes, false, "the depth picture", limits)?;
+    let IdMap { width, height, ids: mut mm } = decode_grey(bytes, false, "the depth image", limits)?;
     if code != DepthCode::Unit(1.0) {
         for (at, value) in mm.iter_mut().enumerate() {
             *value = code.millimetres(*value).ok_or_else(|| {
                 let reason =
                     format!("value {value} at ({}, {}) is over 65535 mm with {code:?}", at % width, at / width);
-                MediaError::malformed("the depth picture", reason)
+                MediaError::malformed("the depth image", reason)
             })?;
         }
     }
     Ok(DepthMap { width, height, mm })
 }
 
-/// The ids of a label PNG: grey of 8 or 16 bit, or the indices of a picture with a palette.
+/// The ids of a label PNG: grey of 8 or 16 bit, or the indices of an image with a palette.
 ///
 /// # Errors
 /// As [`decode_depth`].
 pub fn decode_ids(bytes: &[u8], limits: &Limits) -> Result<IdMap, MediaError> {
-    decode_grey(bytes, true, "the label picture", limits)
+    decode_grey(bytes, true, "the label image", limits)
 }
 
 fn decode_grey(bytes: &[u8], indexed: bool, what: &str, limits: &Limits) -> Result<IdMap, MediaError> {
@@ -156,7 +156,7 @@ pub fn encode_ids(map: &IdMap) -> Result<Vec<u8>, MediaError> {
 fn encode_grey(width: usize, height: usize, bits: BitDepth, bytes: &[u8]) -> Result<Vec<u8>, MediaError> {
     let failed = |reason: String| MediaError::malformed("the map", reason);
     let (Ok(wide), Ok(high)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(failed(format!("{width}x{height} is too large for a picture")));
+        return Err(failed(format!("{width}x{height} is too large for an image")));
     };
     let mut out = Vec::new();
     let mut encoder = Encoder::new(&mut out, wide, high);
@@ -168,7 +168,7 @@ fn encode_grey(width: usize, height: usize, bits: BitDepth, bytes: &[u8]) -> Res
     Ok(out)
 }
 
-/// What the decoder may take for rows and chunks, apart from the picture itself.
+/// What the decoder may take for rows and chunks, without the image itself.
 const DECODER_MEMORY: usize = 48 << 20;
 
 #[cfg(test)]
