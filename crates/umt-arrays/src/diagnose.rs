@@ -84,7 +84,7 @@ pub fn diagnose(arrays: &ModelArrays, options: &Options) -> Result<Diagnosis, Ar
     };
     let whole_hits = run.hits(&whole)?;
     let scores = run.scores(&whole, "logits.test")?;
-    let ece = metrics::calibration::ExpectedCalibrationError.value(&scores).map_err(|e| eval("logits.test", e))?;
+    let ece = metrics::calibration::ExpectedCalibrationError.of_samples(&scores).map_err(|e| eval("logits.test", e))?;
     let mut given = BTreeMap::new();
     for (subset, logits) in &run.test.alone {
         given.insert(subset.clone(), share(&run.hits(&logits.values)?));

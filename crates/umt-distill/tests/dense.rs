@@ -7,7 +7,7 @@ use umt_encoders::{Block, EncoderConfig, ResNetConfig};
 use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
 use umt_media::Modality::{self, Depth, Rgb};
 use umt_nn::{Array, Device};
-use umt_train::{Evaluation, Feed, StepContext, StepOutput, Task};
+use umt_train::{Evaluation, Feed, StepContext, StepOutput, Task, Validation};
 
 const CLASSES: usize = 4;
 
@@ -150,8 +150,10 @@ fn validation_counts_pixels_at_the_label_s_own_size() {
     let (small, own) = (batch(2, [37, 91]), batch(2, [48, 70]));
     let task = plain(&cases()[2]);
     for batch in [&small, &own] {
-        let Evaluation::Pixels(counts) = task.evaluate(&fed(batch)).unwrap() else { panic!("one class per pixel") };
-        let scores = counts.scores();
+        let Evaluation::Pixels { counts, loss } = task.evaluate(&fed(batch)).unwrap() else {
+            panic!("one class per pixel")
+        };
+        let scores = Validation::of_pixels(&counts, loss);
         let miou = scores.miou.unwrap();
         assert!((0.0..=1.0).contains(&miou) && miou <= scores.top1 && scores.loss > 0.0, "{scores:?}");
     }

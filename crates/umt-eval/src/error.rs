@@ -3,6 +3,14 @@
 /// Errors of this crate; each names what was wrong and the numbers involved.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EvalError {
+    /// A metric was given what it does not read.
+    #[error("{metric} reads {reads}")]
+    Input {
+        /// The metric.
+        metric: &'static str,
+        /// What it reads.
+        reads: &'static str,
+    },
     /// Nothing to evaluate.
     #[error("{what}: no samples to evaluate")]
     Empty {

@@ -17,13 +17,12 @@
 //! let logits = [4.0, 1.0, 0.0,  0.0, 3.0, 1.0,  1.0, 0.0, 2.0,  2.0, 1.0, 0.0];
 //! let labels = [0, 1, 2, 2];
 //! let scores = Scores::new(&logits, 3, &labels)?;
-//! assert_eq!(metrics::by_id("top1")?.value(&scores)?, 0.75);
+//! assert_eq!(metrics::by_id("top1")?.of_samples(&scores)?, 0.75);
 //! assert_eq!(metrics::top_k::top_k(&scores, 3)?, 1.0);
 //! # Ok::<(), umt_eval::EvalError>(())
 //! ```
 
 mod confusion;
-pub mod dense;
 pub mod clusters;
 pub mod diagnosis;
 pub mod ensemble;

@@ -224,24 +224,14 @@ pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
     out
 }
 
-/// 100 for fractions, 1 for others. Metrics of other rooms (miou, ...) are fractions.
+/// 100 for fractions, 1 for others.
 fn scale(metric: &str) -> f64 {
     let fraction = metrics::by_id(metric).map_or(true, |m| m.is_fraction());
     if fraction { 100.0 } else { 1.0 }
 }
 
 pub(crate) fn heading(metric: &str) -> String {
-    let name = match metric {
-        "top1" => "top-1",
-        "top5" => "top-5",
-        "map" => "mAP",
-        "dprime" => "d-prime",
-        "macro-f1" => "macro F1",
-        "miou" => "mIoU",
-        "ece" => "ECE",
-        "nll" => "NLL",
-        other => other,
-    };
+    let name = metrics::by_id(metric).map_or(metric, |m| m.heading());
     if scale(metric) == 100.0 { format!("{name} %") } else { name.into() }
 }
 

@@ -195,7 +195,7 @@ mod tests {
     fn the_whole_is_mean_iou_and_the_interval_numpys() {
         let ((a1, whole), (a2, _), (b1, _), (b2, _)) = (pictures(3), pictures(4), pictures(1), pictures(2));
         let one = Resampled::new(std::slice::from_ref(&a1), 0, 10).unwrap();
-        let miou = crate::dense::by_id("miou").unwrap().value(&whole).unwrap();
+        let miou = crate::metrics::by_id("miou").unwrap().of_pixels(&whole).unwrap();
         assert!((one.whole - miou).abs() < 1e-12);
         let a = Resampled::new(&[a1.clone(), a2], 0, 20_000).unwrap();
         let b = Resampled::new(&[b1, b2], 0, 20_000).unwrap();

@@ -123,6 +123,10 @@ Mean ± sample standard deviation over 3 seeds.
 
 #[test]
 fn the_default_metrics_are_those_of_the_form() {
-    assert_eq!(metrics::REPORTED, ["top1", "top5", "map", "dprime", "macro-f1", "ece"]);
-    assert!(metrics::REPORTED.iter().all(|id| metrics::by_id(id).is_ok()));
+    let of = |reads| -> Vec<&str> {
+        let own = metrics::METRICS.iter().filter(|m| m.reads() == reads && m.is_reported());
+        own.map(|m| m.id()).collect()
+    };
+    assert_eq!(of(metrics::Reads::Samples), ["top1", "top5", "map", "dprime", "macro-f1", "ece"]);
+    assert_eq!(of(metrics::Reads::Pixels), ["miou", "pixel-accuracy", "mean-accuracy"]);
 }

@@ -1,6 +1,5 @@
 //! What types cannot say about a recipe: references, modalities, duplicates, cycles.
 
-use crate::claim::METRICS;
 use crate::networks::network_config;
 use crate::objective;
 use crate::recipe::{Recipe, Task, stage_table};
@@ -301,7 +300,7 @@ fn rows(recipe: &Recipe) -> Result<(), Problem> {
                     "claim `{claim}` names the row `{}`; rows: {}; metrics: {}",
                     figure.stage,
                     list(&seen),
-                    METRICS.join(", ")
+                    umt_eval::metrics::reported().collect::<Vec<_>>().join(", ")
                 );
                 return Err(Problem::new(&["expect", "claims"], Some(&claim.to_string()), message));
             }

@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// Metrics that a claim and a table may name.
-pub const METRICS: [&str; 9] =
-    ["top1", "top5", "map", "dprime", "macro-f1", "miou", "pixel-accuracy", "mean-accuracy", "ece"];
+use umt_eval::metrics;
 
 /// A comparison of the mean over seeds of a stage's metric on test with a number or another stage's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +21,7 @@ pub struct Claim {
 pub struct Figure {
     /// The stage's id.
     pub stage: String,
-    /// One of [`METRICS`].
+    /// One of [`metrics::reported`].
     pub metric: String,
 }
 
@@ -108,10 +105,13 @@ impl TryFrom<String> for Claim {
 
 fn figure(text: &str) -> Result<Figure, String> {
     match text.rsplit_once('.') {
-        Some((stage, metric)) if METRICS.contains(&metric) && !stage.is_empty() => {
+        Some((stage, metric)) if metrics::reported().any(|known| known == metric) && !stage.is_empty() => {
             Ok(Figure { stage: stage.into(), metric: metric.into() })
         }
-        _ => Err(format!("`{text}` is not STAGE.METRIC; metrics: {}", METRICS.join(", "))),
+        _ => Err(format!(
+            "`{text}` is not STAGE.METRIC; metrics: {}",
+            metrics::reported().collect::<Vec<_>>().join(", ")
+        )),
     }
 }
 

@@ -273,7 +273,7 @@ fn class_bars(classes: &[String], networks: &[&Done]) -> Result<Vec<BarGroup>, R
     for done in networks {
         let counts: Vec<u64> = done.json(folder::COUNTS)?;
         let confusion = Confusion::from_counts(classes.len(), counts).map_err(|e| eval(&done.record.stage, e))?;
-        for (group, value) in groups.iter_mut().zip(umt_eval::dense::class_iou(&confusion)) {
+        for (group, value) in groups.iter_mut().zip(umt_eval::metrics::mean_iou::class_iou(&confusion)) {
             group.bars.push((done.record.stage.clone(), value.unwrap_or(0.0), 0.0));
         }
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{Cache, DataConfig, DataError, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
-use umt_eval::{EvalError, Predictions, Results, Row, dense, ensemble, metrics, summary};
+use umt_eval::{EvalError, Predictions, Results, Row, ensemble, metrics::Measured, summary};
 use umt_media::Modality;
 use umt_nn::Stop;
 use umt_recipe::{Task, glob, network_config};
@@ -95,10 +95,8 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                         let said = segment::run(&network, &loader, &known, &stopped)
                             .map_err(|e| stage_error(e, stage, stop))?;
-                        for metric in &dense::METRICS {
-                            let value = metric.value(&said.confusion).map_err(fail)?;
-                            rows.push(row(stage, *seed, options.split, metric.id(), value, key));
-                        }
+                        let values = Measured::Pixels(&said.confusion).reported().map_err(fail)?;
+                        rows.extend(values.into_iter().map(|(id, v)| row(stage, *seed, options.split, id, v, key)));
                     }
                     continue;
                 }
@@ -118,7 +116,9 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
                 }
             };
             if wanted {
-                rows.extend(figures(&predictions, stage, *seed, options.split, key).map_err(fail)?);
+                let scores = predictions.scores().map_err(fail)?;
+                let values = Measured::Samples(&scores).reported().map_err(fail)?;
+                rows.extend(values.into_iter().map(|(id, value)| row(stage, *seed, options.split, id, value, key)));
             }
             said.insert((stage.clone(), *seed), predictions);
         }
@@ -224,19 +224,6 @@ fn average(members: &[(&Predictions, f64)]) -> Result<Predictions, EvalError> {
     let weights: Vec<f64> = members.iter().map(|(_, w)| *w).collect();
     let mean = ensemble::log_probabilities(&logits, first.classes(), &weights)?;
     Predictions::new(first.ids().to_vec(), first.labels().to_vec(), first.classes(), mean)
-}
-
-fn figures(said: &Predictions, stage: &str, seed: u64, split: Split, key: &str) -> Result<Vec<Row>, EvalError> {
-    let scores = said.scores()?;
-    let mut rows = Vec::new();
-    for id in metrics::REPORTED {
-        match metrics::by_id(id)?.value(&scores) {
-            Ok(value) => rows.push(row(stage, seed, split, id, value, key)),
-            Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(rows)
 }
 
 fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str) -> Row {

@@ -5,8 +5,9 @@ use umt_data::{Batch, DataError, Loader};
 use umt_eval::{EvalError, Predictions};
 use umt_fusion::{Network, Standing};
 use umt_media::Modality;
-use umt_nn::{Array, NnError};
+use umt_nn::{Array, Device, NnError};
 use umt_store::{StoreError, tensors};
+use umt_train::{BatchSource, Batches, Feed, TrainError, each_batch};
 
 /// What a network says about every sample of a split, in the order of the list.
 pub(crate) struct Pass {
@@ -52,6 +53,16 @@ pub(crate) enum PassError {
     Stopped,
 }
 
+impl From<TrainError> for PassError {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Data(error) => Self::Data(error),
+            TrainError::Nn(error) => Self::Nn(error),
+            other => Self::Nn(NnError::Unsupported(other.to_string())),
+        }
+    }
+}
+
 impl From<NnError> for PassError {
     fn from(error: NnError) -> Self {
         match error {
@@ -77,13 +88,9 @@ pub(crate) fn run(
     let mut given = vec![Vec::new(); subsets.given.len()];
     let mut sums: BTreeMap<Modality, BTreeMap<usize, Vec<f64>>> = BTreeMap::new();
     let mut all = Features::default();
-    for batch in loader.epoch(0, 0) {
-        if stopped() {
-            return Err(PassError::Stopped);
-        }
-        let batch = batch.map_err(PassError::Data)?;
-        let inputs = inputs(&batch, shift)?;
-        let encoded = network.encode(&inputs)?;
+    over(loader, shift, &network.params().device(), stopped, |batch| {
+        let inputs = batch.inputs();
+        let encoded = network.encode(inputs)?;
         let out = network.classify(&encoded)?;
         classes = out.shape().last().copied().unwrap_or(0);
         logits.extend_from_slice(out.as_slice());
@@ -105,8 +112,9 @@ pub(crate) fn run(
             logits.extend_from_slice(network.logits_given(&some, &subsets.standing)?.as_slice());
         }
         all.labels.extend_from_slice(&batch.labels);
-        ids.extend(batch.ids);
-    }
+        ids.extend_from_slice(&batch.ids);
+        Ok(())
+    })?;
     let count = ids.len().max(1) as f64;
     let mut means = Standing::new();
     for (modality, stages) in sums {
@@ -121,16 +129,43 @@ pub(crate) fn run(
     Ok(Pass { predictions, given: given.collect::<Result<_, PassError>>()?, means, features: all })
 }
 
-pub(crate) fn inputs(batch: &Batch, shift: &Shift) -> Result<BTreeMap<Modality, Array>, NnError> {
-    let mut inputs = BTreeMap::new();
-    for (modality, x) in &batch.inputs {
-        let mut array = Array::from_slice(&x.shape, &x.data)?;
-        if let Some((scale, offset)) = shift.0.get(modality) {
-            array.make_mut().iter_mut().for_each(|v| *v = *v * scale + offset);
-        }
-        inputs.insert(*modality, array);
+/// Calls `take` with every batch of a split at the network's device, its inputs shifted.
+pub(crate) fn over(
+    loader: &Loader,
+    shift: &Shift,
+    device: &Device,
+    stopped: &dyn Fn() -> bool,
+    take: impl FnMut(Feed) -> Result<(), TrainError>,
+) -> Result<(), PassError> {
+    match each_batch(&Shifted { loader, shift }, device, stopped, take)? {
+        true => Ok(()),
+        false => Err(PassError::Stopped),
     }
-    Ok(inputs)
+}
+
+/// A split whose inputs are scaled and shifted as they are loaded.
+struct Shifted<'a> {
+    loader: &'a Loader,
+    shift: &'a Shift,
+}
+
+impl BatchSource for Shifted<'_> {
+    fn batches_per_epoch(&self) -> u64 {
+        BatchSource::batches_per_epoch(self.loader)
+    }
+
+    fn epoch(&self, epoch: u64, start: u64) -> Batches<'_> {
+        let shifted = |batch: Result<Batch, DataError>| {
+            let mut batch = batch?;
+            for (modality, (scale, offset)) in &self.shift.0 {
+                if let Some(x) = batch.inputs.get_mut(modality) {
+                    x.data.iter_mut().for_each(|v| *v = *v * scale + offset);
+                }
+            }
+            Ok(batch)
+        };
+        Box::new(BatchSource::epoch(self.loader, epoch, start).map(shifted))
+    }
 }
 
 impl Features {

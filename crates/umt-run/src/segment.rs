@@ -1,6 +1,6 @@
 //! One pass of a segmentation network over a split: the pixels of each picture, counted.
 
-use crate::pass::{PassError, Shift, inputs};
+use crate::pass::{PassError, Shift, over};
 use std::collections::BTreeMap;
 use umt_data::{LabelMaps, Loader};
 use umt_distill::predicted_map;
@@ -39,21 +39,24 @@ pub(crate) fn run(
     let mut number = [LabelMaps::VOID; 256];
     number.iter_mut().zip(known).for_each(|(number, class)| *number = *class as u8);
     let mut pictures = BTreeMap::new();
-    for batch in loader.epoch(0, 0) {
-        if stopped() {
-            return Err(PassError::Stopped);
-        }
-        let batch = batch.map_err(PassError::Data)?;
-        let logits = network.predict(&inputs(&batch, &Shift::default())?)?;
-        let Some(maps) = &batch.maps else { continue };
+    let mut wrong = None;
+    over(loader, &Shift::default(), &network.params().device(), stopped, |batch| {
+        let logits = network.predict(batch.inputs())?;
+        let Some(maps) = &batch.maps else { return Ok(()) };
         let size = [maps.shape[1], maps.shape[2]];
         for (i, &index) in batch.indices.iter().enumerate() {
             let predicted = predicted_map(&logits, i, size)?;
             let truth: Vec<u8> = maps.map(i).iter().map(|&class| number[usize::from(class)]).collect();
             let mut own = Confusion::new(classes);
-            own.add_maps(&truth, &predicted, LabelMaps::VOID).map_err(PassError::Eval)?;
+            if let Err(error) = own.add_maps(&truth, &predicted, LabelMaps::VOID) {
+                wrong.get_or_insert(error);
+            }
             pictures.insert(index, own);
         }
+        Ok(())
+    })?;
+    if let Some(error) = wrong {
+        return Err(PassError::Eval(error));
     }
     Segmented::of(classes, &pictures).map_err(PassError::Eval)
 }

@@ -23,7 +23,6 @@ mod task;
 mod config;
 mod evaluate;
 mod feed;
-mod pixels;
 mod guard;
 mod session;
 
@@ -38,11 +37,10 @@ mod source;
 
 pub use config::{Length, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Predictions, Scores, evaluate};
+pub use evaluate::{Validation, evaluate};
 pub use feed::{Feed, each_batch};
 pub use observer::{EpochReport, Observer, Silent, StepReport};
 pub use outcome::{Env, Kept, Outcome};
-pub use pixels::Confusion;
 pub use run::train;
 pub use source::{BatchSource, Batches};
 pub use task::{EpochContext, Evaluation, StepContext, StepOutput, Task};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Scores;
+use crate::Validation;
 
 /// Told of progress. Nothing it does can change the run.
 pub trait Observer {
@@ -55,7 +55,7 @@ pub struct EpochReport<'a> {
     /// Means of the task's further figures.
     pub log: &'a BTreeMap<String, f64>,
     /// Scores on validation, in epochs that have one.
-    pub validation: Option<Scores>,
+    pub validation: Option<Validation>,
     /// Whether these weights are the best so far.
     pub best: bool,
     /// Seconds of the epoch's steps, validation excluded, in this process.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 
 use umt_store::Store;
 
-use crate::{Observer, Scores};
+use crate::{Observer, Validation};
 
 /// What surrounds a run.
 pub struct Env<'a> {
@@ -52,5 +52,5 @@ pub struct Kept {
     /// Updates done when they were reached.
     pub step: u64,
     /// Their scores on validation, if there is one.
-    pub validation: Option<Scores>,
+    pub validation: Option<Validation>,
 }

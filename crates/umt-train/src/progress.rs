@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::pace::Pace;
-use crate::{Scores, StepOutput, TrainConfig};
+use crate::{StepOutput, TrainConfig, Validation};
 
 /// Where a run is. Everything here is a function of settings, seed and step: two runs that meet at a step hold the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
     /// Sums over those batches.
     pub(crate) sums: Sums,
     /// Latest validation.
-    pub(crate) validation: Option<Scores>,
+    pub(crate) validation: Option<Validation>,
     /// Where the best weights by validation come from.
     pub(crate) best: Option<Best>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Sums {
 pub(crate) struct Best {
     pub(crate) epoch: u64,
     pub(crate) step: u64,
-    pub(crate) scores: Scores,
+    pub(crate) scores: Validation,
 }
 
 /// What a run took: added up over all processes that worked on it, and no part of its result.
@@ -75,7 +75,7 @@ impl Progress {
     }
 
     /// Closes the epoch under way.
-    pub(crate) fn next_epoch(&mut self, validation: Option<Scores>) {
+    pub(crate) fn next_epoch(&mut self, validation: Option<Validation>) {
         self.epoch += 1;
         self.batch = 0;
         self.sums = Sums::default();
@@ -83,7 +83,7 @@ impl Progress {
     }
 
     /// Whether these scores are better than all before.
-    pub(crate) fn is_best(&self, scores: &Scores) -> bool {
+    pub(crate) fn is_best(&self, scores: &Validation) -> bool {
         self.best.is_none_or(|best| scores.better_than(&best.scores))
     }
 

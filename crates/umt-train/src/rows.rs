@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{EpochReport, Scores};
+use crate::{EpochReport, Validation};
 
 /// A line of `metrics.jsonl`, one per epoch: a function of settings, seed and step, so the file of a resumed run is the
 /// same to the byte.
@@ -21,7 +21,7 @@ pub(crate) struct Row<'a> {
     /// Means of the task's further figures.
     pub(crate) log: &'a BTreeMap<String, f64>,
     /// Scores on validation, in epochs that have one.
-    pub(crate) validation: Option<Scores>,
+    pub(crate) validation: Option<Validation>,
     /// Whether these are the best so far.
     pub(crate) best: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use umt_nn::NnError;
 use umt_nn::optim::{scale_to_norm, squares};
 
-use crate::evaluate::score_until;
+use crate::evaluate::validate;
 use crate::feed::{Feeds, feed};
 use crate::pace::Pace;
 use crate::session::Session;
@@ -142,7 +142,7 @@ fn end_of_an_epoch(
     };
     let mut scores = None;
     if let Some(source) = validation.filter(|_| due) {
-        let found = unless_stopped(score_until(run.task, source, &|| run.stop_asked()));
+        let found = unless_stopped(validate(run.task, source, &|| run.stop_asked()));
         let Some(found) = found.map_err(|error| run.guard.placed(error, step))? else {
             // The epoch stays open: the checkpoint leads back to this validation.
             run.save()?;

@@ -9,7 +9,7 @@ use umt_store::tensors;
 use crate::folder::Folder;
 use crate::guard::Guard;
 use crate::progress::{Best, Progress, Settings, Timing};
-use crate::{Env, EpochReport, Kept, Outcome, Scores, Task, TrainConfig, TrainError};
+use crate::{Env, EpochReport, Kept, Outcome, Task, TrainConfig, TrainError, Validation};
 
 /// A run under way.
 pub(crate) struct Session<'a, 'e> {
@@ -63,7 +63,7 @@ impl<'a, 'e> Session<'a, 'e> {
     }
 
     /// Keeps the present weights as the best so far; with `refit` only their scores.
-    pub(crate) fn keep_as_best(&mut self, epoch: u64, scores: Scores) -> Result<(), TrainError> {
+    pub(crate) fn keep_as_best(&mut self, epoch: u64, scores: Validation) -> Result<(), TrainError> {
         self.at.best = Some(Best { epoch, step: self.at.step, scores });
         if !self.config.refit {
             self.best = Some(tensors::write(&self.task.params().to_tensors())?);

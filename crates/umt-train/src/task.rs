@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use umt_eval::Confusion;
 use umt_nn::{Array, Grads, Params};
 
-use crate::{BatchSource, Confusion, Feed, TrainError};
+use crate::{BatchSource, Feed, TrainError};
 
 /// A model with its objective: what the loop needs to know of a method.
 pub trait Task {
@@ -48,8 +49,13 @@ pub trait Task {
 pub enum Evaluation {
     /// Logits `[N, classes]`, for one class per sample: scored by top-1.
     Logits(Array),
-    /// Counts over the pixels of all samples, for one class per pixel: scored by mean IoU.
-    Pixels(Confusion),
+    /// Over the pixels of all samples, for one class per pixel: scored by mean IoU.
+    Pixels {
+        /// Their confusion matrix.
+        counts: Confusion,
+        /// Cross-entropy in nats, summed over the pixels that count.
+        loss: f64,
+    },
 }
 
 /// What a task may look at when the steps of an epoch are done.

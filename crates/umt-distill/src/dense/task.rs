@@ -4,13 +4,14 @@ use super::{MapDistance, distance::Maps, multi_scale, scales::check_labels};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap};
 use umt_data::LabelMaps;
+use umt_eval::Confusion;
 use umt_fusion::{DenseLoss, DenseOutputs, Segmenter};
 use umt_media::Modality;
 use umt_nn::{
     Array, NnError, Params,
     kernels::{Resize, all_finite, cross_entropy, resize},
 };
-use umt_train::{Confusion, Evaluation, Feed, StepContext, StepOutput, Task, TrainError};
+use umt_train::{Evaluation, Feed, StepContext, StepOutput, Task, TrainError};
 
 /// How pixels count in the loss.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -135,18 +136,19 @@ impl Task for DenseTask<'_> {
     fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
         let labels = maps(batch)?;
         let logits = self.network.predict(batch.inputs())?;
-        Ok(Evaluation::Pixels(confusion(&logits, labels, &batch.ids)?))
+        let (counts, loss) = confusion(&logits, labels, &batch.ids)?;
+        Ok(Evaluation::Pixels { counts, loss })
     }
 }
 
-/// Counts of a batch's pixels.
-fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<Confusion, TrainError> {
+/// Counts of a batch's pixels, and their summed cross-entropy.
+fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<(Confusion, f64), TrainError> {
     let &[n, h, w, classes] = logits.shape() else {
         return Err(NnError::shape("logits", "[n, h, w, classes]", logits.shape()).into());
     };
     check_labels(&labels.data, classes)?;
     let [_, height, width] = labels.shape;
-    let mut counts = Confusion::new(classes);
+    let (mut counts, mut total) = (Confusion::new(classes), 0.0);
     for i in 0..n {
         let own = &logits.as_slice()[i * h * w * classes..][..h * w * classes];
         if !all_finite(own) {
@@ -157,9 +159,11 @@ fn confusion(logits: &Array, labels: &LabelMaps, ids: &[String]) -> Result<Confu
         let own = resized(logits, i, [height, width])?;
         let predicted: Vec<u8> = own.chunks_exact(classes).map(largest).collect();
         let loss = cross_entropy(classes, &own, labels.map(i), None, 0.0, None).loss;
-        counts.add(labels.map(i), &predicted, loss)?;
+        let added = counts.add_maps(labels.map(i), &predicted, LabelMaps::VOID);
+        added.map_err(|error| TrainError::Batches { reason: error.to_string() })?;
+        total += loss;
     }
-    Ok(counts)
+    Ok((counts, total))
 }
 
 /// Logits of picture `i` at another size, bilinearly.

@@ -13,7 +13,11 @@ impl Metric for MeanAveragePrecision {
         "map"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "mAP"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         let classes = ranking::per_class(scores, "mean average precision")?;
         Ok(classes.iter().map(|c| c.average_precision).sum::<f64>() / classes.len() as f64)
     }
@@ -28,7 +32,7 @@ mod tests {
         // Class 0 ranks (+, -, +): AP = (1 + 2/3) / 2 = 5/6. Class 1 ranks (-, +, -): AP = 1/2.
         let logits = [3.0, 0.0, 1.0, 0.0, 2.0, 0.0];
         let scores = Scores::new(&logits, 2, &[0, 0, 1]).unwrap();
-        let value = MeanAveragePrecision.value(&scores).unwrap();
+        let value = MeanAveragePrecision.of_samples(&scores).unwrap();
         assert!((value - (5.0 / 6.0 + 0.5) / 2.0).abs() < 1e-12, "{value}");
     }
 
@@ -36,8 +40,8 @@ mod tests {
     fn a_class_that_does_not_occur_is_left_out_and_one_class_is_refused() {
         let logits = [3.0, 0.0, -1.0, 0.0, 3.0, 1.0];
         let two = Scores::new(&logits, 3, &[0, 1]).unwrap();
-        assert_eq!(MeanAveragePrecision.value(&two).unwrap(), 1.0);
+        assert_eq!(MeanAveragePrecision.of_samples(&two).unwrap(), 1.0);
         let one = Scores::new(&logits, 3, &[1, 1]).unwrap();
-        assert!(matches!(MeanAveragePrecision.value(&one), Err(EvalError::OneClass { label: 1, .. })));
+        assert!(matches!(MeanAveragePrecision.of_samples(&one), Err(EvalError::OneClass { label: 1, .. })));
     }
 }

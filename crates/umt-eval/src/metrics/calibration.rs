@@ -15,7 +15,15 @@ impl Metric for ExpectedCalibrationError {
         "ece"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "ECE"
+    }
+
+    fn higher_is_better(&self) -> bool {
+        false
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         // Per bin: hits minus the sum of confidences; the bin's size cancels.
         let mut gaps = [0.0; BINS];
         let rows = scores.log_probabilities().chunks_exact(scores.classes());
@@ -37,7 +45,8 @@ mod tests {
         // Confidence 3/4 four times, right three times: calibrated. All wrong: 3/4 off.
         let l = 3f32.ln();
         let logits = [l, 0.0, l, 0.0, l, 0.0, l, 0.0];
-        let value = |labels: &[u32]| ExpectedCalibrationError.value(&Scores::new(&logits, 2, labels).unwrap()).unwrap();
+        let value =
+            |labels: &[u32]| ExpectedCalibrationError.of_samples(&Scores::new(&logits, 2, labels).unwrap()).unwrap();
         assert!(value(&[0, 0, 0, 1]) < 1e-7);
         assert!((value(&[1, 1, 1, 1]) - 0.75).abs() < 1e-7);
     }
@@ -45,6 +54,6 @@ mod tests {
     #[test]
     fn certainty_falls_in_the_last_bin() {
         let scores = Scores::new(&[1e4, 0.0, 1e4, 0.0], 2, &[0, 1]).unwrap();
-        assert_eq!(ExpectedCalibrationError.value(&scores).unwrap(), 0.5);
+        assert_eq!(ExpectedCalibrationError.of_samples(&scores).unwrap(), 0.5);
     }
 }

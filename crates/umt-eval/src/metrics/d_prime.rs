@@ -17,7 +17,11 @@ impl Metric for DPrime {
         "dprime"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "d-prime"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         let classes = ranking::per_class(scores, "d-prime")?;
         let count = classes.len() as f64;
         let mean = classes.iter().map(|c| c.auc).sum::<f64>() / count;
@@ -38,14 +42,14 @@ mod tests {
     #[test]
     fn chance_is_zero() {
         let scores = Scores::new(&[1.0; 8], 2, &[0, 1, 0, 1]).unwrap();
-        assert_eq!(DPrime.value(&scores).unwrap(), 0.0);
+        assert_eq!(DPrime.of_samples(&scores).unwrap(), 0.0);
     }
 
     #[test]
     fn perfection_is_finite_and_symmetric() {
         let logits = [2.0, 0.0, 0.0, 2.0];
-        let right = DPrime.value(&Scores::new(&logits, 2, &[0, 1]).unwrap()).unwrap();
-        let wrong = DPrime.value(&Scores::new(&logits, 2, &[1, 0]).unwrap()).unwrap();
+        let right = DPrime.of_samples(&Scores::new(&logits, 2, &[0, 1]).unwrap()).unwrap();
+        let wrong = DPrime.of_samples(&Scores::new(&logits, 2, &[1, 0]).unwrap()).unwrap();
         assert!((right + wrong).abs() < 1e-12);
         // AUC 3/4: sqrt(2) 0.6744897501960817
         assert!((right - 0.9538725524).abs() < 1e-9, "{right}");
@@ -54,6 +58,6 @@ mod tests {
     #[test]
     fn one_class_is_refused() {
         let scores = Scores::new(&[1.0; 4], 2, &[1, 1]).unwrap();
-        assert!(matches!(DPrime.value(&scores), Err(EvalError::OneClass { .. })));
+        assert!(matches!(DPrime.of_samples(&scores), Err(EvalError::OneClass { .. })));
     }
 }

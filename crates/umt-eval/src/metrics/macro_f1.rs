@@ -12,7 +12,11 @@ impl Metric for MacroF1 {
         "macro-f1"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "macro F1"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         let confusion = Confusion::of(scores);
         let (mut sum, mut classes) = (0.0, 0.0);
         for class in 0..confusion.classes() {
@@ -35,12 +39,12 @@ mod tests {
         // Predictions 0, 0, 1 for labels 0, 1, 1: F1 = 2/3 and 2/3; class 2 never occurs.
         let logits = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
         let scores = Scores::new(&logits, 3, &[0, 1, 1]).unwrap();
-        assert!((MacroF1.value(&scores).unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        assert!((MacroF1.of_samples(&scores).unwrap() - 2.0 / 3.0).abs() < 1e-12);
     }
 
     #[test]
     fn a_class_predicted_but_absent_counts_as_zero() {
         let scores = Scores::new(&[0.0, 1.0, 1.0, 0.0], 2, &[0, 0]).unwrap();
-        assert!((MacroF1.value(&scores).unwrap() - (2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert!((MacroF1.of_samples(&scores).unwrap() - (2.0 / 3.0) / 2.0).abs() < 1e-12);
     }
 }

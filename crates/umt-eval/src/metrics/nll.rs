@@ -11,7 +11,11 @@ impl Metric for NegativeLogLikelihood {
         "nll"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "NLL"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         let rows = scores.log_probabilities().chunks_exact(scores.classes());
         let sum: f64 = rows.zip(scores.labels()).map(|(row, label)| row[*label as usize]).sum();
         // 0 - x rather than -x: certainty is 0, not -0.
@@ -19,6 +23,14 @@ impl Metric for NegativeLogLikelihood {
     }
 
     fn is_fraction(&self) -> bool {
+        false
+    }
+
+    fn is_reported(&self) -> bool {
+        false
+    }
+
+    fn higher_is_better(&self) -> bool {
         false
     }
 }
@@ -30,12 +42,12 @@ mod tests {
     #[test]
     fn chance_is_the_logarithm_of_the_classes() {
         let scores = Scores::new(&[7.0; 10], 5, &[0, 4]).unwrap();
-        assert!((NegativeLogLikelihood.value(&scores).unwrap() - 5f64.ln()).abs() < 1e-12);
+        assert!((NegativeLogLikelihood.of_samples(&scores).unwrap() - 5f64.ln()).abs() < 1e-12);
     }
 
     #[test]
     fn confident_mistakes_cost_their_margin() {
         let scores = Scores::new(&[1e4, -1e4], 2, &[1]).unwrap();
-        assert_eq!(NegativeLogLikelihood.value(&scores).unwrap(), 2e4);
+        assert_eq!(NegativeLogLikelihood.of_samples(&scores).unwrap(), 2e4);
     }
 }

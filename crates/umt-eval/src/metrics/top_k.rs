@@ -41,7 +41,11 @@ impl Metric for Top1 {
         "top1"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "top-1"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         top_k(scores, 1)
     }
 }
@@ -54,7 +58,11 @@ impl Metric for Top5 {
         "top5"
     }
 
-    fn value(&self, scores: &Scores) -> Result<f64, EvalError> {
+    fn heading(&self) -> &'static str {
+        "top-5"
+    }
+
+    fn of_samples(&self, scores: &Scores) -> Result<f64, EvalError> {
         top_k(scores, 5)
     }
 }

@@ -163,7 +163,7 @@ impl LinearProbe {
             let scores = Scores::new(&logits, v.classes(), v.labels())?;
             let candidate = Candidate {
                 validation_top1: Some(top_k::top_k(&scores, 1)?),
-                validation_nll: Some(nll::NegativeLogLikelihood.value(&scores)?),
+                validation_nll: Some(nll::NegativeLogLikelihood.of_samples(&scores)?),
                 ..Candidate::new(l2, &report)
             };
             candidates.push(candidate.clone());

@@ -5,7 +5,6 @@ use super::network::End;
 use crate::error::RunError;
 use crate::folder::{COUNTS, FRAMES, MODEL, TALLIES};
 use crate::frames;
-use crate::pass::{Shift, inputs};
 use crate::record::{Figure, Record};
 use crate::segment::{self, Segmented};
 use std::collections::BTreeMap;
@@ -13,13 +12,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use umt_data::{Loader, Split};
 use umt_distill::{DenseLossConfig, DenseTask, predicted_map};
-use umt_eval::{Confusion, dense};
+use umt_eval::{Confusion, metrics::Measured};
 use umt_fusion::Segmenter;
 use umt_media::Modality;
-use umt_nn::{Array, NnError};
+use umt_nn::NnError;
 use umt_recipe::{ClassWeights, Recipe, Stage, Task, segmenter_config};
 use umt_store::{Digest, tensors};
-use umt_train::Outcome;
+use umt_train::{Feed, Outcome};
 
 /// The network of a finished stage's model file.
 pub(crate) fn load_segmenter(
@@ -121,11 +120,6 @@ impl Work<'_> {
         segment::run(network, loader, &own, &|| self.stop.load(Ordering::Relaxed) != 0).map_err(|e| self.passed(e))
     }
 
-    fn logits(&self, network: &Segmenter, batch: &umt_data::Batch) -> Result<Array, RunError> {
-        let inputs = inputs(batch, &Shift::default()).map_err(|e| self.nn(e))?;
-        network.predict(&inputs).map_err(|e| self.nn(e))
-    }
-
     pub(super) fn map_figures(
         &self,
         figures: &mut Vec<Figure>,
@@ -133,10 +127,9 @@ impl Work<'_> {
         confusion: &Confusion,
         given: Option<Vec<Modality>>,
     ) -> Result<(), RunError> {
-        for metric in &dense::METRICS {
-            let value = metric.value(confusion).map_err(|e| self.eval(e))?;
-            figures.push(Figure { given: given.clone(), ..Figure::whole(split.name(), metric.id(), value) });
-        }
+        let values = Measured::Pixels(confusion).reported().map_err(|e| self.eval(e))?;
+        let figure = |(id, value)| Figure { given: given.clone(), ..Figure::whole(split.name(), id, value) };
+        figures.extend(values.into_iter().map(figure));
         Ok(())
     }
 
@@ -165,7 +158,8 @@ impl Work<'_> {
             let Some(batch) = one.epoch(0, 0).next().transpose()? else { continue };
             let Some(scene) = cache.get(index)?.scene else { continue };
             let size = scene.map.shape;
-            let logits = self.logits(network, &batch)?;
+            let batch = Feed::new(batch, &network.params().device()).map_err(|e| self.nn(e))?;
+            let logits = network.predict(batch.inputs()).map_err(|e| self.nn(e))?;
             let predicted = predicted_map(&logits, 0, size).map_err(|e| self.nn(e))?;
             frames::keep(&mut kept, k, &scene, &predicted);
         }

@@ -22,9 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use umt_data::{Loader, LoaderConfig, Split};
-use umt_eval::{Confusion, EvalError, Predictions, Scores, metrics};
+use umt_eval::{Confusion, EvalError, Predictions, metrics::Measured};
 use umt_fusion::Network;
-use umt_media::Modality;
 use umt_nn::{Device, NnError, Params, Stop};
 use umt_recipe::plan::{FORMAT, Node};
 use umt_recipe::{Recipe, Task, network_config};
@@ -148,7 +147,8 @@ impl Work<'_> {
         predictions: &Predictions,
     ) -> Result<String, RunError> {
         let scores = predictions.scores().map_err(|e| self.eval(e))?;
-        self.figures(figures, split, metrics::REPORTED, None, &scores)?;
+        let values = Measured::Samples(&scores).reported().map_err(|e| self.eval(e))?;
+        figures.extend(values.into_iter().map(|(id, value)| Figure::whole(split.name(), id, value)));
         let names = self.material.classes().to_vec();
         let table = predictions.to_csv(&names).map_err(|e| self.eval(e))?;
         self.file(files, &format!("predictions.{split}.csv"), table.as_bytes())?;
@@ -158,28 +158,6 @@ impl Work<'_> {
         }
         let bytes = predictions.to_bytes().map_err(|e| self.eval(e))?;
         self.file(files, &predictions_file(split), &bytes)
-    }
-
-    /// Those of the figures that are defined; `given` names the modalities where not all were present.
-    fn figures(
-        &self,
-        figures: &mut Vec<Figure>,
-        split: Split,
-        ids: &[&str],
-        given: Option<&Vec<Modality>>,
-        scores: &Scores<'_>,
-    ) -> Result<(), RunError> {
-        for id in ids {
-            match metrics::by_id(id).and_then(|m| m.value(scores)) {
-                Ok(value) => {
-                    figures.push(Figure { given: given.cloned(), ..Figure::whole(split.name(), id, value) });
-                }
-                // Not every figure is defined for every set: five classes for top-5, two labels for the rankings.
-                Err(EvalError::TopK { .. } | EvalError::OneClass { .. }) => {}
-                Err(error) => return Err(self.eval(error)),
-            }
-        }
-        Ok(())
     }
 
     fn file(&self, files: &mut BTreeMap<String, Digest>, name: &str, bytes: &[u8]) -> Result<String, RunError> {

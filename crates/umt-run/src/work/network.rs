@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use umt_data::Split;
 use umt_distill::{NetworkTask, ObjectiveConfig};
+use umt_eval::metrics::Measured;
 use umt_fusion::Network;
 use umt_recipe::{Missing, Stage, network_config};
 use umt_store::{Digest, tensors};
@@ -78,7 +79,10 @@ impl Work<'_> {
             }
             for (given, said) in &pass.given {
                 let scores = said.scores().map_err(|e| self.eval(e))?;
-                self.figures(&mut figures, split, &["top1", "macro-f1"], Some(given), &scores)?;
+                let values = Measured::Samples(&scores).values(&["top1", "macro-f1"]).map_err(|e| self.eval(e))?;
+                let figure =
+                    |(id, value)| Figure { given: Some(given.clone()), ..Figure::whole(split.name(), id, value) };
+                figures.extend(values.into_iter().map(figure));
             }
         }
         let end = End { refit, outcome, begin, evaluating: started };

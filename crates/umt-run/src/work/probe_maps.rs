@@ -2,10 +2,11 @@
 
 use super::Work;
 use crate::error::RunError;
-use crate::pass::{Shift, inputs};
+use crate::pass::{Shift, over};
 use crate::record::Record;
 use crate::segment::Segmented;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use umt_data::Split;
 use umt_eval::{Confusion, EvalError, LinearProbe, ProbeConfig, Scores};
 use umt_fusion::Segmenter;
@@ -85,24 +86,22 @@ impl Work<'_> {
         let refit = self.recipe.stage[self.parents[0].node.unit.stage].train.refit;
         let mut sampled = Sampled::default();
         let Some(loader) = self.optional_loader(split, refit)? else { return Ok(sampled) };
-        for batch in loader.epoch(0, 0) {
-            self.stop_if_asked()?;
-            let batch = batch?;
-            let inputs = inputs(&batch, &Shift::default()).map_err(|e| self.nn(e))?;
-            let maps = match (alone, inputs.get(&modality)) {
-                (true, Some(input)) => network.maps_alone(modality, input),
-                _ => network.maps(&inputs).map(|mut maps| maps.remove(&modality).unwrap_or_default()),
+        let stopped = || self.stop.load(Ordering::Relaxed) != 0;
+        let taken = over(&loader, &Shift::default(), &network.params().device(), &stopped, |batch| {
+            let maps = match (alone, batch.inputs().get(&modality)) {
+                (true, Some(input)) => network.maps_alone(modality, input)?,
+                _ => network.maps(batch.inputs())?.remove(&modality).unwrap_or_default(),
             };
-            let Some(labels) = &batch.maps else { continue };
+            let Some(labels) = &batch.maps else { return Ok(()) };
             let size = [labels.shape[1], labels.shape[2]];
-            let some = maps
-                .and_then(|maps| sample_places(&maps, &PROBED, &labels.data, size, &batch.ids, most))
-                .map_err(|e| self.nn(e))?;
+            let some = sample_places(&maps, &PROBED, &labels.data, size, &batch.ids, most)?;
             sampled.places.rows.extend(some.rows);
             sampled.places.labels.extend(some.labels);
             sampled.places.pictures.extend(some.pictures);
             sampled.indices.extend(&batch.indices);
-        }
+            Ok(())
+        });
+        taken.map_err(|error| self.passed(error))?;
         Ok(sampled)
     }
 }
