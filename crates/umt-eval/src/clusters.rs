@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 use crate::EvalError;
-use crate::paired::{Difference, quantile};
+use crate::paired::{Difference, of_draws};
 
 /// As [`crate::paired::bootstrap`], drawing whole groups with replacement (Davison & Hinkley, "Bootstrap Methods and their
 /// Application", 1997, section 3.8): samples of one group are alike, so the number of groups says how much is known,
@@ -61,7 +61,7 @@ pub fn bootstrap(
     };
     let mut means: Vec<f64> = (0..resamples).into_par_iter().map(draw).collect();
     means.sort_unstable_by(f64::total_cmp);
-    Ok(Difference { mean, low: quantile(&means, 0.025), high: quantile(&means, 0.975), n })
+    Ok(of_draws(mean, &means, n))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub mod ensemble;
 mod error;
 mod features;
 pub mod metrics;
+pub mod levels;
 mod normal;
 pub mod paired;
 pub mod tallies;

@@ -1,6 +1,7 @@
 //! One table for many methods: how good, how different from the baseline, what its encoders are worth, what is left when
 //! a modality is missing, and what it costs.
 
+use crate::levels::Verdict;
 use crate::results::{Results, SummaryRow};
 use crate::tables::{NONE, Table, cell, distinct, heading, probed, seeds_note};
 use umt_media::Modality;
@@ -52,7 +53,10 @@ pub(crate) fn table(results: &Results, split: &str) -> Table {
         title: format!("Methods on {split}"),
         rows: if stages.len() < LEAST { Vec::new() } else { stages.iter().map(row).collect() },
         header,
-        note: format!("{} A difference whose interval leaves out 0 is marked with *.", seeds_note(&all)),
+        note: format!(
+            "{} A * marks a difference over seeds and samples that is beyond chance at 5 % after Holm's correction over all rows.",
+            seeds_note(&all)
+        ),
     }
 }
 
@@ -67,7 +71,7 @@ fn baseline<'r>(results: &'r Results, stages: &[&str], split: &str, metric: &str
 fn difference(results: &Results, stage: &str, base: &str, split: &str, metric: &str) -> String {
     let same = |p: &&crate::PairedRow| p.a == stage && p.b == base && p.split == split && p.metric == metric;
     let Some(p) = results.paired.iter().find(same) else { return NONE.into() };
-    let clear = p.low > 0.0 || p.high < 0.0;
+    let clear = matches!(p.verdict, Verdict::Better | Verdict::Worse);
     let [mean, low, high] = [p.mean, p.low, p.high].map(|v| 100.0 * v);
     format!("{mean:+.2} [{low:+.2}, {high:+.2}]{}", if clear { " *" } else { "" })
 }

@@ -1,14 +1,14 @@
 //! Paired differences: is stage a better than stage b on the same samples?
 //!
-//! The accuracy of each sample is averaged over the seeds first; then test samples are drawn with
-//! replacement, all seeds' predictions of a sample together, and the mean difference of each draw
-//! is taken (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13: percentile
-//! interval). The interval is thus about the choice of test samples; the spread over seeds is
-//! reported beside it ([`crate::summary`]).
+//! With several seeds the interval is about other seeds and other samples ([`of_hits`], [`crate::levels`]). With one it is about other samples
+//! alone: they are drawn with replacement, and the mean difference of each draw is taken (Efron & Tibshirani, "An Introduction to the Bootstrap",
+//! 1993, ch. 13: percentile interval).
 
 use rayon::prelude::*;
 
 use crate::EvalError;
+use crate::levels::{Level, two_level};
+use crate::summary;
 
 /// Resamples of a reported interval.
 pub const RESAMPLES: usize = 10_000;
@@ -18,12 +18,19 @@ pub const RESAMPLES: usize = 10_000;
 pub struct Difference {
     /// Mean over samples and seeds.
     pub mean: f64,
-    /// 2.5 % quantile of the resampled means.
+    /// Lower end of the 95 % interval.
     pub low: f64,
-    /// 97.5 % quantile.
+    /// Upper end.
     pub high: f64,
+    /// The largest absolute difference that the 90 % interval holds: two one-sided tests show the difference to be smaller than a margin
+    /// above it.
+    pub within: f64,
     /// Number of samples.
     pub n: usize,
+    /// Two-sided p-value of no difference.
+    pub p: f64,
+    /// What the interval is about.
+    pub level: Level,
 }
 
 /// Bootstraps the difference in accuracy; `a[seed][sample]` and `b[seed][sample]` tell whether the
@@ -63,7 +70,44 @@ pub fn bootstrap(a: &[Vec<bool>], b: &[Vec<bool>], seed: u64, resamples: usize) 
     };
     let mut means: Vec<f64> = (0..resamples).into_par_iter().map(draw).collect();
     means.sort_unstable_by(f64::total_cmp);
-    Ok(Difference { mean, low: quantile(&means, 0.025), high: quantile(&means, 0.975), n })
+    Ok(of_draws(mean, &means, n))
+}
+
+/// The difference in accuracy over the seeds that both have, `a[seed][sample]` as for [`bootstrap`]: over seeds and samples where there are two
+/// seeds or more, over samples where there is one.
+///
+/// # Errors
+/// Those of [`bootstrap`]; [`EvalError::Shape`] when the numbers of seeds differ.
+pub fn of_hits(a: &[Vec<bool>], b: &[Vec<bool>]) -> Result<Difference, EvalError> {
+    if a.len() != b.len() {
+        return Err(EvalError::Shape { what: "paired seeds", expected: a.len(), got: b.len() });
+    }
+    if a.len() < 2 {
+        return bootstrap(a, b, 0, RESAMPLES);
+    }
+    let n = a[0].len();
+    if let Some(other) = a.iter().chain(b).find(|s| s.len() != n) {
+        return Err(EvalError::Shape { what: "paired predictions", expected: n, got: other.len() });
+    }
+    let one = |hit: bool| f64::from(u8::from(hit));
+    let of_seed =
+        |(a, b): (&Vec<bool>, &Vec<bool>)| a.iter().zip(b).map(|(&a, &b)| one(a) - one(b)).sum::<f64>() / n as f64;
+    let seeds: Vec<f64> = a.iter().zip(b).map(of_seed).collect();
+    let of_sample = |i: usize| a.iter().zip(b).map(|(a, b)| one(a[i]) - one(b[i])).sum::<f64>() / a.len() as f64;
+    let samples: Vec<f64> = (0..n).map(of_sample).collect();
+    let spread = summary::of(&samples).map_or(0.0, |s| s.std);
+    two_level(&seeds, spread * spread / n.max(1) as f64, n)
+}
+
+/// A difference and its interval from sorted draws of it.
+pub(crate) fn of_draws(mean: f64, draws: &[f64], n: usize) -> Difference {
+    let (low, high) = (quantile(draws, 0.025), quantile(draws, 0.975));
+    let within = quantile(draws, 0.05).abs().max(quantile(draws, 0.95).abs());
+    // The share of draws on the other side of 0; one more draw than were made, so that it is never 0.
+    let beyond = |other: &dyn Fn(f64) -> bool| draws.iter().filter(|d| other(**d)).count();
+    let tail = beyond(&|d| d <= 0.0).min(beyond(&|d| d >= 0.0));
+    let p = (2.0 * (tail + 1) as f64 / (draws.len() + 1) as f64).min(1.0);
+    Difference { mean, low, high, within, n, p, level: Level::Samples }
 }
 
 /// Quantile of sorted values, interpolated linearly between neighbours (numpy's default).

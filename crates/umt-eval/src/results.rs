@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use umt_media::Modality;
 
 use crate::EvalError;
+use crate::levels::{Level, Verdict};
 
 /// All figures of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,6 +108,22 @@ pub struct PairedRow {
     pub high: f64,
     /// Number of samples.
     pub n: usize,
+    /// What the interval is about.
+    #[serde(default)]
+    pub level: Level,
+    /// Two-sided p-value of no difference.
+    #[serde(default = "one")]
+    pub p: f64,
+    /// The same after Holm's correction over the rows of its table.
+    #[serde(default = "one")]
+    pub p_adjusted: f64,
+    /// What it says.
+    #[serde(default)]
+    pub verdict: Verdict,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// An expectation of the recipe and whether it held.

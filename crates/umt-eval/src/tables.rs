@@ -2,6 +2,7 @@
 //!
 //! [`of`] gives them as data, for a terminal to draw; [`markdown`] is the text of `results.md`.
 
+use crate::levels::Level;
 use crate::methods;
 use crate::metrics;
 use crate::results::{Results, SummaryRow};
@@ -176,14 +177,23 @@ fn paired(results: &Results) -> Table {
             format!("[{}, {}]", value(p.low), value(p.high)),
             spread.map_or(NONE.into(), |s| format!("{:.2}", s.std * scale)),
             p.n.to_string(),
+            format!("{:.3}", p.p_adjusted),
+            p.verdict.as_str().to_owned(),
         ]
     };
-    let header = ["difference", "split", "metric", "mean", "95 % interval", "std over seeds", "samples"];
+    let header =
+        ["difference", "split", "metric", "mean", "95 % interval", "std over seeds", "samples", "p (Holm)", "verdict"];
     Table {
         title: "Paired differences".into(),
         header: header.map(String::from).to_vec(),
         rows: results.paired.iter().map(row).collect(),
-        note: "Interval by bootstrap over samples, all seeds' predictions of a sample drawn together.".into(),
+        note: match results.paired.iter().all(|p| p.level == Level::SeedsAndSamples) {
+            true => "Intervals and p-values are about other seeds and other test samples (docs/RESULTS.md).".into(),
+            false => {
+                "With one seed intervals are about other test samples alone, and nothing is called better or worse."
+                    .into()
+            }
+        },
     }
 }
 

@@ -6,7 +6,9 @@
 
 use rayon::prelude::*;
 
-use crate::paired::{Difference, quantile};
+use crate::levels::two_level;
+use crate::paired::{Difference, of_draws};
+use crate::summary;
 use crate::{Confusion, EvalError};
 
 /// Resamples of a reported interval.
@@ -88,6 +90,8 @@ impl Tallies {
 pub struct Resampled {
     pictures: usize,
     whole: f64,
+    /// Of each seed, on all pictures.
+    seeds: Vec<f64>,
     draws: Vec<f64>,
 }
 
@@ -139,7 +143,9 @@ impl Resampled {
             // A draw of pictures that are void throughout says nothing: the whole stands for it.
             mean(&times).unwrap_or(whole)
         };
-        Ok(Self { pictures, whole, draws: (0..resamples).into_par_iter().map(draw).collect() })
+        let own = |tallies: &Tallies| tallies.mean_iou(&vec![1; pictures]).unwrap_or(whole);
+        let draws = (0..resamples).into_par_iter().map(draw).collect();
+        Ok(Self { pictures, whole, seeds: seeds.iter().map(own).collect(), draws })
     }
 
     /// This row minus another of the same pictures.
@@ -156,8 +162,13 @@ impl Resampled {
         }
         let mut differences: Vec<f64> = self.draws.iter().zip(&other.draws).map(|(a, b)| a - b).collect();
         differences.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (quantile(&differences, 0.025), quantile(&differences, 0.975));
-        Ok(Difference { mean: self.whole - other.whole, low, high, n: self.pictures })
+        let mean = self.whole - other.whole;
+        if self.seeds.len() < 2 || self.seeds.len() != other.seeds.len() {
+            return Ok(of_draws(mean, &differences, self.pictures));
+        }
+        let seeds: Vec<f64> = self.seeds.iter().zip(&other.seeds).map(|(a, b)| a - b).collect();
+        let spread = summary::of(&differences).map_or(0.0, |s| s.std);
+        two_level(&seeds, spread * spread, self.pictures)
     }
 }
 
@@ -203,7 +214,12 @@ mod tests {
         let [mean, low, high] = NUMPY;
         assert!((d.mean - mean).abs() < 1e-9, "{d:?}");
         // Both drew 20,000 times, from other streams.
-        assert!((d.low - low).abs() < 0.03 * (high - low) && (d.high - high).abs() < 0.03 * (high - low), "{d:?}");
+        let mut draws: Vec<f64> = a.draws.iter().zip(&b.draws).map(|(a, b)| a - b).collect();
+        draws.sort_unstable_by(f64::total_cmp);
+        let images = of_draws(d.mean, &draws, 60);
+        assert!((images.low - low).abs() < 0.03 * (high - low) && (images.high - high).abs() < 0.03 * (high - low));
+        // Two seeds say little about others.
+        assert!(d.low < images.low && images.high < d.high, "{d:?}");
         let back = b.minus(&a).unwrap();
         assert!((back.low + d.high).abs() < 1e-12 && (back.high + d.low).abs() < 1e-12);
         assert_eq!(Tallies::from_counts(5, a1.counts().to_vec()), Ok(a1));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use umt_eval::{Expectation, PairedRow, Results, Row, metrics, paired, summary, tables};
+use umt_eval::{Expectation, PairedRow, Results, Row, levels, metrics, paired, summary, tables};
 use umt_media::Modality;
 
 fn row(stage: &str, seed: u64, metric: &str, value: f64) -> Row {
@@ -25,7 +25,7 @@ fn results() -> Results {
     }
     let a = vec![vec![true; 200]; 3];
     let b = vec![(0..200).map(|i| i >= 8).collect::<Vec<_>>(); 3];
-    let d = paired::bootstrap(&a, &b, 1, paired::RESAMPLES).unwrap();
+    let d = paired::of_hits(&a, &b).unwrap();
     Results {
         recipe: "av-digits".into(),
         device: "cpu".into(),
@@ -44,6 +44,10 @@ fn results() -> Results {
             low: d.low,
             high: d.high,
             n: d.n,
+            level: d.level,
+            p: d.p,
+            p_adjusted: d.p,
+            verdict: levels::verdict(&d, d.p, 0.01),
         }],
         expect: vec![Expectation { text: "umt.top1 above joint.top1".into(), held: true }],
         wall_seconds: 61.5,
@@ -72,7 +76,10 @@ fn results_json_has_the_agreed_form_and_reads_back() {
     assert_eq!(keys(&json["rows"][0]), sorted(without), "given is left out when all were present");
     assert_eq!(json["rows"][8]["given"], serde_json::json!(["audio"]));
     assert_eq!(keys(&json["summary"][0]), sorted(vec!["stage", "split", "metric", "mean", "std", "n"]));
-    assert_eq!(keys(&json["paired"][0]), sorted(vec!["a", "b", "split", "metric", "mean", "low", "high", "n"]));
+    assert_eq!(
+        keys(&json["paired"][0]),
+        sorted("a b split metric mean low high n level p p_adjusted verdict".split(' ').collect())
+    );
     assert_eq!(json["expect"][0], serde_json::json!({"text": "umt.top1 above joint.top1", "held": true}));
 }
 
@@ -115,7 +122,9 @@ Mean ± sample standard deviation over 3 seeds.
     assert!(text.starts_with(wanted), "{text}");
     assert!(text.contains("| joint | audio | top-1 % | 30.00 ± 0.00 |"), "{text}");
     assert!(
-        text.contains("| umt − joint | test  | top-1 % | +4.00 | [+1.50, +7.00] | 1.00           | 200     |"),
+        text.contains(
+            "| umt − joint | test  | top-1 % | +4.00 | [+1.26, +6.74] | 1.00           | 200     | 0.004    | better  |"
+        ),
         "{text}"
     );
     assert!(text.contains("| umt.top1 above joint.top1 | held    |"), "{text}");

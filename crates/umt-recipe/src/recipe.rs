@@ -43,11 +43,18 @@ pub struct Recipe {
     /// What stands for a modality that is missing at test time, in every network of several.
     #[serde(default)]
     pub missing: Missing,
+    /// The difference of a metric, as a fraction, that is too small to matter: smaller ones may be called equivalent.
+    #[serde(default = "one_point")]
+    pub margin: f64,
     /// The stages in the order of the table.
     pub stage: Vec<Stage>,
     /// What the run should show, where that number comes from, and how long it takes.
     #[serde(default)]
     pub expect: Expect,
+}
+
+fn one_point() -> f64 {
+    0.01
 }
 
 /// What stands for a missing modality. A network trained by dropout with tokens has its own.

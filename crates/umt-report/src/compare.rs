@@ -4,8 +4,9 @@ use crate::error::ReportError;
 use crate::report::eval;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use umt_data::Split;
+use umt_eval::paired::{self, Difference};
 use umt_eval::tallies::{self, Resampled, Tallies};
-use umt_eval::{PairedRow, metrics, paired};
+use umt_eval::{PairedRow, levels, metrics};
 use umt_media::Modality;
 use umt_recipe::{Recipe, Stage, Task};
 use umt_run::folder::TALLIES;
@@ -68,7 +69,7 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Stages) -> Result<Vec<Pair
     let maps = recipe.data.config.dense.is_some();
     let metric = if maps { "miou" } else { "top1" };
     let (mut hits_of, mut resampled_of) = (BTreeMap::new(), BTreeMap::new());
-    let mut out = Vec::new();
+    let mut found = Vec::new();
     for (a, b) in pairs(recipe) {
         let seeds = |id: &str| -> BTreeSet<u64> {
             let done = finished.of(id).into_iter();
@@ -96,19 +97,33 @@ pub(crate) fn differences(recipe: &Recipe, finished: &Stages) -> Result<Vec<Pair
             let pick = |id: &String| -> Vec<Vec<bool>> {
                 hits_of[id].iter().filter(|(s, _)| common.contains(s)).map(|(_, h)| h.clone()).collect()
             };
-            paired::bootstrap(&pick(&a), &pick(&b), 0, paired::RESAMPLES)
+            paired::of_hits(&pick(&a), &pick(&b))
         };
         let d = difference.map_err(|e| eval(&a, e))?;
-        out.push(PairedRow {
-            a,
-            b,
-            split: "test".into(),
-            metric: metric.into(),
-            mean: d.mean,
-            low: d.low,
-            high: d.high,
-            n: d.n,
-        });
+        found.push((a, b, d));
+    }
+    // Methods and probes are two tables.
+    let probe = |id: &str| id.starts_with("probe.");
+    let mut out = Vec::new();
+    for kind in [false, true] {
+        let rows: Vec<&(String, String, Difference)> = found.iter().filter(|(a, ..)| probe(a) == kind).collect();
+        let adjusted = levels::holm(&rows.iter().map(|(_, _, d)| d.p).collect::<Vec<_>>());
+        for ((a, b, d), p_adjusted) in rows.into_iter().zip(adjusted) {
+            out.push(PairedRow {
+                a: a.clone(),
+                b: b.clone(),
+                split: "test".into(),
+                metric: metric.into(),
+                mean: d.mean,
+                low: d.low,
+                high: d.high,
+                n: d.n,
+                level: d.level,
+                p: d.p,
+                p_adjusted,
+                verdict: levels::verdict(d, p_adjusted, recipe.margin),
+            });
+        }
     }
     Ok(out)
 }

@@ -195,7 +195,7 @@ fn difference(
     if a.is_empty() {
         return Ok(None);
     }
-    let d = paired::bootstrap(&a, &b, 0, paired::RESAMPLES).map_err(|e| eval(id, e))?;
+    let d = paired::of_hits(&a, &b).map_err(|e| eval(id, e))?;
     Ok(Some(d.into()))
 }
 

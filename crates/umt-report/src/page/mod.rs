@@ -16,6 +16,7 @@ use media::Media;
 use samples::Network;
 use std::fmt::Write as _;
 use umt_data::Split;
+use umt_eval::levels::{Level, Verdict};
 use umt_eval::{Results, tables};
 use umt_recipe::{Loaded, Task};
 use umt_run::Stages;
@@ -96,16 +97,23 @@ fn results_section<'t>(results: &Results, shown: impl Iterator<Item = &'t tables
     let mut out = String::new();
     let probes = |id: &str| id.starts_with("probe.");
     if let Some(p) = results.paired.iter().find(|p| !probes(&p.a)) {
-        let (kind, verdict) = match (p.low > 0.0, p.high < 0.0) {
-            (true, _) => ("good", "better than"),
-            (_, true) => ("bad", "worse than"),
-            _ => ("dim", "not shown to differ from"),
+        let (kind, verdict) = match p.verdict {
+            Verdict::Better => ("good", "better than"),
+            Verdict::Worse => ("bad", "worse than"),
+            Verdict::Equivalent => ("dim", "equivalent to"),
+            Verdict::Undecided => ("dim", "not shown to differ from"),
+        };
+        let about = match p.level {
+            Level::SeedsAndSamples => "other seeds and other samples from the same source would give",
+            Level::Samples => {
+                "other samples from the same source would give; with one seed, other seeds are not known and nothing is called better or worse"
+            }
         };
         let _ = write!(
             out,
             "<p><strong>{}</strong> is <strong class=\"{kind}\">{verdict}</strong> <strong>{}</strong>: {:+.1} points of {} on {}, \
-             95 % interval [{:+.1}, {:+.1}]. The interval says how much the difference would vary with other samples of {} \
-             from the same source; ± is the standard deviation over seeds.</p>",
+             95 % interval [{:+.1}, {:+.1}], p = {:.3} after correction for all rows. The interval holds what {about}; ± is the \
+             standard deviation over seeds.</p>",
             escape(&p.a),
             escape(&p.b),
             100.0 * p.mean,
@@ -113,7 +121,7 @@ fn results_section<'t>(results: &Results, shown: impl Iterator<Item = &'t tables
             escape(&p.split),
             100.0 * p.low,
             100.0 * p.high,
-            escape(&p.split)
+            p.p_adjusted
         );
     }
     for table in shown {
