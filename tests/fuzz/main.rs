@@ -5,6 +5,7 @@
 
 mod bombs;
 mod mutate;
+mod stored;
 mod targets;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use stored::STORED;
 use targets::{TARGETS, Target};
 
 #[global_allocator]
@@ -71,7 +73,7 @@ fn no_input_panics_hangs_or_takes_more_than_its_cap() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let inputs = inputs();
     let mut findings = Vec::new();
-    for target in TARGETS {
+    for target in TARGETS.iter().chain(STORED) {
         let began = Instant::now();
         let (found, worst) = fuzz(target, inputs);
         let Worst { time: (time, slow), bytes: (bytes, large) } = worst;
@@ -91,7 +93,7 @@ fn no_input_panics_hangs_or_takes_more_than_its_cap() {
 #[test]
 fn seeds_are_read_as_they_are() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    for target in TARGETS {
+    for target in TARGETS.iter().chain(STORED) {
         for (name, bytes) in (target.seeds)() {
             assert!((target.read)(&bytes), "{}: the seed {name} is not read", target.name);
         }

@@ -99,7 +99,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "mat73", seeds: || files("umt-depth/tests/golden", &["labeled.mat"]), read: labelled },
 ];
 
-fn files(folder: &str, names: &[&str]) -> Vec<(String, Vec<u8>)> {
+pub fn files(folder: &str, names: &[&str]) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates").join(folder);
     let read = |name: &&str| (name.to_string(), fs::read(folder.join(name)).unwrap_or_default());
     names.iter().map(read).collect()

@@ -7,6 +7,11 @@ use std::sync::OnceLock;
 
 use crate::tidy::root;
 
+/// Whether the full tier is asked for (`cargo xtask test --full`): more of what the fast tier does.
+pub fn full() -> bool {
+    std::env::var_os("UMT_FULL").is_some_and(|value| value == "1")
+}
+
 /// The command `cargo xtask`, built if it is not up to date.
 pub fn xtask() -> Result<Command, Box<dyn Error>> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();

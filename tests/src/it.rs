@@ -4,6 +4,9 @@ mod command;
 #[path = "../../crates/umt-store/tests/common/server.rs"]
 #[expect(dead_code, reason = "the store's own tests break it in more ways")]
 mod hub_server;
+#[path = "../../crates/umt-store/tests/it/faults.rs"]
+#[expect(dead_code, reason = "the store's own tests fail in more ways")]
+mod faults;
 mod tidy;
 mod tiny;
 
@@ -11,6 +14,7 @@ mod broken_recipes;
 mod diagnose;
 mod formats;
 mod interrupts;
+mod kills;
 mod made_frames;
 mod method;
 mod objectives;

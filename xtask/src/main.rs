@@ -48,7 +48,12 @@ enum Verb {
     /// Measure how fast something is.
     Bench(bench::Args),
     /// Formatting, lints, house rules and all tests, cheapest first.
-    Test,
+    Test {
+        /// Every promise at its full size: 200 kills, a crash at every second operation on a file, 20,000 changed inputs of
+        /// each parser.
+        #[arg(long)]
+        full: bool,
+    },
     /// Checks that take longer or need more, each by name.
     Check(check::Args),
 }
@@ -62,7 +67,7 @@ fn main() -> ExitCode {
         Verb::Diagnose(args) => diagnose::run(args),
         Verb::Data(args) => data::run(args),
         Verb::Bench(args) => bench::run(args),
-        Verb::Test => check::run(),
+        Verb::Test { full } => check::run(full),
         Verb::Check(args) => check::check(&args),
     };
     match result {

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 /// Pixels of all inputs of a batch.
 const PIXELS: u128 = 1 << 30;
 /// Values of the weights of a fusion.
-const WEIGHTS: u128 = 1 << 29;
+const WEIGHTS: u128 = 1 << 27;
 
 /// A whole number of the recipe.
 struct Size {

@@ -102,8 +102,23 @@ pub fn run(
 ) -> Result<Finished, RunError> {
     // Whatever the data or the plan may refuse is refused before a folder is made.
     let prepared = prepare(loaded, options, watch)?;
-    let folder = options.out.join(&loaded.name);
-    let store = Store::open(&folder)?;
+    let store = Store::open(&options.out.join(&loaded.name))?;
+    let stages = execute(loaded, prepared, options, &store, watch, stop)?;
+    Ok(Finished { stages, store })
+}
+
+/// [`run`] in a store that is already open: for whoever opens it in a way of their own.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
+    store: Store,
+    loaded: &Loaded,
+    options: &Options,
+    watch: &mut dyn Watch,
+    stop: &Arc<AtomicUsize>,
+) -> Result<Finished, RunError> {
+    let prepared = prepare(loaded, options, watch)?;
     let stages = execute(loaded, prepared, options, &store, watch, stop)?;
     Ok(Finished { stages, store })
 }

@@ -99,3 +99,12 @@ fn links_between_documents_lead_somewhere() {
     }
     none("links to files that are not there", findings);
 }
+
+#[test]
+fn dependencies_come_from_the_registry_alone() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap_or_default();
+    let sources: Vec<&str> = lock.lines().filter(|line| line.starts_with("source = ")).collect();
+    assert!(sources.len() > 50, "{}", sources.len());
+    let others = sources.into_iter().filter(|line| !line.starts_with("source = \"registry+"));
+    none("dependencies from the registry", others.map(str::to_owned).collect());
+}

@@ -25,6 +25,9 @@ enum Verb {
     Fuzz(fuzz::Args),
 }
 
+/// Ask the tests for their full tier.
+const FULL: &[(&str, &str)] = &[("UMT_FULL", "1"), ("UMT_FUZZ_INPUTS", "20000")];
+
 pub fn check(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.verb {
         Verb::Cuda(args) => cuda::run(args),
@@ -42,13 +45,13 @@ const STEPS: [(&str, &[&str]); 4] = [
     ("tests", &["test", "--release", "--locked", "--workspace"]),
 ];
 
-pub fn run() -> anyhow::Result<ExitCode> {
+pub fn run(full: bool) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     for (name, arguments) in STEPS {
-        step(name, arguments)?;
+        step(name, arguments, if full { FULL } else { &[] })?;
     }
     if cargo(&["deny", "--version"]).output().is_ok_and(|o| o.status.success()) {
-        step("licences and sources", &["deny", "check", "bans", "licenses", "sources"])?;
+        step("licences and sources", &["deny", "check", "bans", "licenses", "sources"], &[])?;
     } else {
         note!("SKIPPED: licences and sources, because cargo-deny is not installed (cargo install cargo-deny)");
     }
@@ -56,10 +59,13 @@ pub fn run() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn step(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+fn step(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<()> {
     note!("== {name}: cargo {}", arguments.join(" "));
     let started = Instant::now();
-    let status = cargo(arguments).status().with_context(|| format!("running cargo {}", arguments.join(" ")))?;
+    let status = cargo(arguments)
+        .envs(variables.iter().copied())
+        .status()
+        .with_context(|| format!("running cargo {}", arguments.join(" ")))?;
     if !status.success() {
         bail!("{name} failed: cargo {}", arguments.join(" "));
     }
