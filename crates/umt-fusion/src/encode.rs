@@ -205,7 +205,7 @@ impl Pass {
 
 /// A value of the tape as a variable of candle's graph.
 fn show(shown: &mut Vec<(Value, Var)>, value: &Value) -> Result<Tensor, NnError> {
-    let variable = Var::from_tensor(&value.array().to_tensor()?)?;
+    let variable = value.array().to_var()?;
     let tensor = variable.as_tensor().clone();
     shown.push((value.clone(), variable));
     Ok(tensor)

@@ -1,6 +1,6 @@
 //! The parameters behind the features, as candle variables.
 
-use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use candle_core::{Tensor, Var, backprop::GradStore};
 use std::collections::BTreeMap;
 use umt_nn::{Array, Grads, NnError, Params, Role};
 
@@ -8,17 +8,15 @@ use umt_nn::{Array, Grads, NnError, Params, Role};
 pub struct Weights(BTreeMap<String, Var>);
 
 impl Weights {
-    /// Every learnt parameter whose name does not start with `encoder.`.
+    /// Every trainable parameter whose name does not start with `encoder.`; copies nothing that has not changed, see [`Params::variable`].
+    ///
+    /// # Errors
+    /// When a device fails.
     pub fn of(params: &Params) -> Result<Self, NnError> {
         let mut weights = BTreeMap::new();
         for (name, param) in params.iter() {
             if param.role == Role::Weight && !name.starts_with("encoder.") {
-                let (values, shape) = (&param.value, param.value.shape());
-                let var = match values.device().is_cpu() {
-                    true => Var::from_vec(values.as_slice().to_vec(), shape, &Device::Cpu)?,
-                    false => Var::from_tensor(&values.to_tensor()?)?,
-                };
-                weights.insert(name.clone(), var);
+                weights.insert(name.clone(), params.variable(name)?);
             }
         }
         Ok(Self(weights))

@@ -3,7 +3,7 @@
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::{Device, NnError, buffer::Buffer};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Storage, Tensor, Var};
 use std::{fmt, sync::Arc};
 
 /// A row-major array of `f32`. Cloning shares its memory: a pooled, 64-byte aligned buffer of the host, or memory of a device.
@@ -160,15 +160,52 @@ impl Array {
         }
     }
 
-    /// A copy of a candle tensor's values, as `f32`, where the tensor lies.
+    /// A candle variable of `f32` on the same device, with a copy of the values.
+    ///
+    /// # Errors
+    /// When candle or the device fails.
+    pub fn to_var(&self) -> Result<Var, NnError> {
+        match &self.data {
+            Data::Host(buffer) => {
+                Ok(Var::from_slice(buffer.as_slice(), self.shape.as_slice(), &candle_core::Device::Cpu)?)
+            }
+            #[cfg(feature = "cuda")]
+            Data::Cuda(_) => Ok(Var::from_tensor(&self.to_tensor()?)?),
+        }
+    }
+
+    /// A copy of a candle tensor's values, as `f32`, on the tensor's device.
+    ///
+    /// # Errors
+    /// When candle or the device fails.
     pub fn from_tensor(tensor: &Tensor) -> Result<Self, NnError> {
         let tensor = tensor.to_dtype(DType::F32)?;
         #[cfg(feature = "cuda")]
         if let candle_core::Device::Cuda(device) = tensor.device() {
             return Ok(Self::on_device(tensor.dims(), cuda::from_tensor(device, &tensor)?));
         }
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        Self::from_slice(tensor.dims(), &values)
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            return Err(NnError::Device(format!("a tensor on {:?}", tensor.device().location())));
+        };
+        let values = storage.as_slice::<f32>()?;
+        if let Some((from, to)) = layout.contiguous_offsets() {
+            return Self::from_slice(tensor.dims(), &values[from..to]);
+        }
+        let mut array = Self::uninit(tensor.dims());
+        let (mut index, mut at) = (vec![0; layout.dims().len()], layout.start_offset());
+        for value in array.make_mut() {
+            *value = values[at];
+            // The next position: the last axis turns fastest.
+            for ((i, &len), &stride) in index.iter_mut().zip(layout.dims()).zip(layout.stride()).rev() {
+                (*i, at) = (*i + 1, at + stride);
+                if *i < len {
+                    break;
+                }
+                (*i, at) = (0, at - stride * len);
+            }
+        }
+        Ok(array)
     }
 }
 

@@ -1,7 +1,13 @@
 //! Parameters in one fixed order: sorted by name.
 
 use crate::{Array, Device, NnError, Stop, layers::Folds};
-use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
+use candle_core::Var;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The name of a parameter, formatted once when its layer is built.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,10 +138,41 @@ pub struct Params {
     entries: BTreeMap<String, Param>,
     /// Weights with batch-norms folded into them, for evaluation; every change of the entries forgets them.
     folds: Folds,
+    variables: Variables,
     stop: Stop,
 }
 
+/// Parameters as candle variables, made when they are first asked for; every change of the entries forgets them. A copy begins empty.
+#[derive(Debug, Default)]
+struct Variables(Mutex<BTreeMap<String, Var>>);
+
+impl Clone for Variables {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl Params {
+    fn forget(&mut self) {
+        self.folds.forget();
+        self.variables.0.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A parameter as a candle variable, in its layout in memory, for candle's layers and autograd.
+    /// Copied once and shared until a parameter changes: passes in between copy nothing.
+    ///
+    /// # Errors
+    /// [`NnError::NoParameter`] if there is none of this name; when a device fails.
+    pub fn variable(&self, name: &str) -> Result<Var, NnError> {
+        let mut all = self.variables.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(variable) = all.get(name) {
+            return Ok(variable.clone());
+        }
+        let variable = self.value(name)?.to_var()?;
+        all.insert(name.to_owned(), variable.clone());
+        Ok(variable)
+    }
+
     /// Lets every pass over these parameters be given up when `stop` is raised.
     pub fn stop_on(&mut self, stop: Stop) {
         self.stop = stop;
@@ -148,13 +185,13 @@ impl Params {
 
     /// Adds or replaces a parameter.
     pub fn insert(&mut self, name: impl Into<String>, param: Param) {
-        self.folds.forget();
+        self.forget();
         self.entries.insert(name.into(), param);
     }
 
     /// Removes every parameter whose name `keep` rejects.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.folds.forget();
+        self.forget();
         self.entries.retain(|name, _| keep(name));
     }
 
@@ -180,7 +217,7 @@ impl Params {
 
     /// A parameter for writing, if it exists.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Param> {
-        self.folds.forget();
+        self.forget();
         self.entries.get_mut(name)
     }
 
@@ -191,7 +228,7 @@ impl Params {
 
     /// All of them for writing, sorted by name.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Param)> {
-        self.folds.forget();
+        self.forget();
         self.entries.iter_mut()
     }
 
@@ -207,7 +244,7 @@ impl Params {
     /// # Errors
     /// When a device fails.
     pub fn to_device(&mut self, device: &Device) -> Result<(), NnError> {
-        self.folds.forget();
+        self.forget();
         for param in self.entries.values_mut().filter(|param| param.role != Role::Buffer) {
             param.value = param.value.to_device(device)?;
         }
@@ -224,7 +261,7 @@ impl Params {
     /// # Errors
     /// [`NnError::NoParameter`] if there is none of a name.
     pub fn update<K: AsRef<str>>(&mut self, values: impl IntoIterator<Item = (K, Array)>) -> Result<(), NnError> {
-        self.folds.forget();
+        self.forget();
         for (name, value) in values {
             match self.entries.get_mut(name.as_ref()) {
                 Some(param) => param.value = value,
@@ -273,7 +310,7 @@ impl Params {
         if !(missing.is_empty() && unexpected.is_empty() && ill_shaped.is_empty()) {
             return Err(NnError::Mismatch { missing, unexpected, ill_shaped });
         }
-        self.folds.forget();
+        self.forget();
         for (name, param) in &mut self.entries {
             if let Some((_, data)) = name.strip_prefix(prefix).and_then(|name| tensors.get(name)) {
                 let (order, device) = (param.disk_order(), param.value.device());

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{BatchNormConfig, Conv2dConfig, Module, ModuleT, VarBuilder, VarMap};
 use umt_nn::candle::ops::{self, Running};
 use umt_nn::kernels::Resize;
-use umt_nn::{BatchNormOptions, ConvOptions, PoolOptions, candle};
+use umt_nn::{Array, BatchNormOptions, ConvOptions, NnError, Param, Params, PoolOptions, candle};
 
 #[path = "../examples/candle_resnet.rs"]
 mod example;
@@ -196,4 +196,53 @@ fn other_types_and_shapes_are_errors_that_say_why() {
     assert!(error(&x, &noise(&[3, 2, 9, 9], 3)).contains("9"));
     let bn = candle::batch_norm(2, -1.0, VarBuilder::zeros(DType::F32, &Device::Cpu));
     assert!(bn.unwrap_err().to_string().contains("eps"));
+}
+
+#[test]
+fn a_variable_is_shared_until_a_parameter_changes() {
+    let mut params = Params::default();
+    params.insert("w", Param::weight(Array::from_slice(&[2], &[1.0, 2.0]).unwrap()));
+    params.insert("s", Param::statistic(Array::zeros(&[1])));
+    let values = |params: &Params| params.variable("w").unwrap().to_vec1::<f32>().unwrap();
+    let first = params.variable("w").unwrap();
+    assert_eq!(params.variable("w").unwrap().id(), first.id());
+    let copy = params.clone();
+    assert_ne!(copy.variable("w").unwrap().id(), first.id());
+
+    type Change = fn(&mut Params);
+    let changes: [(Change, [f32; 2]); 5] = [
+        (|p| p.get_mut("w").unwrap().value.make_mut()[0] = 3.0, [3.0, 2.0]),
+        (|p| p.iter_mut().for_each(|(_, p)| p.value.make_mut()[0] += 1.0), [4.0, 2.0]),
+        (|p| p.update([("w", Array::from_slice(&[2], &[5.0, 6.0]).unwrap())]).unwrap(), [5.0, 6.0]),
+        (|p| p.insert("w", Param::weight(Array::from_slice(&[2], &[7.0, 8.0]).unwrap())), [7.0, 8.0]),
+        (|p| p.load_tensors(&Params::default().to_tensors()).unwrap_or(()), [7.0, 8.0]),
+    ];
+    for (change, expected) in changes {
+        assert_eq!(values(&params).len(), 2);
+        change(&mut params);
+        assert_eq!(values(&params), expected);
+    }
+    params.retain(|name| name != "w");
+    assert!(matches!(params.variable("w"), Err(NnError::NoParameter(name)) if name == "w"));
+    // What is in a graph already keeps its values.
+    assert_eq!(first.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+    assert_eq!(values(&copy), [1.0, 2.0]);
+}
+
+#[test]
+fn arrays_of_views_have_the_views_values() {
+    let tensor = Tensor::arange(0f32, 24.0, &Device::Cpu).unwrap().reshape((2, 3, 4)).unwrap();
+    let views = [
+        tensor.clone(),
+        tensor.narrow(0, 1, 1).unwrap(),
+        tensor.narrow(2, 1, 2).unwrap(),
+        tensor.permute((2, 0, 1)).unwrap(),
+        tensor.narrow(1, 0, 1).unwrap().broadcast_as((2, 3, 4)).unwrap(),
+        tensor.to_dtype(DType::F64).unwrap(),
+    ];
+    for view in views {
+        let array = Array::from_tensor(&view).unwrap();
+        let expected = view.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!((array.shape(), array.as_slice()), (view.dims(), &expected[..]));
+    }
 }
