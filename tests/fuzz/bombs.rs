@@ -83,8 +83,14 @@ fn what_unpacks_to_more_than_recordings_do_stops_at_the_cap() {
         flat.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
         bytes.into_inner()
     };
-    let bombs: [(&str, Vec<u8>, Read); 7] = [
+    // A stream may leave its length open: the samples are then counted as they come.
+    let open = |flac: Vec<u8>| put(&flac, b"fLaC", 18, &[0; 4]);
+    let bombs: [(&str, Vec<u8>, Read); 9] = [
         ("flac of 8 channels", constant_flac(8, 2_000), audio),
+        ("flac of 8 channels and no length", open(constant_flac(8, 2_000)), audio),
+        ("depth of 16 bits", flat_png(5000, 0, 16, 2), |bytes| {
+            umt_depth::decode_depth(bytes, umt_depth::DepthCode::Unit(1.0), &Limits::default()).map(drop)
+        }),
         ("flac of 1 channel", constant_flac(1, 40_000), audio),
         ("flac under the cap", constant_flac(2, 700), audio),
         ("png of 16-bit colour with transparency", flat_png(5000, 6, 16, 8), image),

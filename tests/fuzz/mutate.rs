@@ -6,7 +6,8 @@ use umt_random::Rng;
 pub fn input(target: &str, number: u64, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut random = umt_random::stream(20, target, number, 0);
     let mut bytes = seeds[random.below(seeds.len() as u64) as usize].1.clone();
-    for _ in 0..1 + random.below(6) {
+    // One change alone gets deeper into a parser than many.
+    for _ in 0..1 + random.below(6) * random.below(2) {
         change(&mut bytes, seeds, &mut random);
     }
     bytes

@@ -2,13 +2,14 @@
 //! left out of the result.
 
 use crate::{
-    Waveform, aac,
+    aac,
     container::Container,
     error::{be32, convert, truncated},
     mp4::{self, AAC_PRIMING, AudioTrack},
     mpeg,
     resample::check_rate,
     vorbis,
+    waveform::Waveform,
 };
 use std::{
     io::{Cursor, ErrorKind, Read},

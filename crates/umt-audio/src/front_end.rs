@@ -1,7 +1,7 @@
 //! The front-ends: mono samples to a `[bins, frames]` array.
 
 use crate::{
-    FrontEndConfig, Padding,
+    config::{FrontEndConfig, Padding},
     mel::FilterBank,
     stft::{Stft, hann, pad, tukey},
 };

@@ -40,9 +40,11 @@ mod resample;
 mod stft;
 mod vorbis;
 mod wav;
+mod waveform;
 
 pub use config::{FrontEndConfig, MelNorm, MelScale, Padding};
-pub use decode::{Waveform, decode, decode_file};
+pub use decode::{decode, decode_file};
 pub use fit::{Fill, Window, fit};
 pub use front_end::FrontEnd;
 pub use resample::{Resampler, resample};
+pub use waveform::Waveform;

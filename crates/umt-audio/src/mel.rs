@@ -1,6 +1,6 @@
 //! Triangular mel filter banks, stored as the few weights that are not zero.
 
-use crate::{MelNorm, MelScale};
+use crate::config::{MelNorm, MelScale};
 
 /// A bank: for each band its first bin and the weights from there on.
 pub(crate) struct FilterBank {

@@ -4,7 +4,7 @@
 //! Source: Multimedia Programming Interface 1.0 (IBM, Microsoft, 1991), "Multiple Channel Audio
 //! Data and WAVE Files" (Microsoft), EBU Tech 3306 (RF64), ITU-T G.711.
 
-use crate::{Waveform, error::convert, resample::check_rate};
+use crate::{error::convert, resample::check_rate, waveform::Waveform};
 use umt_media::{Limits, MediaError};
 
 /// What the format chunk says.

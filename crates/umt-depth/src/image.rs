@@ -98,6 +98,10 @@ fn decode_grey(bytes: &[u8], indexed: bool, what: &str, limits: &Limits) -> Resu
     let (width, height) = header.size();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
     Limits::check(&format!("the number of pixels of {what}"), pixels, limits.max_pixels)?;
+    // Maps of few values pack better than photographs, and take less memory.
+    const FREE_PIXELS: u64 = 12_000_000;
+    let most = limits.pixels_of(bytes.len()).max(limits.max_pixels.min(FREE_PIXELS));
+    Limits::check(&format!("the pixels that the bytes of {what} unpack to"), pixels, most)?;
     let sixteen = match (header.color_type, header.bit_depth) {
         (ColorType::Grayscale, BitDepth::Sixteen) => true,
         (ColorType::Grayscale, BitDepth::Eight) => false,

@@ -2,7 +2,10 @@
 //!
 //! Source: Silberman et al., ECCV 2012, <https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html>.
 
-use crate::{DepthMap, IdMap, Mat5};
+use crate::{
+    image::{DepthMap, IdMap},
+    mat5::Mat5,
+};
 use hdf5_reader::{
     Dataset, FileStorage, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem,
     reference::read_object_references,

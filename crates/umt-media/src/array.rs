@@ -1,6 +1,6 @@
 //! The host array that decoders produce and batches are made of.
 
-use crate::MediaError;
+use crate::error::MediaError;
 
 /// A row-major array of `f32` on the host.
 #[derive(Clone, Debug, PartialEq)]

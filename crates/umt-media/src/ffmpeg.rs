@@ -3,7 +3,7 @@
 //! Each call has one thread, a time limit and bounded output. ffmpeg conceals errors by inventing
 //! pixels and samples; here whatever it reports as an error is an error of the file.
 
-use crate::{Limits, MediaError};
+use crate::{error::MediaError, limits::Limits};
 use std::{
     ffi::{OsStr, OsString},
     io::{self, BufRead, BufReader, Read},

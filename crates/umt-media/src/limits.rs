@@ -1,6 +1,6 @@
 //! How much may be read, and the bounded reader.
 
-use crate::MediaError;
+use crate::error::MediaError;
 use std::{
     fs::File,
     io::{self, Read},

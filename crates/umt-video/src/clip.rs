@@ -1,7 +1,6 @@
 //! A clip's bytes to the frames that are wanted.
 
 use crate::{
-    colour,
     decoder::VideoDecoder,
     error::CONVERT,
     frame::{Frame, Orientation, Scaler},
@@ -38,7 +37,7 @@ pub fn decode_clip(
     let mut decoder = h264_decoder(&track, limits)?;
     let mut frames = Vec::with_capacity(samples.len());
     decode_samples(&track, bytes, &mut decoder, &samples, |picture| {
-        let frame = Frame { width: picture.width, height: picture.height, rgb: colour::to_rgb(picture) };
+        let frame = Frame { width: picture.width, height: picture.height, rgb: picture.to_rgb() };
         frames.push(scaler.run(frame, orientation)?);
         Ok(())
     })?;

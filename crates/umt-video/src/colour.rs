@@ -3,8 +3,6 @@
 //! ffmpeg rounds each term down by itself, which makes a picture darker by about one level in 255
 //! than the exact conversion. Agreement is worth more here than that level.
 
-use crate::decoder::Picture;
-
 /// Fixed-point factors of the conversion (ITU-T H.264, E.2.1, equations for `matrix_coefficients`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Colour {
@@ -48,32 +46,17 @@ impl Colour {
     }
 }
 
-/// RGB, 8 bits each, row by row. One chroma sample colours its four pixels, as in ffmpeg's
-/// conversion at equal size.
-pub(crate) fn to_rgb(picture: &Picture) -> Vec<u8> {
-    let colour = &picture.colour;
-    let [left, top] = picture.origin;
-    let mut rgb = vec![0; picture.width * picture.height * 3];
-    for (row, out) in rgb.chunks_exact_mut(picture.width * 3).enumerate() {
-        let luma = &picture.luma[(top + row) * picture.stride + left..][..picture.width];
-        let chroma_at = (top + row) / 2 * (picture.stride / 2) + left / 2;
-        let chroma_width = picture.width.div_ceil(2);
-        let cb = &picture.chroma[0][chroma_at..][..chroma_width];
-        let cr = &picture.chroma[1][chroma_at..][..chroma_width];
-        for (((out, luma), &cb), &cr) in out.chunks_mut(6).zip(luma.chunks(2)).zip(cb).zip(cr) {
-            let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
-            let red = term(colour.red_of_cr, cr);
-            let green = term(colour.green_of_cb, cb) + term(colour.green_of_cr, cr);
-            let blue = term(colour.blue_of_cb, cb);
-            for (pixel, &luma) in out.chunks_exact_mut(3).zip(luma) {
-                let luma = term(colour.luma, i32::from(luma) - colour.luma_offset);
-                pixel[0] = (luma + red).clamp(0, 255) as u8;
-                pixel[1] = (luma + green).clamp(0, 255) as u8;
-                pixel[2] = (luma + blue).clamp(0, 255) as u8;
-            }
-        }
+impl Colour {
+    /// Adds to red, green and blue of the pixels of one chroma sample.
+    pub fn chroma(&self, cb: u8, cr: u8) -> [i32; 3] {
+        let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
+        [term(self.red_of_cr, cr), term(self.green_of_cb, cb) + term(self.green_of_cr, cr), term(self.blue_of_cb, cb)]
     }
-    rgb
+
+    /// The grey level of a luma sample.
+    pub fn grey(&self, luma: u8) -> i32 {
+        term(self.luma, i32::from(luma) - self.luma_offset)
+    }
 }
 
 /// The product, rounded down.

@@ -61,4 +61,28 @@ impl Picture {
             colour,
         })
     }
+
+    /// RGB, 8 bits each, row by row. One chroma sample colours its four pixels, as in ffmpeg's
+    /// conversion at equal size.
+    pub fn to_rgb(&self) -> Vec<u8> {
+        let [left, top] = self.origin;
+        let mut rgb = vec![0; self.width * self.height * 3];
+        for (row, out) in rgb.chunks_exact_mut(self.width * 3).enumerate() {
+            let luma = &self.luma[(top + row) * self.stride + left..][..self.width];
+            let chroma_at = (top + row) / 2 * (self.stride / 2) + left / 2;
+            let chroma_width = self.width.div_ceil(2);
+            let cb = &self.chroma[0][chroma_at..][..chroma_width];
+            let cr = &self.chroma[1][chroma_at..][..chroma_width];
+            for (((out, luma), &cb), &cr) in out.chunks_mut(6).zip(luma.chunks(2)).zip(cb).zip(cr) {
+                let chroma = self.colour.chroma(cb, cr);
+                for (pixel, &luma) in out.chunks_exact_mut(3).zip(luma) {
+                    let grey = self.colour.grey(luma);
+                    pixel[0] = (grey + chroma[0]).clamp(0, 255) as u8;
+                    pixel[1] = (grey + chroma[1]).clamp(0, 255) as u8;
+                    pixel[2] = (grey + chroma[2]).clamp(0, 255) as u8;
+                }
+            }
+        }
+        rgb
+    }
 }

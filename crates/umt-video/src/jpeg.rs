@@ -6,13 +6,9 @@
 mod scan;
 
 use image::DynamicImage;
-use scan::{Bits, Huffman, Scan};
+use scan::{Bits, Huffman, Scan, malformed, next_marker};
 use std::io::Cursor;
 use umt_media::{Limits, MediaError};
-
-pub(crate) fn malformed(reason: impl Into<String>) -> MediaError {
-    MediaError::malformed("the jpeg image", reason)
-}
 
 fn unsupported(kind: &str) -> MediaError {
     let reason = "it may be whole; convert it once: ffmpeg -i IN OUT.png";
@@ -112,24 +108,6 @@ pub(crate) fn decode_rare(bytes: &[u8], width: u32, height: u32) -> Result<Dynam
         _ => return Err(unsupported("of four components with a scan for each or unusual sampling")),
     };
     image.ok_or_else(|| malformed("its pixels do not fit its size"))
-}
-
-/// The code of the next marker; `at` is then after it.
-fn next_marker(bytes: &[u8], at: &mut usize) -> Result<u8, MediaError> {
-    let cut = || malformed("it has no end: it is cut short");
-    while let Some(ahead) = bytes.get(*at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
-        *at += ahead + 1;
-        match bytes.get(*at) {
-            Some(0xff) => (),
-            Some(0) => *at += 1,
-            Some(&marker) => {
-                *at += 1;
-                return Ok(marker);
-            }
-            None => return Err(cut()),
-        }
-    }
-    Err(cut())
 }
 
 fn tables_of(mut body: &[u8], tables: &mut [[Option<Huffman>; 4]; 2]) -> Result<(), MediaError> {

@@ -76,6 +76,9 @@ fn decode(bytes: &[u8], rotate: bool, limits: &Limits) -> Result<Frame, MediaErr
     Limits::check("the number of pixels of an image", pixels, limits.max_pixels)?;
     Limits::check("the pixels that the bytes of an image unpack to", pixels, limits.pixels_of(bytes.len()))?;
     if format == ImageFormat::Png {
+        // By bytes, because a pixel may have eight of them: as many as the pixels that are free have.
+        let most = 8 * limits.pixels_of(bytes.len() / 8);
+        Limits::check("the bytes that a png image unpacks to", decoder.total_bytes(), most)?;
         // Eight bytes a pixel and one a row are the most that an image has; packing adds little.
         let most = pixels.saturating_mul(10).saturating_add(1 << 16);
         Limits::check("the packed data of an image of this size", png_data(bytes), most)?;

@@ -1,6 +1,5 @@
 //! The entropy-coded data of one scan.
 
-use super::malformed;
 use umt_media::MediaError;
 
 /// A code table, looked up by length (T.81, F.2.2.3).
@@ -120,7 +119,7 @@ impl<'a> Bits<'a> {
     /// Goes on after the restart marker.
     pub fn restart(&mut self) -> Result<(), MediaError> {
         (self.held, self.count) = (0, 0);
-        match super::next_marker(self.data, &mut self.at) {
+        match next_marker(self.data, &mut self.at) {
             Ok(0xd0..=0xd7) => (),
             _ => return Err(malformed("part of its data is missing: a restart marker is not there")),
         }
@@ -242,4 +241,26 @@ pub(super) fn sequential_block(bits: &mut Bits<'_>, tables: (Option<&Huffman>, O
         }
     }
     if k > 64 { Err(Fault::Wrong("a coefficient lies outside of its block")) } else { Ok(()) }
+}
+
+/// The code of the next marker; `at` is then after it.
+pub(super) fn next_marker(bytes: &[u8], at: &mut usize) -> Result<u8, MediaError> {
+    let cut = || malformed("it has no end: it is cut short");
+    while let Some(ahead) = bytes.get(*at..).and_then(|rest| rest.iter().position(|&b| b == 0xff)) {
+        *at += ahead + 1;
+        match bytes.get(*at) {
+            Some(0xff) => (),
+            Some(0) => *at += 1,
+            Some(&marker) => {
+                *at += 1;
+                return Ok(marker);
+            }
+            None => return Err(cut()),
+        }
+    }
+    Err(cut())
+}
+
+pub(super) fn malformed(reason: impl Into<String>) -> MediaError {
+    MediaError::malformed("the jpeg image", reason)
 }

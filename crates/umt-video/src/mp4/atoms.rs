@@ -167,3 +167,18 @@ impl<'a, F: Fn() -> String> Fields<'a, F> {
         Ok(count)
     }
 }
+
+/// The first box of a kind in a container.
+pub(super) fn child<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Option<Atom<'a>>, MediaError> {
+    for atom in Atoms::inside(parent, 0) {
+        let atom = atom?;
+        if &atom.kind == kind {
+            return Ok(Some(atom));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn required<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Atom<'a>, MediaError> {
+    child(parent, kind)?.ok_or_else(|| MediaError::malformed(parent.name(), format!("has no `{}` box", fourcc(kind))))
+}

@@ -1,6 +1,9 @@
 //! Movie fragments (`moof`): samples that are listed in pieces along the file.
 
-use super::{Atom, Atoms, Fields, Sample, Track, child, required};
+use super::{
+    atoms::{Atom, Atoms, Fields, child, required},
+    track::{Sample, Track},
+};
 use umt_media::{Limits, MediaError};
 
 /// Values for samples that do not state their own.

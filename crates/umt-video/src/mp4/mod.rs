@@ -8,51 +8,13 @@ mod atoms;
 mod fragment;
 mod table;
 mod timeline;
+mod track;
 
 pub(crate) use atoms::fourcc;
-use atoms::{Atom, Atoms, Fields};
-use timeline::Edit;
+use atoms::{Atom, Atoms, Fields, child, required};
+use track::Sample;
+pub(crate) use track::{Matrix, Track};
 use umt_media::{Limits, MediaError};
-
-/// A coded picture of the track, in decoding order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sample {
-    /// First byte in the file.
-    pub offset: u64,
-    /// Length in bytes.
-    pub size: u32,
-    /// Time of presentation, in ticks of the track, before the edit list.
-    pub pts: i64,
-    /// How long it is shown, in ticks.
-    pub duration: u32,
-    /// Whether decoding may begin here.
-    pub sync: bool,
-}
-
-/// The track header's matrix, as far as it turns or mirrors: `x' = a x + c y`, `y' = b x + d y`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Matrix {
-    pub a: i32,
-    pub b: i32,
-    pub c: i32,
-    pub d: i32,
-}
-
-/// The first video track of a file.
-pub(crate) struct Track<'a> {
-    pub id: u32,
-    pub timescale: u32,
-    pub matrix: Matrix,
-    pub samples: Vec<Sample>,
-    edits: Vec<Edit>,
-    movie_timescale: u32,
-    /// How the pictures are coded: `avc1`, `mp4v`, ...
-    pub codec: [u8; 4],
-    /// Body of the `avcC` box.
-    pub avc_config: Option<&'a [u8]>,
-    /// Matrix coefficients and full-range flag of the `colr` box.
-    pub colour: Option<(u8, bool)>,
-}
 
 /// Whether the bytes begin like an mp4 or mov file.
 pub(crate) fn is_mp4(bytes: &[u8]) -> bool {
@@ -160,21 +122,6 @@ fn track<'a>(trak: &Atom<'a>, movie_timescale: u32, limits: &Limits) -> Result<O
         }
     }
     Ok(Some(track))
-}
-
-/// The first box of a kind in a container.
-fn child<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Option<Atom<'a>>, MediaError> {
-    for atom in Atoms::inside(parent, 0) {
-        let atom = atom?;
-        if &atom.kind == kind {
-            return Ok(Some(atom));
-        }
-    }
-    Ok(None)
-}
-
-fn required<'a>(parent: &Atom<'a>, kind: &[u8; 4]) -> Result<Atom<'a>, MediaError> {
-    child(parent, kind)?.ok_or_else(|| MediaError::malformed(parent.name(), format!("has no `{}` box", fourcc(kind))))
 }
 
 /// The timescale of `mvhd` or `mdhd`, which begin alike.

@@ -1,6 +1,9 @@
 //! The sample table (`stbl`): from run-length coded tables to a list of samples.
 
-use super::{Atom, Fields, Sample, child, required};
+use super::{
+    atoms::{Atom, Fields, child, required},
+    track::Sample,
+};
 use umt_media::{Limits, MediaError};
 
 /// A run-length coded table, read one sample at a time.

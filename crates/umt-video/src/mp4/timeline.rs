@@ -1,17 +1,11 @@
 //! When each sample is shown: composition times through the edit list.
 
-use super::{Atom, Fields, Track};
+use super::{
+    atoms::{Atom, Fields},
+    track::{Edit, Track},
+};
 use crate::select::Timeline;
 use umt_media::{Limits, MediaError};
-
-/// One entry of the edit list.
-#[derive(Clone, Copy)]
-pub(super) struct Edit {
-    /// Length in ticks of the movie; 0: to the end of the track.
-    duration: u64,
-    /// First time of the track that is shown; -1: nothing is shown for `duration`.
-    media_time: i64,
-}
 
 /// Reads `elst`.
 pub(super) fn edits(elst: &Atom) -> Result<Vec<Edit>, MediaError> {
