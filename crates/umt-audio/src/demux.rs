@@ -12,7 +12,7 @@ use crate::{
     waveform::Waveform,
 };
 use std::{
-    io::{Cursor, ErrorKind, Read},
+    io::{Cursor, ErrorKind, Read, Seek, SeekFrom},
     ops::Range,
 };
 use symphonia::{
@@ -117,7 +117,8 @@ pub(crate) fn run(container: &Container, body: &[u8], limits: &Limits) -> Result
         _ => error,
     })?;
     let mut replication = aac::Replication::default();
-    loop {
+    // A packet takes a byte of the file at least.
+    for _ in 0..=body.len() {
         let packet = match reader.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
@@ -170,9 +171,9 @@ fn open<'a>(container: &Container, body: &'a [u8]) -> Result<Box<dyn FormatReade
         Container::Flac => Box::new(ReadOnlySource::new(bare_flac(body))),
         // The demuxer asks for a file type; one at the end moves no offset.
         Container::Mp4(_) if body.get(4..8) != Some(b"ftyp") => {
-            Box::new(Cursor::new([body, b"\0\0\0\x10ftypqt  \0\0\0\0"].concat()))
+            Box::new(Patience::new([body, b"\0\0\0\x10ftypqt  \0\0\0\0"].concat()))
         }
-        _ => Box::new(Cursor::new(body)),
+        _ => Box::new(Patience::new(body)),
     };
     let stream = MediaSourceStream::new(source, Default::default());
     let options = FormatOptions::default();
@@ -184,6 +185,50 @@ fn open<'a>(container: &Container, body: &'a [u8]) -> Result<Box<dyn FormatReade
         Container::Adts => Box::new(AdtsReader::try_new(stream, options)?),
         Container::Wav | Container::Mp3 => return Err(Error::Unsupported("a container that is read elsewhere")),
     })
+}
+
+/// A source that ends with an error when it is asked too often: a damaged file can send a demuxer
+/// round in a circle.
+struct Patience<T> {
+    source: Cursor<T>,
+    left: usize,
+}
+
+impl<T: AsRef<[u8]>> Patience<T> {
+    fn new(bytes: T) -> Self {
+        // A demuxer reads kilobytes at once; one call for 64 bytes is far more than any file needs.
+        let left = 4096 + bytes.as_ref().len() / 64;
+        Self { source: Cursor::new(bytes), left }
+    }
+
+    fn call(&mut self) -> std::io::Result<()> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| std::io::Error::other("the file leads in a circle"))?;
+        Ok(())
+    }
+}
+
+impl<T: AsRef<[u8]>> Read for Patience<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.call()?;
+        self.source.read(buffer)
+    }
+}
+
+impl<T: AsRef<[u8]>> Seek for Patience<T> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.call()?;
+        self.source.seek(to)
+    }
+}
+
+impl<T: AsRef<[u8]> + Send + Sync> MediaSource for Patience<T> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.source.get_ref().as_ref().len() as u64)
+    }
 }
 
 /// The stream with its first metadata block alone, which describes the audio. The others (cue sheet,

@@ -163,6 +163,8 @@ fn codebook(bits: &mut Bits<'_>) -> Option<usize> {
     if lookup == 0 {
         return Some(dimensions);
     }
+    // No root of the order 0; the decoder rejects it too.
+    (dimensions > 0).then_some(())?;
     bits.skip(64)?;
     let width = bits.take(4)? + 1;
     bits.skip(1)?;
