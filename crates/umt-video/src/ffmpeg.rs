@@ -31,12 +31,24 @@ pub(crate) fn decode(
     let wanted = select.indices(&timeline, pick, limits)?;
     let mut distinct = wanted.clone();
     distinct.dedup();
-    // A frame each 1/25 s: else frames would be repeated or dropped for a constant rate.
+    // A frame each 1/25 s, all passed on: else frames would be repeated or dropped for a constant rate.
     let filter = format!("select='{}',settb=1/25,setpts=N", chosen(&distinct));
     let sent = sent(&distinct);
     let count = sent.len().to_string();
-    let arguments = ["-map", "0:v:0", "-vf", &filter, "-r", "25", "-frames:v", &count];
-    let form = ["-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"];
+    let arguments = ["-map", "0:v:0", "-vf", &filter, "-frames:v", &count];
+    let form = [
+        "-vsync",
+        "passthrough",
+        "-enc_time_base",
+        "1/25",
+        "-pix_fmt",
+        "rgb24",
+        "-c:v",
+        "ppm",
+        "-f",
+        "image2pipe",
+        "pipe:1",
+    ];
     let arguments = [&arguments[..], &form].concat();
     let frames = ffmpeg.run(
         path,
