@@ -186,8 +186,11 @@ fn audio_delay(mut entry: &[u8]) -> Result<u64, MediaError> {
     Ok(if audio { delay } else { 0 })
 }
 
-/// The first element: its id, its body, what follows, and whether its size is unknown.
-fn element(bytes: &[u8]) -> Result<(u32, &[u8], &[u8], bool), MediaError> {
+/// An element: its id, its body, what follows it, and whether its size is unknown.
+type Element<'a> = (u32, &'a [u8], &'a [u8], bool);
+
+/// The first element.
+fn element(bytes: &[u8]) -> Result<Element<'_>, MediaError> {
     let cut = || truncated("matroska element");
     let id_size = bytes.first().map_or(9, |b| b.leading_zeros() as usize + 1);
     let id = bytes.get(..id_size).filter(|_| id_size <= 4).ok_or_else(cut)?;
