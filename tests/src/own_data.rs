@@ -64,6 +64,26 @@ fn broken_samples_stop_the_run_or_are_counted_in_the_result() -> Outcome {
     Ok(())
 }
 
+/// A recipe's rule of validation belongs to its own set; another set is split by what it has, and the user is told.
+#[test]
+fn a_recipe_with_groups_runs_on_a_list_without_them() -> Outcome {
+    let (data, out) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let list = own_data(data.path())?;
+    let mut options = options(out.path(), &["joint"]);
+    options.data = Some(list);
+    options.dataset = Some("manifest".to_string());
+    let mut watcher = Watcher::default();
+    run(&recipe(&["data.validation.group-by=\"speaker\""])?, &options, &mut watcher)?;
+    let told = watcher.warnings.iter().any(|text| text.contains("`speaker`") && text.contains("group:NAME"));
+    assert!(told, "{:?}", watcher.warnings);
+    // Asked for again with the set itself as the recipe's, it is a mistake.
+    options.dataset = None;
+    let own = recipe(&["data.validation.group-by=\"speaker\"", "data.set=\"manifest\""])?;
+    let error = run(&own, &options, &mut Watcher::default()).map(|_| ()).expect_err("no such column");
+    assert!(error.exit_code() == 6 && error.to_string().contains("speaker"), "{error}");
+    Ok(())
+}
+
 /// Arguments, exit code, and words of the message divided by `|`.
 type Mistake = (Vec<String>, i32, String);
 

@@ -16,7 +16,7 @@ use std::{
 use umt_store::Store;
 
 /// Raised when the stored form changes, so that older caches are made again.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// How far the making of a cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +40,16 @@ pub struct Cache {
     /// Mean and standard deviation that depths are normalised with, in millimetres.
     depth_stats: Option<[f32; 2]>,
     digest: String,
+    rebuilt: Option<String>,
 }
 
 impl Cache {
     /// Opens the cache of `set` in `dir`, decoding all samples first if there is none.
     ///
-    /// The file's name is a digest of what decides its content: the samples' files with sizes and
-    /// times, the stored form, and the format's version; splits and augmentation are no part of it.
+    /// The file's name is a digest of what decides its content: the samples' files, the stored form, and the
+    /// format's version; splits and augmentation are no part of it. Files count with all their bytes in sets of up to
+    /// 1 GiB; in larger ones with size, time and both ends. A cache that is damaged is made again, see
+    /// [`Cache::rebuilt`].
     /// Decoding runs on several threads with a bounded number of samples in flight; `progress` is
     /// called on this thread after each sample. Under the policy `stop` the first sample of the
     /// list that cannot be used ends it, and nothing is written.
@@ -63,10 +66,25 @@ impl Cache {
         config.validate()?;
         let key = key(set, config)?;
         let path = dir.join(format!("{}-{}.shard", set.name, &key[..16]));
-        if !path.is_file() {
-            write(set, config, &path, &key, progress, store)?;
+        let (mut shard, mut rebuilt) = (None, None);
+        if path.is_file() {
+            // What this program made it can make again.
+            match shard::Shard::open(&path).and_then(|found| found.verify_small().map(|()| found)) {
+                Ok(found) => shard = Some(found),
+                Err(DataError::Cache { reason, .. }) => {
+                    store.remove(&path)?;
+                    rebuilt = Some(reason);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let shard = shard::Shard::open(&path)?;
+        let shard = match shard {
+            Some(found) => found,
+            None => {
+                write(set, config, &path, &key, progress, store)?;
+                shard::Shard::open(&path)?
+            }
+        };
         if shard.index.key != key || shard.index.entries.len() != set.samples.len() {
             return Err(DataError::Cache { path, reason: "it belongs to another set".into() });
         }
@@ -80,11 +98,17 @@ impl Cache {
             shard,
             audio_stats: None,
             depth_stats: None,
+            rebuilt,
         };
         cache.leave_out_copies();
         cache.depth_stats = cache.depth_moments();
         cache.audio_stats = cache.stats_of(&cache.set.indices(Split::Train));
         Ok(cache)
+    }
+
+    /// What was wrong with an earlier cache that had to be made again.
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
     }
 
     /// The set, with the splits as they are used.
@@ -272,6 +296,8 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
         serde_json::to_string(&(FORMAT, audio, video, rgb, depth, &config.tolerate, &set.synthetic, &set.rooms))
             .map_err(|error| DataError::config("data", error.to_string()))?;
     let mut text = format!("{settings} {:?} {}\n", set.dense, umt_version());
+    let whole = set.is_small();
+    let mut shared: HashMap<&Path, String> = HashMap::new();
     for sample in &set.samples {
         let _ = write!(text, "{:?}", sample.id);
         for (name, source) in sample.parts() {
@@ -282,7 +308,12 @@ fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
                 Source::Path(path) | Source::Frame(path, _) => {
                     let shown = path.strip_prefix(&set.root).unwrap_or(path);
                     let frame = if let Source::Frame(_, frame) = source { format!("#{frame}") } else { String::new() };
-                    let _ = write!(text, " {name}={}{frame}:{}", shown.display(), files::stamp(path));
+                    // A clip that holds audio and video, or a file of many frames, is read once.
+                    let content = shared.entry(path).or_insert_with(|| match whole {
+                        true => files::content(path, true),
+                        false => format!("{}:{}", files::content(path, false), files::stamp(path)),
+                    });
+                    let _ = write!(text, " {name}={}{frame}:{content}", shown.display());
                 }
             }
         }

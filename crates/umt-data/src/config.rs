@@ -199,7 +199,7 @@ impl Default for AugmentConfig {
 pub struct ValidationConfig {
     /// Share of the training samples, 0 to 0.5; 0 holds nothing out.
     pub share: f64,
-    /// The group column whose groups are held out whole; `None` takes the set's own choice.
+    /// The group column whose groups are held out whole; `none` for no groups; left out, the set's own choice.
     pub group_by: Option<String>,
 }
 

@@ -156,8 +156,7 @@ impl Dataset {
         if self.dense.is_some() {
             text.push_str(&format!("{:?}\n{:?}\n", self.dense, self.rooms));
         }
-        let paths = || self.samples.iter().flat_map(|s| s.parts()).filter_map(|(_, source)| source.path());
-        let whole = paths().map(files::size).sum::<u64>() <= files::WHOLE;
+        let whole = self.is_small();
         // A file of many frames is read once.
         let mut shared: BTreeMap<&Path, String> = BTreeMap::new();
         for sample in &self.samples {
@@ -181,6 +180,13 @@ impl Dataset {
             text.push('\n');
         }
         umt_store::sha256_hex(text.as_bytes())
+    }
+
+    /// Whether its files are few enough bytes to be identified by all of them.
+    pub(crate) fn is_small(&self) -> bool {
+        let paths = self.samples.iter().flat_map(|s| s.parts()).filter_map(|(_, source)| source.path());
+        let paths: BTreeSet<&Path> = paths.collect();
+        paths.into_iter().map(files::size).sum::<u64>() <= files::WHOLE
     }
 
     /// Keeps at most `limit` samples of each split, spread evenly over the classes.

@@ -102,6 +102,7 @@ impl DataError {
         match self {
             Self::Store(error) => error.exit_code(),
             Self::Io { .. } => 5,
+            Self::Cache { .. } => 4,
             _ => 6,
         }
     }

@@ -71,5 +71,5 @@ pub use problem::{Problem, Skipped};
 pub use resized_crop::ResizedCrop;
 pub use rooms::SyntheticRoomsConfig;
 pub use scene::{DepthPixels, MapPixels, RgbPixels, SceneData};
-pub use split::SplitCounts;
+pub use split::{NO_GROUPS, SplitCounts};
 pub use synth::SyntheticAvConfig;

@@ -17,6 +17,29 @@ pub struct SplitCounts {
     pub left_out: usize,
 }
 
+/// The name of [`ValidationConfig::group_by`] that takes a set's own groups away: every sample by itself.
+pub const NO_GROUPS: &str = "none";
+
+impl ValidationConfig {
+    /// This rule for a set that it was not written for: groups that the set does not have are replaced by the set's own choice, or by none; the
+    /// second value says so.
+    pub fn for_set(&self, set: &Dataset) -> (Self, Option<String>) {
+        let there = |name: &String| name == NO_GROUPS || set.group_names.contains(name);
+        let Some(asked) = self.group_by.as_ref().filter(|name| !there(name)) else { return (self.clone(), None) };
+        let instead = match &set.hold_out {
+            Some(own) => format!("whole groups of `{own}` are held out instead"),
+            None => "single samples of each class are held out instead; if samples belong together (takes of a speaker, frames of a scene), \
+                     say so in a column `group:NAME`"
+                .to_owned(),
+        };
+        let text = format!(
+            "validation: the recipe holds out groups of `{asked}`, which {} does not have; {instead}",
+            set.name
+        );
+        (Self { group_by: None, ..self.clone() }, Some(text))
+    }
+}
+
 impl Dataset {
     /// Number of samples in each part.
     pub fn counts(&self) -> SplitCounts {
@@ -35,6 +58,9 @@ impl Dataset {
     /// class counts nearer to the share of every class; samples without such a group stand for
     /// themselves. A training sample that shares a group of any other kind with validation leaves
     /// train. A set that names its own validation samples keeps them, and so does a share of 0.
+    ///
+    /// # Errors
+    /// [`DataError::Config`] for a kind of group that the set does not have, and a share that leaves a part empty.
     pub fn split_validation(&mut self, seed: u64, config: &ValidationConfig) -> Result<SplitCounts, DataError> {
         config.validate()?;
         let column = self.hold_out_column(config)?;
@@ -45,7 +71,9 @@ impl Dataset {
         for index in choose(&groups, self, config.share) {
             self.samples[index].split = Split::Validation;
         }
-        self.leave_out_related();
+        if config.group_by.as_deref() != Some(NO_GROUPS) {
+            self.leave_out_related();
+        }
         let counts = self.counts();
         if counts.validation == 0 || counts.train == 0 {
             return Err(DataError::config(
@@ -63,7 +91,7 @@ impl Dataset {
     }
 
     fn hold_out_column(&self, config: &ValidationConfig) -> Result<Option<usize>, DataError> {
-        let Some(name) = config.group_by.as_ref().or(self.hold_out.as_ref()) else {
+        let Some(name) = config.group_by.as_ref().or(self.hold_out.as_ref()).filter(|name| *name != NO_GROUPS) else {
             return Ok(None);
         };
         let found = self.group_names.iter().position(|known| known == name);

@@ -58,7 +58,13 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
     let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
     let mut dataset = umt_data::open(set, root, &recipe.data.config)?;
     if options.split != Split::Test {
-        dataset.split_validation(crate::material::SPLIT_SEED, &recipe.data.config.validation)?;
+        let mut validation = recipe.data.config.validation.clone();
+        if set != recipe.data.set {
+            let (fitted, text) = validation.for_set(&dataset);
+            validation = fitted;
+            text.iter().for_each(|text| watch.on_warning(text));
+        }
+        dataset.split_validation(crate::material::SPLIT_SEED, &validation)?;
     }
     // Before anything is decoded.
     let classes = opened.classes();

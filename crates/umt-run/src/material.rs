@@ -25,11 +25,25 @@ pub(crate) struct Material {
 
 impl Material {
     /// Reads the list of the set; decodes and writes nothing.
-    pub fn open(set: &str, root: Option<&Path>, config: &DataConfig) -> Result<Material, RunError> {
+    ///
+    /// A rule of validation belongs to the recipe's `own` set; for another one it is fitted, and `warn` is told.
+    pub fn open(
+        own: &str,
+        set: &str,
+        root: Option<&Path>,
+        config: &DataConfig,
+        warn: &mut dyn FnMut(&str),
+    ) -> Result<Material, RunError> {
         let whole = umt_data::open(set, root, config)?;
+        let mut config = config.clone();
+        if set != own {
+            let (validation, text) = config.validation.for_set(&whole);
+            config.validation = validation;
+            text.iter().for_each(|text| warn(text));
+        }
         let mut split = whole.clone();
         split.split_validation(SPLIT_SEED, &config.validation)?;
-        Ok(Material { split, whole, config: config.clone(), split_cache: None, whole_cache: None })
+        Ok(Material { split, whole, config, split_cache: None, whole_cache: None })
     }
 
     /// Class names.
@@ -63,6 +77,9 @@ impl Material {
         }
         let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
         let cache = Arc::new(Cache::build(set, &self.config, &store.path("cache"), &mut tell, store)?);
+        if let Some(reason) = cache.rebuilt() {
+            watch.on_warning(&format!("the cache of decoded samples was damaged ({reason}) and was made again"));
+        }
         *kept = Some(Arc::clone(&cache));
         Ok(cache)
     }

@@ -142,7 +142,8 @@ pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch)
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
     // A recipe's own root belongs to its own set.
     let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
-    let material = Material::open(set, root, &recipe.data.config)?;
+    let material =
+        Material::open(&recipe.data.set, set, root, &recipe.data.config, &mut |text| watch.on_warning(text))?;
     let digest = material.digest();
     let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
     let mut given = GivenFiles::new(&options.hub, &options.out.join(&loaded.name))?;

@@ -1,6 +1,6 @@
 use crate::fixture::{self, build, cached, config, manifest};
 use std::{collections::BTreeMap, fs};
-use umt_data::{AudioData, AudioWindow, DataConfig, DataError, OnError, Problem, Split, VideoData, open};
+use umt_data::{AudioData, AudioWindow, Cache, DataConfig, DataError, OnError, Problem, Split, VideoData, open};
 
 #[test]
 fn decoded_once_and_read_back_unchanged() {
@@ -162,28 +162,58 @@ fn copies_across_splits_leave_train() {
 }
 
 #[test]
-fn a_damaged_cache_is_named_and_never_used() {
+fn a_damaged_cache_is_made_again_and_never_used() {
     let (folder, list) = manifest(4, 2);
-    cached(&list, &config());
+    let all = |cache: &Cache| (0..6).map(|i| cache.get(i).unwrap()).collect::<Vec<_>>();
+    let first = cached(&list, &config());
+    assert_eq!(first.rebuilt(), None);
+    let samples = all(&first);
     let path = fs::read_dir(folder.path().join("cache")).unwrap().next().unwrap().unwrap().path();
     let good = fs::read(&path).unwrap();
-    let set = open("manifest", Some(&list), &config()).unwrap();
-    let use_all = || {
-        let cache = build(&set, &config(), &list)?;
-        (0..6).try_for_each(|i| cache.get(i).map(|_| ()))
+    let heals = |bad: &[u8], what: &str| {
+        fs::write(&path, bad).unwrap();
+        let cache = cached(&list, &config());
+        assert!(cache.rebuilt().is_some(), "{what}");
+        assert!(all(&cache) == samples && fs::read(&path).unwrap() == good, "{what}");
     };
-    assert!(use_all().is_ok());
     for at in (8..good.len()).step_by(good.len() / 97) {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
-        fs::write(&path, bad).unwrap();
-        let error = use_all().unwrap_err();
-        assert!(matches!(error, DataError::Cache { .. }), "byte {at}: {error}");
+        heals(&bad, &format!("byte {at}"));
     }
     for length in (0..good.len()).step_by(good.len() / 53) {
-        fs::write(&path, &good[..length]).unwrap();
-        assert!(use_all().is_err(), "{length} bytes");
+        heals(&good[..length], &format!("{length} bytes"));
     }
+}
+
+#[test]
+fn a_record_that_changes_between_two_readings_is_an_error() {
+    let (folder, list) = manifest(4, 2);
+    let cache = cached(&list, &config());
+    let path = fs::read_dir(folder.path().join("cache")).unwrap().next().unwrap().unwrap().path();
+    cache.get(0).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8 + 100] ^= 1;
+    // In place, as a failing disk would: the open file sees it.
+    fs::write(&path, bytes).unwrap();
+    let error = cache.get(0).unwrap_err();
+    assert!(matches!(error, DataError::Cache { .. }) && error.exit_code() == 4, "{error}");
+    assert!(error.to_string().contains(".shard"), "{error}");
+}
+
+#[test]
+fn other_content_of_the_same_size_and_time_is_another_cache() {
+    let (folder, list) = manifest(4, 2);
+    let first = cached(&list, &config());
+    let sound = folder.path().join("sound/0.wav");
+    let time = fs::metadata(&sound).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&sound).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&sound, bytes).unwrap();
+    fs::File::options().write(true).open(&sound).unwrap().set_modified(time).unwrap();
+    let second = cached(&list, &config());
+    assert_ne!(first.get(0).unwrap(), second.get(0).unwrap());
 }
 
 #[test]
@@ -206,7 +236,7 @@ fn progress_counts_every_sample() {
     let set = open("manifest", Some(&list), &config()).unwrap();
     let store = umt_store::Store::open(folder.path()).unwrap();
     let mut seen = Vec::new();
-    umt_data::Cache::build(&set, &config(), folder.path(), &mut |p| seen.push(p), &store).unwrap();
+    Cache::build(&set, &config(), folder.path(), &mut |p| seen.push(p), &store).unwrap();
     assert_eq!(seen.iter().map(|p| p.done).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(seen[6].total, 7);
     assert_eq!(seen[6].bytes, 7 * (8 * 51 * 4 + 2 * 12 * 10 * 3));

@@ -86,3 +86,25 @@ fn unknown_groups_and_empty_validations_are_refused() {
     assert!(error.contains("share"), "{error}");
     assert_eq!(set.split_validation(1, &by("speaker", 0.5)).unwrap().validation, 2);
 }
+
+#[test]
+fn none_takes_the_groups_of_a_set_away() {
+    let mut set = synthetic(1_000);
+    let none = ValidationConfig { group_by: Some(umt_data::NO_GROUPS.into()), ..ValidationConfig::default() };
+    let counts = set.split_validation(1, &none).unwrap();
+    assert_eq!((counts.train, counts.validation, counts.left_out), (900, 100, 0));
+}
+
+#[test]
+fn a_rule_for_another_set_is_fitted_and_said() {
+    let set = synthetic(100);
+    let rule = |name: &str| ValidationConfig { share: 0.2, group_by: Some(name.into()) };
+    let (fitted, text) = rule("speaker-of-another-set").for_set(&set);
+    assert_eq!((fitted.share, fitted.group_by), (0.2, None));
+    let text = text.unwrap();
+    assert!(text.contains("speaker-of-another-set") && text.contains("synthetic-av"), "{text}");
+    for known in [set.group_names[0].as_str(), umt_data::NO_GROUPS] {
+        let (fitted, text) = rule(known).for_set(&set);
+        assert_eq!((fitted.group_by.as_deref(), text), (Some(known), None));
+    }
+}
