@@ -170,7 +170,7 @@ fn sizes_that_nothing_can_hold_are_refused_at_once() -> Result<(), Box<dyn Error
                 let text = toml::to_string(&changed)?;
                 let begun = Instant::now();
                 let result = parse(&text, &Overrides::default());
-                assert!(begun.elapsed() < Duration::from_millis(100), "{place:?} = {huge}: {:?}", begun.elapsed());
+                assert!(begun.elapsed() < Duration::from_secs(2), "{place:?} = {huge}: {:?}", begun.elapsed());
                 let key = place.iter().rev().find(|key| key.parse::<usize>().is_err()).ok_or("a key")?;
                 let sizes =
                     ["width", "widths", "rank", "heads", "grid", "batch", "size", "crop", "count", "bands", "bins"];

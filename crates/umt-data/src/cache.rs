@@ -1,22 +1,18 @@
 //! Every clip is decoded once; later runs read the decoded samples from one file.
 
 use crate::{
-    AudioNormalise, DataConfig, DataError, Dataset, Decoded, DepthNormalise, Failure, OnError, Problem, Skipped,
-    Source, Split, SplitCounts, Sums,
+    AudioNormalise, DataConfig, DataError, Dataset, Decoded, DepthNormalise, Failure, OnError, Problem, Skipped, Split,
+    SplitCounts, Sums, cache_key,
     decode::{Counts, Decoder},
-    files, shard,
+    shard,
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::Write as _,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 use umt_store::Store;
-
-/// Raised when the stored form changes, so that older caches are made again.
-const FORMAT: u32 = 3;
 
 /// How far the making of a cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl Cache {
         store: &Store,
     ) -> Result<Self, DataError> {
         config.validate()?;
-        let key = key(set, config)?;
+        let key = cache_key::of(set, config)?;
         let path = dir.join(format!("{}-{}.shard", set.name, &key[..16]));
         let (mut shard, mut rebuilt) = (None, None);
         if path.is_file() {
@@ -283,48 +279,6 @@ fn content_digest(index: &shard::Index) -> String {
         text.push('\n');
     }
     umt_store::sha256_hex(text.as_bytes())
-}
-
-/// What decides the content of the cache, as 64 hex digits.
-fn key(set: &Dataset, config: &DataConfig) -> Result<String, DataError> {
-    let audio = config.audio.as_ref();
-    let audio = audio.map(|a| (&a.front_end, a.seconds, a.window, a.fill, a.min_seconds));
-    let video = config.video.as_ref().map(|v| (v.select, v.candidates, v.size));
-    let rgb = config.rgb.as_ref().map(|rgb| rgb.stored);
-    let depth = config.depth.as_ref().map(|depth| (depth.size, depth.raw, depth.unit, depth.rotated));
-    let settings =
-        serde_json::to_string(&(FORMAT, audio, video, rgb, depth, &config.tolerate, &set.synthetic, &set.rooms))
-            .map_err(|error| DataError::config("data", error.to_string()))?;
-    let mut text = format!("{settings} {:?} {}\n", set.dense, umt_version());
-    let whole = set.is_small();
-    let mut shared: HashMap<&Path, String> = HashMap::new();
-    for sample in &set.samples {
-        let _ = write!(text, "{:?}", sample.id);
-        for (name, source) in sample.parts() {
-            match source {
-                Source::Synthetic(number) => {
-                    let _ = write!(text, " {name}={number}:{}", sample.label);
-                }
-                Source::Path(path) | Source::Frame(path, _) => {
-                    let shown = path.strip_prefix(&set.root).unwrap_or(path);
-                    let frame = if let Source::Frame(_, frame) = source { format!("#{frame}") } else { String::new() };
-                    // A clip that holds audio and video, or a file of many frames, is read once.
-                    let content = shared.entry(path).or_insert_with(|| match whole {
-                        true => files::content(path, true),
-                        false => format!("{}:{}", files::content(path, false), files::stamp(path)),
-                    });
-                    let _ = write!(text, " {name}={}{frame}:{content}", shown.display());
-                }
-            }
-        }
-        text.push('\n');
-    }
-    Ok(umt_store::sha256_hex(text.as_bytes()))
-}
-
-/// Decoders and generators change with the crate's version.
-fn umt_version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
 }
 
 fn write(

@@ -40,6 +40,7 @@ mod problem;
 mod decode;
 mod scene;
 mod cache;
+mod cache_key;
 mod shard;
 mod ordered;
 mod augment;

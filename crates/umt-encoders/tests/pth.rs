@@ -64,7 +64,7 @@ fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
     assert!(matches!(fail("no_storage.pth"), PthError::Entry { .. }), "{}", fail("no_storage.pth"));
     assert!(matches!(read(b""), Err(PthError::Archive(_))));
     assert!(matches!(read(b"PK\x03\x04 and then nothing"), Err(PthError::Archive(_))));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 // As `torch.save` writes on a machine of the other order of bytes, or with `torch.serialization.set_default_load_endianness`.
