@@ -1,6 +1,6 @@
 //! From predictions and frozen features to the numbers of a results table.
 //!
-//! What it holds: classification [`metrics`], the figures of label maps ([`dense`]), the [`probe`] (multinomial logistic regression on
+//! What it holds: classification and segmentation [`metrics`], the [`probe`] (multinomial logistic regression on
 //! frozen features, the diagnostic of Modality Failure), the uni-modal [`ensemble`],
 //! [`summary`] over seeds, [`paired`] differences with bootstrap intervals, the [`predictions`]
 //! of a stage as a file, and [`results`] with its human [`tables`].

@@ -100,7 +100,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
                         network.params_mut().to_device(&options.device).map_err(failed)?;
                         let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                         let said = segment::run(&network, &loader, &known, &stopped)
-                            .map_err(|e| stage_error(e, stage, stop))?;
+                            .map_err(|e| stage_error(e, stage, *seed, stop))?;
                         let values = Measured::Pixels(&said.confusion).reported().map_err(fail)?;
                         rows.extend(values.into_iter().map(|(id, v)| row(stage, *seed, options.split, id, v, key)));
                     }
@@ -117,7 +117,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                     let shift = shift(record, loader.cache());
                     let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)
-                        .map_err(|e| stage_error(e, stage, stop))?;
+                        .map_err(|e| stage_error(e, stage, *seed, stop))?;
                     relabel(pass.predictions, &known, stage)?
                 }
             };
@@ -244,12 +244,13 @@ fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str
     }
 }
 
-fn stage_error(error: PassError, stage: &str, stop: &Arc<AtomicUsize>) -> RunError {
+fn stage_error(error: PassError, stage: &str, seed: u64, stop: &Arc<AtomicUsize>) -> RunError {
     let stage = stage.to_owned();
     match error {
         PassError::Data(error) => error.into(),
         PassError::Nn(source) => RunError::Network { stage, source },
         PassError::Eval(source) => RunError::Eval { stage, source },
+        PassError::Train(source) => RunError::Train { stage, seed, source: Box::new(source) },
         PassError::Stopped => {
             RunError::Interrupted { signal: i32::try_from(stop.load(Ordering::Relaxed)).unwrap_or(0), stage }
         }

@@ -49,6 +49,8 @@ pub(crate) enum PassError {
     Data(DataError),
     Nn(NnError),
     Eval(EvalError),
+    /// Batches that do not fit, or a failure of the task's own.
+    Train(TrainError),
     /// The stop flag was raised.
     Stopped,
 }
@@ -57,8 +59,8 @@ impl From<TrainError> for PassError {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Data(error) => Self::Data(error),
-            TrainError::Nn(error) => Self::Nn(error),
-            other => Self::Nn(NnError::Unsupported(other.to_string())),
+            TrainError::Nn(error) => error.into(),
+            other => Self::Train(other),
         }
     }
 }

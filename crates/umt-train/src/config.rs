@@ -135,13 +135,13 @@ impl TrainConfig {
         self.optimizer.check().and_then(|()| self.schedule.check()).map_err(setting)
     }
 
-    /// Loader settings for the training split (`train`) or for an evaluation.
+    /// Loader settings for the training split (`train`) or for an evaluation, over this many samples.
     ///
     /// Training leaves out a last batch that is not full: batch-norm's statistics over a few samples are poor, and
-    /// every step has the same cost.
-    pub fn loader(&self, seed: u64, train: bool) -> LoaderConfig {
+    /// every step has the same cost. A set smaller than a batch has only that one.
+    pub fn loader(&self, seed: u64, train: bool, samples: usize) -> LoaderConfig {
         let (batch, workers, prefetch) = (self.batch, self.workers, self.prefetch);
-        LoaderConfig { batch, seed, workers, prefetch, train, drop_last: train }
+        LoaderConfig { batch, seed, workers, prefetch, train, drop_last: train && samples >= batch }
     }
 
     /// What decides the result: these settings without those that only decide how it is reached.

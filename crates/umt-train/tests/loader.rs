@@ -45,7 +45,8 @@ impl Setting {
         let store = Store::open(self.folder.path()).unwrap();
         let dir = self.folder.path().join(name);
         let loader = |split, train| {
-            Loader::new(Arc::clone(&self.cache), self.cache.indices(split), config.loader(5, train)).unwrap()
+            let indices = self.cache.indices(split);
+            Loader::new(Arc::clone(&self.cache), indices.clone(), config.loader(5, train, indices.len())).unwrap()
         };
         let stop = AtomicUsize::new(0);
         let observer = &mut StopAt(stop_at, &stop);

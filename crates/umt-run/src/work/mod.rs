@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
-use umt_data::{Loader, LoaderConfig, Split};
+use umt_data::{Loader, Split};
 use umt_eval::{Confusion, EvalError, Predictions, metrics::Measured};
 use umt_fusion::Network;
 use umt_nn::{Device, NnError, Params, Stop};
@@ -111,6 +111,9 @@ impl Work<'_> {
             PassError::Data(error) => error.into(),
             PassError::Nn(error) => self.nn(error),
             PassError::Eval(error) => self.eval(error),
+            PassError::Train(error) => {
+                RunError::Train { stage: self.node.unit.id.clone(), seed: self.node.seed, source: Box::new(error) }
+            }
             PassError::Stopped => self.stopped(),
         }
     }
@@ -118,15 +121,7 @@ impl Work<'_> {
     fn loader(&mut self, split: Split, refit: bool, train: bool) -> Result<Loader, RunError> {
         let settings = &self.recipe.stage[self.node.unit.stage].train;
         let indices = self.material.indices(split, refit && train, self.store, self.watch)?;
-        let config = LoaderConfig {
-            batch: settings.batch,
-            seed: self.node.seed,
-            workers: settings.workers,
-            prefetch: settings.prefetch,
-            train,
-            // A last small batch would disturb batch-norm's statistics; a set smaller than a batch has only that one.
-            drop_last: train && indices.len() >= settings.batch,
-        };
+        let config = settings.loader(self.node.seed, train, indices.len());
         Ok(Loader::new(self.material.cache(refit, self.store, self.watch)?, indices, config)?)
     }
 
