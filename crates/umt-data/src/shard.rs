@@ -254,8 +254,8 @@ impl Shard {
             return Ok(());
         }
         let mut buffer = Vec::new();
-        let there = (0..self.index.entries.len()).filter(|&i| self.index.entries[i].is_some());
-        there.map(|i| self.read(i, &mut buffer).map(drop)).collect()
+        let mut there = (0..self.index.entries.len()).filter(|&i| self.index.entries[i].is_some());
+        there.try_for_each(|i| self.read(i, &mut buffer).map(drop))
     }
 
     /// The bytes of record `i` into `buffer`; gives the places of its parts.
