@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         dataset: args.source.dataset,
         split,
         only: args.only,
-        device: device,
+        device,
     };
     let mut progress = Progress::new(&stop, "test");
     let found = umt_run::evaluate(&options, &mut progress, &stop)?;

@@ -59,7 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         seeds: args.seed.map(|s| vec![s]),
         only: args.only,
         hub: hub::settings()?,
-        device: device,
+        device,
         threads,
     };
     let mut progress = Progress::new(&stop, "validation");

@@ -103,7 +103,9 @@ fn what_does_not_fit_together_is_named() {
         change(&mut arrays);
         ModelArrays::new(arrays).map(drop).unwrap_err()
     };
-    let cases: [(&dyn Fn(&mut BTreeMap<String, NamedArray>), &str); 6] = [
+    type Arrays = BTreeMap<String, NamedArray>;
+    type Change<'a> = &'a dyn Fn(&mut Arrays);
+    let cases: [(Change, &str); 6] = [
         (&|a| drop(a.remove("labels.test")), "labels.test"),
         (&|a| drop(a.insert("features.sound.test".into(), floats(2, vec![0.0; 16]))), "2 rows for 1000 labels"),
         (&|a| drop(a.insert("teacher.sound.test".into(), floats(1000, vec![0.0; 1000]))), "8 columns, 1 in another"),

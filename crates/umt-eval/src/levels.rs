@@ -169,7 +169,9 @@ mod tests {
         (0..seeds).map(network).collect()
     }
 
-    fn flagged(seeds: u64, gain: f32, compare: &dyn Fn(&[Vec<bool>], &[Vec<bool>]) -> Difference) -> usize {
+    type Correct = [Vec<bool>];
+
+    fn flagged(seeds: u64, gain: f32, compare: &dyn Fn(&Correct, &Correct) -> Difference) -> usize {
         let flags = |table: &u64| {
             let (a, b) = (configuration(seeds, *table, 1, gain), configuration(seeds, *table, 2, 0.0));
             let d = compare(&a, &b);

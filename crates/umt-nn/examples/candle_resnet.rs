@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release --example candle_resnet -p umt-nn`
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "candle models as their users write them hold their variables in a VarMap"
+)]
+
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Conv2dConfig, Linear, Module, ModuleT, Optimizer, SGD, VarBuilder, VarMap, linear, loss};
 use umt_nn::PoolOptions;

@@ -1,5 +1,10 @@
 //! Operators and layers for candle models: values and gradients are those of candle's own operators, where it has them.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "candle models as their users write them hold their variables in a VarMap"
+)]
+
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{BatchNormConfig, Conv2dConfig, Module, ModuleT, VarBuilder, VarMap};
 use umt_nn::candle::ops::{self, Running};

@@ -3,6 +3,11 @@
 //! candle trains no network with an overlapping max-pool (its backward needs windows that do not overlap), so of the cases only ResNet-20 has this
 //! peer. Its SGD has no momentum: one pass over the weights less than ours.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "candle models as their users write them hold their variables in a VarMap"
+)]
+
 use super::networks::Case;
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{
