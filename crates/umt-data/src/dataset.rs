@@ -216,14 +216,14 @@ impl Dataset {
     }
 
     /// Refuses a set that cannot be trained on: no samples, repeated ids, a split without samples.
-    pub(crate) fn validate(&self, list: &Path) -> Result<(), DataError> {
+    pub(crate) fn validate(&self, list: &Path, line: &dyn Fn(usize) -> u64) -> Result<(), DataError> {
         let mut seen = HashMap::new();
         for (index, sample) in self.samples.iter().enumerate() {
             if let Some(before) = seen.insert(sample.id.as_str(), index) {
                 return Err(DataError::List {
                     path: list.to_owned(),
-                    line: index as u64 + 1,
-                    reason: format!("sample `{}` was named before (row {})", sample.id, before + 1),
+                    line: line(index),
+                    reason: format!("sample `{}` was named before (line {})", sample.id, line(before)),
                     expected: "each sample once, so that no sample is in two splits".into(),
                 });
             }

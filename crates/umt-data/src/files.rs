@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write as _,
-    fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
@@ -37,7 +36,7 @@ pub(crate) fn content(path: &Path, whole: bool) -> String {
 }
 
 fn ends(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = umt_media::open_regular(path)?;
     let length = file.metadata()?.len();
     let mut bytes = length.to_le_bytes().to_vec();
     file.by_ref().take(END).read_to_end(&mut bytes)?;

@@ -34,6 +34,7 @@ mod config;
 mod dense;
 mod dataset;
 mod files;
+mod rows;
 mod kinds;
 mod split;
 mod problem;

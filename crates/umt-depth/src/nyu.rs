@@ -11,8 +11,8 @@ use hdf5_reader::{
     reference::read_object_references,
     storage::{BytesStorage, DynStorage},
 };
-use std::{collections::BTreeMap, fmt::Display, fs::File, path::Path, sync::Arc};
-use umt_media::{Limits, MediaError};
+use std::{collections::BTreeMap, fmt::Display, path::Path, sync::Arc};
+use umt_media::{Limits, MediaError, open_regular};
 
 /// The labelled part, open: a MATLAB 7.3 file, which is HDF5 with its axes reversed. Frames are read
 /// from their place, so that the memory in use is that of a frame and of a chunk of the file.
@@ -42,11 +42,7 @@ impl NyuMat {
     /// `limits.max_pixels`. The file's size is not limited: it is never read as a whole.
     pub fn open(path: &Path, limits: &Limits) -> Result<Self, MediaError> {
         let io = |source| MediaError::Io { path: path.to_owned(), source };
-        // Asked of the path, because opening a pipe waits for its writer.
-        if !path.metadata().map_err(io)?.is_file() {
-            return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file")));
-        }
-        let file = File::open(path).map_err(io)?;
+        let file = open_regular(path).map_err(io)?;
         let storage = FileStorage::from_file(file).map_err(|error| failed("file", error))?;
         Self::from_storage(Arc::new(storage), limits)
     }

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 use crate::EvalError;
-use crate::paired::{Difference, of_draws};
+use crate::difference::Difference;
+use crate::paired::of_draws;
 
 /// As [`crate::paired::bootstrap`], drawing whole groups with replacement (Davison & Hinkley, "Bootstrap Methods and their
 /// Application", 1997, section 3.8): samples of one group are alike, so the number of groups says how much is known,

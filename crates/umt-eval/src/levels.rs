@@ -9,51 +9,11 @@
 //! limits on the mean of X + Y", 1974). Satterthwaite's single t would be too short where three seeds agree by chance. The p-value is the level at which
 //! the interval just reaches 0. What seeds and samples have in common is counted in both terms, so the level is kept rather than reached.
 
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::EvalError;
-use crate::paired::Difference;
+use crate::difference::{Difference, Level, Verdict};
 use crate::summary;
-
-/// What an interval is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Level {
-    /// Other test samples; the seeds are taken as given, for there is one.
-    #[default]
-    #[serde(rename = "samples")]
-    Samples,
-    /// Other seeds and other test samples.
-    #[serde(rename = "seeds+samples")]
-    SeedsAndSamples,
-}
-
-/// What a difference says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Above 0 beyond chance, over seeds and samples, after correction for the number of comparisons.
-    Better,
-    /// Below 0 likewise.
-    Worse,
-    /// Shown to be smaller than the margin, either way.
-    Equivalent,
-    /// None of these is shown.
-    #[default]
-    Undecided,
-}
-
-impl Verdict {
-    /// The word in tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Better => "better",
-            Self::Worse => "worse",
-            Self::Equivalent => "equivalent",
-            Self::Undecided => "undecided",
-        }
-    }
-}
 
 /// The difference from the differences of two or more seeds on the same samples, and the variance that drawing other samples gives their mean.
 ///

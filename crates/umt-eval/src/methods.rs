@@ -1,9 +1,9 @@
 //! One table for many methods: how good, how different from the baseline, what its encoders are worth, what is left when
 //! a modality is missing, and what it costs.
 
-use crate::levels::Verdict;
+use crate::difference::Verdict;
 use crate::results::{Results, SummaryRow};
-use crate::tables::{NONE, Table, cell, distinct, heading, probed, seeds_note};
+use crate::table::{NONE, Table, cell, distinct, heading, probed, seeds_note};
 use umt_media::Modality;
 
 /// With fewer rows the other tables say the same in less width.

@@ -7,31 +7,12 @@
 use rayon::prelude::*;
 
 use crate::EvalError;
-use crate::levels::{Level, two_level};
+use crate::difference::{Difference, Level};
+use crate::levels::two_level;
 use crate::summary;
 
 /// Resamples of a reported interval.
 pub const RESAMPLES: usize = 10_000;
-
-/// A mean difference a - b with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Difference {
-    /// Mean over samples and seeds.
-    pub mean: f64,
-    /// Lower end of the 95 % interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// The largest absolute difference that the 90 % interval holds: two one-sided tests show the difference to be smaller than a margin
-    /// above it.
-    pub within: f64,
-    /// Number of samples.
-    pub n: usize,
-    /// Two-sided p-value of no difference.
-    pub p: f64,
-    /// What the interval is about.
-    pub level: Level,
-}
 
 /// Bootstraps the difference in accuracy; `a[seed][sample]` and `b[seed][sample]` tell whether the
 /// prediction was right (such as [`crate::metrics::top_k::hits`]), samples in the same order

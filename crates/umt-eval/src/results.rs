@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use umt_media::Modality;
 
 use crate::EvalError;
-use crate::levels::{Level, Verdict};
+use crate::difference::{Level, Verdict};
 
 /// All figures of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,8 +6,9 @@
 
 use rayon::prelude::*;
 
+use crate::difference::Difference;
 use crate::levels::two_level;
-use crate::paired::{Difference, of_draws};
+use crate::paired::of_draws;
 use crate::summary;
 use crate::{Confusion, EvalError};
 

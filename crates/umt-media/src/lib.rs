@@ -21,5 +21,5 @@ mod modality;
 pub use array::Array;
 pub use error::MediaError;
 pub use ffmpeg::{Ffmpeg, malformed as ffmpeg_failed};
-pub use limits::{Limits, read_bounded};
+pub use limits::{Limits, open_regular, read_bounded};
 pub use modality::Modality;

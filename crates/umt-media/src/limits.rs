@@ -75,15 +75,23 @@ impl Limits {
 /// might never end), [`MediaError::Limit`] for one that is too large.
 pub fn read_bounded(path: &Path, limits: &Limits) -> Result<Vec<u8>, MediaError> {
     let io = |source| MediaError::Io { path: path.to_owned(), source };
-    // Asked of the path, because opening a pipe waits for its writer.
-    if !path.metadata().map_err(io)?.is_file() {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
-    }
-    let file = File::open(path).map_err(io)?;
+    let file = open_regular(path).map_err(io)?;
     let mut bytes = Vec::new();
     file.take(limits.max_file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     Limits::check(&format!("the size of {}", path.display()), bytes.len() as u64, limits.max_file_bytes)?;
     Ok(bytes)
+}
+
+/// Opens a file for reading, and nothing that waits or never ends: no pipe, no device, no folder.
+///
+/// # Errors
+/// Those of the operating system; [`io::ErrorKind::InvalidInput`] for what is not a regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Asked of the path, because opening a pipe waits for its writer.
+    match path.metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is reported of a finished run: `results.json`, tables, plots, and what is wrong with its networks.
 //!
 //! ```
-//! use umt_eval::tables::Table;
+//! use umt_eval::Table;
 //! let cells = |row: [&str; 2]| row.map(String::from).to_vec();
 //! let (header, rows) = (cells(["stage", "top-1 %"]), vec![cells(["umt", "93.1"])]);
 //! let table = Table { title: "Methods".into(), header, rows, note: String::new() };

@@ -180,7 +180,7 @@ fn text(results: &Results, notes: &[String]) -> String {
     let all = tables::of(results);
     // With many methods one table says what the others say at length; results.md has them all.
     let many = all.iter().any(|t| t.title.starts_with("Methods"));
-    let shown = |t: &&tables::Table| match many {
+    let shown = |t: &&umt_eval::Table| match many {
         true => t.title.starts_with("Methods") || t.title == "Expectations",
         false => !t.title.contains("validation"),
     };
@@ -198,7 +198,7 @@ pub fn render_results(results: &Results) -> String {
 }
 
 /// A table as a terminal shows it, its title above it.
-pub fn render(table: &tables::Table) -> String {
+pub fn render(table: &umt_eval::Table) -> String {
     let mut drawn = comfy_table::Table::new();
     drawn.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
     drawn.set_header(&table.header);

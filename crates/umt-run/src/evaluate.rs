@@ -188,6 +188,9 @@ impl Caches<'_> {
                 }
                 built => built?,
             };
+            if let Some(text) = cache.rebuilt() {
+                watch.on_warning(&crate::material::rebuilt(text));
+            }
             self.kept.insert(key, Arc::new(cache));
         }
         let cache = &self.kept[&key];

@@ -12,6 +12,11 @@ use umt_store::Store;
 /// Validation is the same for every seed of a run, so that seeds differ in training alone.
 pub(crate) const SPLIT_SEED: u64 = 0;
 
+/// The warning about a cache that was damaged.
+pub(crate) fn rebuilt(reason: &str) -> String {
+    format!("the cache of decoded samples was damaged ({reason}) and was made again")
+}
+
 /// The data set of a run.
 pub(crate) struct Material {
     /// The set with its validation share cut out.
@@ -78,7 +83,7 @@ impl Material {
         let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);
         let cache = Arc::new(Cache::build(set, &self.config, &store.path("cache"), &mut tell, store)?);
         if let Some(reason) = cache.rebuilt() {
-            watch.on_warning(&format!("the cache of decoded samples was damaged ({reason}) and was made again"));
+            watch.on_warning(&rebuilt(reason));
         }
         *kept = Some(Arc::clone(&cache));
         Ok(cache)

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use umt_eval::tables::Table;
+use umt_eval::Table;
 use umt_recipe::{Loaded, Overrides, Recipe, Stage, Task};
 use umt_store::Store;
 

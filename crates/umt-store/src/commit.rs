@@ -195,9 +195,10 @@ impl Store {
     /// The folder above `path`, which must be inside the root, and the root still where it was opened.
     pub(crate) fn inside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let absolute = std::path::absolute(path).map_err(StoreError::io("resolve", path))?;
-        let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+        // The way to the root may climb, what follows it may not.
+        let below = |rest: &Path| rest.components().all(|part| part != std::path::Component::ParentDir);
         match path.parent() {
-            Some(dir) if absolute.starts_with(&self.absolute_root) && !climbs => {
+            Some(dir) if absolute.strip_prefix(&self.absolute_root).is_ok_and(below) => {
                 self.still_there()?;
                 Ok(if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir.to_path_buf() })
             }

@@ -39,8 +39,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// The digest of a file, read in pieces of 1 MiB.
 ///
 /// # Errors
-/// [`StoreError::Io`] if the file cannot be read.
+/// [`StoreError::Io`] if the file cannot be read, or is a pipe or a device, which may never end.
 pub fn digest_file(path: &Path) -> Result<Digest, StoreError> {
+    // Asked of the path, because opening a pipe waits for its writer.
+    if !path.metadata().map_err(StoreError::io("look at", path))?.is_file() {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        return Err(StoreError::io("read", path)(reason));
+    }
     let mut file = File::open(path).map_err(StoreError::io("open", path))?;
     let (mut hasher, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; 1 << 20]);
     loop {

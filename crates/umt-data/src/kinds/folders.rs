@@ -81,7 +81,7 @@ pub(super) fn open(root: &Path, form: &Form<'_>, config: &DataConfig) -> Result<
         rooms: None,
         dense: Some(DenseForm { classes: ids, depth: DepthCode::Unit(1.0) }),
     };
-    set.validate(&root.join("train.txt"))?;
+    set.validate(&root.join("train.txt"), &|sample| sample as u64 + 1)?;
     Ok(set)
 }
 

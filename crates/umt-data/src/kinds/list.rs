@@ -1,51 +1,12 @@
-//! What the kinds with a csv list share: rows with line numbers, class names, missing files.
+//! What the kinds with a list share: its text, class names, missing files.
 
+use crate::rows::{MAX_LIST_BYTES, Rows};
 use crate::{DataConfig, DataError, Dataset, OnError, Source, Split};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 use umt_media::{Limits, Modality, read_bounded};
-
-/// The most that a list may hold: VGGSound's is 10 MB.
-const MAX_LIST_BYTES: u64 = 256 << 20;
-
-/// One row and the line where it starts.
-pub(super) struct Row {
-    pub line: u64,
-    pub fields: Vec<String>,
-}
-
-/// All rows of a csv file, quotes resolved. `expected` completes the error messages.
-pub(super) fn rows(path: &Path, expected: &str) -> Result<Vec<Row>, DataError> {
-    let limits = Limits { max_file_bytes: MAX_LIST_BYTES, ..Limits::default() };
-    let bytes = read_bounded(path, &limits)
-        .map_err(|error| DataError::root(path, error.to_string(), format!("expected {expected}")))?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| DataError::List {
-            path: path.to_owned(),
-            line: error.position().map_or(0, csv::Position::line),
-            reason: "the text is not UTF-8".into(),
-            expected: expected.to_owned(),
-        })?;
-        rows.push(Row {
-            line: record.position().map_or(0, csv::Position::line),
-            fields: record.iter().map(|field| field.trim().to_owned()).collect(),
-        });
-    }
-    if rows.is_empty() {
-        return Err(DataError::List {
-            path: path.to_owned(),
-            line: 1,
-            reason: "the file is empty".into(),
-            expected: expected.to_owned(),
-        });
-    }
-    Ok(rows)
-}
 
 /// The text of a list that is no csv.
 pub(super) fn text(path: &Path, expected: &str) -> Result<String, DataError> {
@@ -68,10 +29,10 @@ pub(super) fn is_manifest(path: &Path) -> bool {
     if !path.is_file() {
         return false;
     }
-    let Ok(rows) = rows(path, "a list") else {
+    let Ok(header) = Rows::open(path, "a list").and_then(|mut rows| rows.first()) else {
         return false;
     };
-    let has = |name: &str| rows[0].fields.iter().any(|field| field == name);
+    let has = |name: &str| header.fields.iter().any(|field| field == name);
     has("id") && has("split") && (has("label") || has("label-map"))
 }
 

@@ -7,7 +7,7 @@
 //! the classes of the ids 1, 2, ...; there is no `label` then.
 
 use super::{Kind, folders, list};
-use crate::{DataConfig, DataError, Dataset, DenseForm, SampleInfo, Source};
+use crate::{DataConfig, DataError, Dataset, DenseForm, SampleInfo, Source, rows::Rows};
 use std::{collections::BTreeMap, path::Path};
 use umt_depth::DepthCode;
 use umt_media::Modality;
@@ -55,13 +55,14 @@ enum Column {
 }
 
 fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+    let mut rows = Rows::open(path, FORM)?;
     let error = |line, reason| DataError::List { path: path.to_owned(), line, reason, expected: FORM.to_owned() };
-    let mut rows = list::rows(path, FORM)?.into_iter();
-    let header = rows.next().map_or(Vec::new(), |row| row.fields);
+    let header = rows.first()?.fields;
     let columns = columns(&header, config).map_err(|reason| error(1, reason))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let (mut samples, mut words) = (Vec::new(), Vec::new());
+    let (mut samples, mut words, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
+        let row = row?;
         if row.fields.len() != header.len() {
             let found = format!("{} fields instead of {}", row.fields.len(), header.len());
             return Err(error(row.line, found));
@@ -98,6 +99,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
             }
         }
         samples.push(sample);
+        lines.push(row.line);
     }
     let dense = columns.iter().any(|column| matches!(column, Column::Map));
     let (classes, labels) = match dense {
@@ -121,7 +123,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
         rooms: None,
         dense,
     };
-    set.validate(path)?;
+    set.validate(path, &|sample| lines[sample])?;
     Ok(set)
 }
 

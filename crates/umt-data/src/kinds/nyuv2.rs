@@ -88,6 +88,6 @@ fn original(name: &str, folder: &Path, labeled: &Path, config: &DataConfig) -> R
         rooms: None,
         dense: Some(DenseForm { classes: ids, depth: DepthCode::Unit(1.0) }),
     };
-    set.validate(labeled)?;
+    set.validate(labeled, &|sample| sample as u64 + 1)?;
     Ok(set)
 }

@@ -3,11 +3,11 @@
 //! Source of the form: <https://www.robots.ox.ac.uk/~vgg/data/vggsound/>. Labels may hold commas
 //! and are quoted then; ids are YouTube's and may start with `-` or `_`.
 
-use super::{
-    Kind,
-    list::{self, Row},
+use super::{Kind, list};
+use crate::{
+    DataConfig, DataError, Dataset, SampleInfo, Source, Split,
+    rows::{Row, Rows},
 };
-use crate::{DataConfig, DataError, Dataset, SampleInfo, Source, Split};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -80,11 +80,12 @@ pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -
         rooms: None,
         dense: None,
     };
-    set.validate(&csv)?;
+    set.validate(&csv, &|sample| entries[sample].line)?;
     Ok(set)
 }
 
 struct Entry {
+    line: u64,
     id: String,
     start: u64,
     label: String,
@@ -92,22 +93,18 @@ struct Entry {
 }
 
 fn parse(path: &Path) -> Result<Vec<Entry>, DataError> {
-    let rows = list::rows(path, FORM)?;
-    rows.into_iter()
-        .map(|row| {
-            let line = row.line;
-            entry(row).map_err(|reason| DataError::List {
-                path: path.to_owned(),
-                line,
-                reason,
-                expected: FORM.to_owned(),
-            })
-        })
-        .collect()
+    let mut rows = Rows::open(path, FORM)?;
+    let error = |line, reason| DataError::List { path: path.to_owned(), line, reason, expected: FORM.to_owned() };
+    let read = |row: Result<Row, DataError>| {
+        let row = row?;
+        let line = row.line;
+        entry(row).map_err(|reason| error(line, reason))
+    };
+    std::iter::once(rows.first()).chain(rows).map(read).collect()
 }
 
 fn entry(row: Row) -> Result<Entry, String> {
-    let fields = row.fields.len();
+    let (line, fields) = (row.line, row.fields.len());
     let [id, start, label, split]: [String; 4] =
         row.fields.try_into().map_err(|_| format!("{fields} fields instead of 4"))?;
     let start = start.parse().map_err(|_| format!("the start second is `{start}`, not a whole number"))?;
@@ -118,7 +115,7 @@ fn entry(row: Row) -> Result<Entry, String> {
     if id.is_empty() || id.contains(['/', '\\']) || id.contains("..") {
         return Err(format!("the id is `{id}`"));
     }
-    Ok(Entry { id, start, label, split })
+    Ok(Entry { line, id, start, label, split })
 }
 
 /// The one csv of this form in the folder, or the one with the folder's name.
@@ -136,7 +133,8 @@ fn find_list(folder: &Path) -> Result<PathBuf, DataError> {
             return Ok(named);
         }
     }
-    let fits = |path: &&PathBuf| list::rows(path, FORM).is_ok_and(|mut rows| entry(rows.swap_remove(0)).is_ok());
+    let first = |path: &Path| Rows::open(path, FORM).and_then(|mut rows| rows.first());
+    let fits = |path: &&PathBuf| first(path).is_ok_and(|row| entry(row).is_ok());
     let of_form: Vec<&PathBuf> = found.iter().filter(fits).collect();
     match (of_form.as_slice(), found.as_slice()) {
         ([one], _) => Ok((*one).clone()),
@@ -185,13 +183,14 @@ impl Groups {
         }
         let error =
             |line, reason| DataError::List { path: path.clone(), line, reason, expected: GROUPS_FORM.to_owned() };
-        let mut rows = list::rows(&path, GROUPS_FORM)?.into_iter();
-        let header = rows.next().map_or(Vec::new(), |row| row.fields);
+        let mut rows = Rows::open(&path, GROUPS_FORM)?;
+        let header = rows.first()?.fields;
         if header.first().is_none_or(|name| name != "id") || header.len() < 2 {
             return Err(error(1, format!("the header is `{}`", header.join(","))));
         }
         let mut by_id = HashMap::new();
         for row in rows {
+            let row = row?;
             if row.fields.len() != header.len() {
                 let found = format!("{} fields instead of {}", row.fields.len(), header.len());
                 return Err(error(row.line, found));

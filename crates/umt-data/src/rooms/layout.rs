@@ -3,9 +3,14 @@
 use super::{
     SyntheticRoomsConfig,
     material::{Face, Material},
-    solids::{Point, dot},
 };
 use umt_random::Rng;
+
+pub(super) type Point = [f32; 3];
+
+pub(super) fn dot(a: Point, b: Point) -> f32 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
 
 const WALL: u8 = 0;
 const FLOOR: u8 = 1;

@@ -1,13 +1,7 @@
 //! Casting: what each pixel of a view meets first.
 
-use super::layout::{Camera, Room, Shape, Surface};
+use super::layout::{Camera, Point, Room, Shape, Surface, dot};
 use super::material::{Colour, Face};
-
-pub(super) type Point = [f32; 3];
-
-pub(super) fn dot(a: Point, b: Point) -> f32 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
 
 fn along(origin: Point, direction: Point, distance: f32) -> Point {
     [0, 1, 2].map(|axis| origin[axis] + direction[axis] * distance)

@@ -94,7 +94,7 @@ fn broken_lists_name_file_line_and_form() {
         ("a,0,x,dev\n", "line 1: the split is `dev`"),
         ("a,0,,train\n", "the label is empty"),
         ("../a,0,x,train\n", "the id is `../a`"),
-        ("a,0,x,train\nb,0,y,test\na,0,x,train\n", "`a_000000` was named before (row 1)"),
+        ("a,0,x,train\nb,0,y,test\na,0,x,train\n", "`a_000000` was named before (line 1)"),
         ("a,0,x,train\n", "no sample of split `test`"),
     ] {
         let folder = folder(&[("list.csv", text)]);
@@ -136,6 +136,45 @@ fn broken_manifests_name_column_and_line() {
         let error = refused("manifest", &folder.path().join("m.csv"), &fixture::config());
         assert!(error.contains(said) && error.contains("m.csv"), "{error}");
     }
+}
+
+/// Lines are those of an editor, whatever a quoted field holds and however lines end.
+#[test]
+fn a_repeated_id_is_named_with_its_lines() {
+    let text = "id,label,split,audio,video\r\na,\"two\nlines\",train,a,b\r\nb,x,test,a,b\r\na,x,test,a,b\r\n";
+    let folder = folder(&[("m.csv", text)]);
+    let config = DataConfig { on_error: OnError::Skip, ..fixture::config() };
+    let error = refused("manifest", &folder.path().join("m.csv"), &config);
+    assert!(error.contains("m.csv, line 5") && error.contains("`a` was named before (line 2)"), "{error}");
+}
+
+/// What is no list is refused at its first row; a row is never longer than a mebibyte.
+#[test]
+fn rows_without_end_are_refused_where_they_begin() {
+    let long = 4 << 20;
+    for (text, said) in [
+        ("a,b,test,c\n".repeat(long / 11), "line 1: unknown column `a`"),
+        ("x\n".repeat(long / 2), "line 1: unknown column `x`"),
+        (",".repeat(long), "line 1: a row of more than 1 MiB"),
+        (format!("id,label,split,audio,video\na,\"{}", "x,y\n".repeat(long / 4)), "line 2: a row of more than 1 MiB"),
+    ] {
+        let folder = folder(&[("m.csv", &text)]);
+        let error = refused("manifest", &folder.path().join("m.csv"), &fixture::config());
+        assert!(error.contains(said) && error.len() < 1_000, "{}", &error[..error.len().min(1_000)]);
+    }
+}
+
+/// A pipe or a device in place of a clip stops nothing that looks at the set.
+#[cfg(unix)]
+#[test]
+fn a_device_in_place_of_a_clip_is_refused_and_never_waited_for() {
+    let (_folder, list) = fixture::manifest(4, 2);
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replacen("sound/1.wav", "/dev/zero", 1)).unwrap();
+    let set = open("manifest", Some(&list), &fixture::config()).unwrap();
+    assert_eq!(set.digest(), set.digest());
+    let error = fixture::build(&set, &fixture::config(), &list).map(drop).unwrap_err();
+    assert!(error.to_string().contains("not a regular file") && error.exit_code() == 6, "{error}");
 }
 
 #[test]

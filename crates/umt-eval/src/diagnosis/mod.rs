@@ -16,7 +16,7 @@ pub use classes::{ClassLoss, lost_classes};
 pub use shapley::shapley;
 pub use verdict::{Advice, Finding, Verdict, judge};
 
-use crate::paired::Difference;
+use crate::difference::Difference;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

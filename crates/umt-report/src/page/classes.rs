@@ -1,7 +1,7 @@
 //! What a method changes class by class.
 
 use super::samples::Network;
-use umt_eval::tables::Table;
+use umt_eval::Table;
 
 /// Recall of each class by the method and its baseline, first seed, the largest changes first.
 pub(super) fn table(method: &Network, baseline: &Network, classes: &[String]) -> Table {

@@ -1,7 +1,7 @@
 //! Pieces of HTML.
 
 use std::fmt::Write as _;
-use umt_eval::tables::Table;
+use umt_eval::Table;
 
 /// Text inside HTML and inside quoted attributes.
 pub(super) fn escape(text: &str) -> String {

@@ -16,7 +16,7 @@ use media::Media;
 use samples::Network;
 use std::fmt::Write as _;
 use umt_data::Split;
-use umt_eval::levels::{Level, Verdict};
+use umt_eval::difference::{Level, Verdict};
 use umt_eval::{Results, tables};
 use umt_recipe::{Loaded, Task};
 use umt_run::Stages;
@@ -44,7 +44,7 @@ pub(crate) fn page(
     });
     let mut sections: Vec<(&str, &str, String)> = Vec::new();
     let all = tables::of(results);
-    let about_test = |t: &&tables::Table| !t.title.contains("validation");
+    let about_test = |t: &&umt_eval::Table| !t.title.contains("validation");
     sections.push(("results", "Results", results_section(results, all.iter().filter(about_test))));
     let plot = |wanted: &dyn Fn(&str) -> bool| -> String {
         plots.iter().filter(|(title, _)| wanted(title)).map(|(title, svg)| html::plot(title, svg)).collect()
@@ -93,7 +93,7 @@ fn assemble(loaded: &Loaded, call: &Call, sections: &[(&str, &str, String)]) -> 
 }
 
 /// The sentence a reader came for, then the tables.
-fn results_section<'t>(results: &Results, shown: impl Iterator<Item = &'t tables::Table>) -> String {
+fn results_section<'t>(results: &Results, shown: impl Iterator<Item = &'t umt_eval::Table>) -> String {
     let mut out = String::new();
     let probes = |id: &str| id.starts_with("probe.");
     if let Some(p) = results.paired.iter().find(|p| !probes(&p.a)) {

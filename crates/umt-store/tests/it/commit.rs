@@ -52,6 +52,11 @@ fn stays_inside_its_folder() -> Outcome {
         assert!(store.remove(&path).is_err() && store.create_dir(&path).is_err());
     }
     assert!(!folder.path().join("x").exists());
+    // The way to the folder may climb.
+    fs::create_dir(folder.path().join("here"))?;
+    let store = Store::open(&folder.path().join("here/../climbed"))?;
+    store.commit(&store.path("a/x"), b"")?;
+    assert!(store.commit(&store.path("../x"), b"").is_err() && folder.path().join("climbed/a/x").exists());
     Ok(())
 }
 
