@@ -77,7 +77,7 @@ fn a_run_that_loses_power_at_any_operation_ends_in_the_same_bytes() -> Outcome {
         let crashed = Store::with_files(&out.path().join("tiny"), Arc::new(files.clone()))
             .map_err(umt_run::RunError::from)
             .and_then(|store| run_in(store, &loaded, &options, &mut Watcher::default(), &flag))
-            .map(|finished| umt_report::write(&loaded, &finished, &umt_report::Call::default()).map(drop));
+            .map(|finished| umt_report::write(&finished, &umt_report::Call::default()).map(drop));
         files.lose_power()?;
         let survived = matches!(crashed, Ok(Ok(())));
         run(&loaded, &options, &mut Watcher::default())?;

@@ -31,7 +31,7 @@ fn own_data(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
         image::RgbImage::from_pixel(24, 24, image::Rgb([level, 40, 90])).save(frames.join("1.png"))?;
         rows += &format!("s{i},{},{split},{i}.wav,frames/{i}\n", ["low", "high"][label]);
     }
-    let list = folder.join("list.csv");
+    let list = folder.join("mine.csv");
     std::fs::write(&list, rows)?;
     Ok(list)
 }
@@ -50,11 +50,11 @@ fn broken_samples_stop_the_run_or_are_counted_in_the_result() -> Outcome {
     assert_eq!(error.exit_code(), 6, "{error}");
     let text = error.to_string();
     assert!(text.contains("40.wav") || text.contains("5.wav"), "{text}");
-    assert!(!out.path().join("tiny/results.json").exists());
+    assert!(!out.path().join("tiny-on-mine/results.json").exists());
     assert_eq!(leftovers(out.path()), Vec::<String>::new());
 
     run(&recipe(&["data.on-error=\"skip\""])?, &options, &mut Watcher::default())?;
-    let stages = std::fs::read_dir(out.path().join("tiny/stages"))?.next().ok_or("no stage")??.path();
+    let stages = std::fs::read_dir(out.path().join("tiny-on-mine/stages"))?.next().ok_or("no stage")??.path();
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(stages.join("result.json"))?)?;
     let samples = &record["samples"];
     let skipped = (samples["skipped"]["corrupt"].as_u64(), samples["skipped"]["missing"].as_u64());
@@ -81,6 +81,64 @@ fn a_recipe_with_groups_runs_on_a_list_without_them() -> Outcome {
     let own = recipe(&["data.validation.group-by=\"speaker\"", "data.set=\"manifest\""])?;
     let error = run(&own, &options, &mut Watcher::default()).map(|_| ()).expect_err("no such column");
     assert!(error.exit_code() == 6 && error.to_string().contains("speaker"), "{error}");
+    Ok(())
+}
+
+/// The program's exit code and everything that it printed.
+fn xtask_in(folder: &Path, words: &str) -> Result<(Option<i32>, String), Box<dyn Error>> {
+    let output = xtask()?.args(words.split(' ')).current_dir(folder).output()?;
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ok((output.status.code(), text))
+}
+
+/// README's three steps as they are written there, and then samples without labels and without a split.
+#[test]
+fn the_three_steps_for_own_data_work_as_written() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    own_data(folder.path())?;
+    let list = std::fs::read_to_string(folder.path().join("mine.csv"))?;
+    // The form that the README shows: with a column of groups, none of which the recipe knows.
+    let grouped = list.lines().enumerate().map(|(row, line)| match row {
+        0 => format!("{line},group:speaker\n"),
+        row => format!("{line},p{}\n", row % 5),
+    });
+    std::fs::write(folder.path().join("my.csv"), grouped.collect::<String>())?;
+    let readme = std::fs::read_to_string(crate::tidy::root().join("README.md"))?;
+    let steps: Vec<&str> = readme.lines().filter_map(|line| line.trim().strip_prefix("cargo xtask ")).collect();
+    let steps: Vec<&str> = steps.into_iter().filter(|step| step.contains(" my.csv")).collect();
+    let [check, reproduce] = steps.as_slice() else { return Err(format!("other steps: {steps:?}").into()) };
+
+    let (code, text) = xtask_in(folder.path(), check)?;
+    assert!(code == Some(0) && text.contains("nothing is missing or broken"), "{text}");
+    let small = "--quick --only umt,probe --threads 2 --set data.audio.seconds=0.5 --set encoder.audio.width=4 --set encoder.video.width=4";
+    let (code, text) = xtask_in(folder.path(), &format!("{reproduce} {small}"))?;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("The settings of `av-digits` on my.csv"), "{text}");
+    assert!(!text.contains("PyTorch reference") && !text.contains("Audio-visual digits"), "{text}");
+    let report = std::fs::read_to_string(folder.path().join("runs/av-digits-on-my/report.html"))?;
+    assert!(report.contains("my.csv") && !report.contains("PyTorch reference"));
+
+    // A list of new samples: no label, no split.
+    let fields = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let bare = list.lines().map(fields).map(|f| format!("{},{},{}\n", f[0], f[3], f[4]));
+    std::fs::write(folder.path().join("new.csv"), bare.collect::<String>())?;
+    let (code, text) = xtask_in(folder.path(), "data check new.csv")?;
+    assert!(code == Some(0) && text.contains("no label"), "{text}");
+    let (code, text) = xtask_in(folder.path(), "eval runs/av-digits-on-my --data new.csv --only umt --threads 2")?;
+    assert!(code == Some(0) && text.contains("Predicted classes"), "{text}");
+    let stored = folder.path().join("runs/av-digits-on-my/eval/new.test/predictions.umt.seed1.csv");
+    let stored = std::fs::read_to_string(stored)?;
+    assert_eq!((stored.lines().next(), stored.lines().count()), (Some("id,predicted,confidence"), SAMPLES + 1));
+    let (code, text) = xtask_in(folder.path(), "reproduce av-digits --data new.csv --quick")?;
+    assert!(code == Some(6) && text.contains("no label") && text.contains("eval"), "{text}");
+
+    // Test rows alone.
+    let test = list.lines().filter(|line| !line.contains(",train,")).map(|line| format!("{line}\n"));
+    std::fs::write(folder.path().join("test.csv"), test.collect::<String>())?;
+    let (code, text) = xtask_in(folder.path(), "eval runs/av-digits-on-my --data test.csv --only umt --threads 2")?;
+    assert!(code == Some(0) && text.contains("top-1"), "{text}");
+    let (code, text) = xtask_in(folder.path(), "eval runs/av-digits-on-my --data test.csv --split train")?;
+    assert!(code == Some(2) && text.contains("`test`"), "{text}");
     Ok(())
 }
 

@@ -147,7 +147,7 @@ impl Watch for Watcher {
 pub fn run(loaded: &Loaded, options: &Options, watcher: &mut Watcher) -> Result<Report, ReportError> {
     let stop = AtomicFlag::clone(&watcher.stop);
     stop.store(0, Ordering::SeqCst);
-    umt_report::write(loaded, &umt_run::run(loaded, options, watcher, &stop)?, &umt_report::Call::default())
+    umt_report::write(&umt_run::run(loaded, options, watcher, &stop)?, &umt_report::Call::default())
 }
 
 /// What every finished stage in a run's folder put out, by row and seed: digests of all its files but those that

@@ -32,7 +32,7 @@ enum Verb {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask data check DIR --dataset av-digits\n  \
-    cargo xtask data check my.csv --dataset manifest --json")]
+    cargo xtask data check my.csv --json                     a manifest needs no --dataset")]
 struct Check {
     /// A folder in the set's own form, or a manifest (.csv).
     #[arg(value_name = "DIR")]
@@ -99,11 +99,15 @@ fn make(args: &Make) -> anyhow::Result<ExitCode> {
 }
 
 fn look(args: Check) -> anyhow::Result<ExitCode> {
-    let Some(dataset) = args.place.dataset else {
-        let known: Vec<&str> = umt_data::KINDS.iter().map(|k| k.name()).collect();
-        bail!(RecipeError::Usage(format!("--dataset NAME is needed: one of {}", known.join(", "))));
-    };
     let root = args.dir.or(args.place.data);
+    let own = || root.as_deref().is_some_and(umt_data::is_manifest).then(|| "manifest".to_owned());
+    let Some(dataset) = args.place.dataset.or_else(own) else {
+        let known: Vec<&str> = umt_data::KINDS.iter().map(|k| k.name()).collect();
+        bail!(RecipeError::Usage(format!(
+            "--dataset NAME is needed, or a manifest (a csv with the header id,label,split,audio,video): one of {}",
+            known.join(", ")
+        )));
+    };
     let options = CheckOptions { decode: !args.list_only, ..CheckOptions::default() };
     let bar = bar();
     let report = check_with(root.as_deref(), &dataset, &options, &mut |p| {

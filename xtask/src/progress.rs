@@ -2,10 +2,13 @@
 
 use crate::out::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use umt_recipe::{Loaded, Plan};
 use umt_run::{Now, Record, Watch};
 use umt_store::hub::Transfer;
 use umt_train::{EpochReport, StepReport};
@@ -21,6 +24,8 @@ pub struct Progress {
     told: Instant,
     /// The split whose accuracy a finished stage is shown with.
     split: &'static str,
+    /// The run that was announced.
+    announced: Option<String>,
 }
 
 impl Progress {
@@ -28,7 +33,7 @@ impl Progress {
     pub fn new(stop: &Arc<AtomicUsize>, split: &'static str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now(), split }
+        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now(), split, announced: None }
     }
 
     /// Removes the bar; what follows is the table.
@@ -105,6 +110,18 @@ impl Watch for Progress {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             self.line(&format!("{repository}: {:.1} of {:.1} MiB", mib(transfer.done), mib(transfer.total)));
         }
+    }
+
+    fn on_plan(&mut self, loaded: &Loaded, plan: &Plan, folder: &Path) {
+        // A search lays a plan for each combination.
+        if std::mem::replace(&mut self.announced, Some(loaded.name.clone())).as_ref() == Some(&loaded.name) {
+            return;
+        }
+        let seeds: BTreeSet<u64> = plan.nodes.iter().map(|node| node.seed).collect();
+        let expect = loaded.recipe.expect.minutes;
+        let time = expect.map_or(String::new(), |m| format!(", at most {m} minutes expected on 2 cores"));
+        self.line(&format!("{}: {}", loaded.name, loaded.recipe.about));
+        self.line(&format!("{} seed(s){time}; everything goes to {}", seeds.len(), folder.display()));
     }
 
     fn on_begin(&mut self, now: Now<'_>) {

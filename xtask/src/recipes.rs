@@ -23,6 +23,8 @@ pub struct Text {
     pub name: String,
     pub file: String,
     pub text: String,
+    /// Whether it is a file of the user's.
+    pub own: bool,
 }
 
 /// Options that change a recipe.
@@ -39,7 +41,7 @@ pub struct Change {
 /// Options that say which data.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArgs {
-    /// A folder in the set's own form, or a manifest (.csv).
+    /// A folder in the set's own form, or a manifest: a .csv, or a folder with a manifest.csv.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// A data set in place of the recipe's: av-digits, manifest, nyuv2, sunrgbd, synthetic-av, synthetic-rooms or vggsound.
@@ -60,12 +62,15 @@ pub fn text(name: &str) -> Result<Text, RecipeError> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| RecipeError::Usage(format!("recipe {name} cannot be read: {e}")))?;
         let stem = path.file_stem().map_or_else(|| name.to_owned(), |s| s.to_string_lossy().into_owned());
-        return Ok(Text { name: stem, file: name.to_owned(), text });
+        return Ok(Text { name: stem, file: name.to_owned(), text, own: true });
     }
     match EMBEDDED.iter().find(|(known, _)| *known == name) {
-        Some((name, text)) => {
-            Ok(Text { name: (*name).into(), file: format!("xtask/recipes/{name}.toml"), text: (*text).into() })
-        }
+        Some((name, text)) => Ok(Text {
+            name: (*name).into(),
+            file: format!("xtask/recipes/{name}.toml"),
+            text: (*text).into(),
+            own: false,
+        }),
         None => {
             let near =
                 EMBEDDED.iter().map(|e| e.0).filter(|e| distance(e, name) <= 3).min_by_key(|e| distance(e, name));
@@ -79,5 +84,9 @@ pub fn text(name: &str) -> Result<Text, RecipeError> {
 /// Reads a recipe with the changes of the command line.
 pub fn load(name: &str, change: &Change) -> Result<Loaded, RecipeError> {
     let text = text(name)?;
-    Recipe::parse(&text.name, &text.file, &text.text, &change.overrides())
+    let loaded = Recipe::parse(&text.name, &text.file, &text.text, &change.overrides())?;
+    Ok(match Path::new(&text.file).parent().filter(|_| text.own) {
+        Some(folder) => loaded.rooted_at(folder),
+        None => loaded,
+    })
 }

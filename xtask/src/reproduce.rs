@@ -22,7 +22,7 @@ use umt_run::Options;
     cargo xtask reproduce                                     both experiments on the embedded sets\n  \
     cargo xtask reproduce --quick                             minutes, to see that everything works\n  \
     cargo xtask reproduce av-digits --data DIR                real clips\n  \
-    cargo xtask reproduce av-digits --data my.csv --dataset manifest --set train.epochs=5\n  \
+    cargo xtask reproduce av-digits --data my.csv --set train.epochs=5\n  \
     cargo xtask reproduce my-recipe.toml --only umt,probe --seeds 1")]
 pub struct Args {
     /// A recipe by name (av-digits, methods, nyuv2-small, ...) or a path to a .toml file; when left out the embedded
@@ -82,19 +82,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Runs a recipe and prints its table; the number of expectations that do not hold.
 fn one(loaded: &Loaded, options: &Options, call: &Call, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
-    let recipe = &loaded.recipe;
-    let seeds = options.seeds.as_ref().unwrap_or(&recipe.seeds).len();
-    note!("{}: {}", loaded.name, recipe.about);
-    let time = recipe.expect.minutes.map_or(String::new(), |m| format!(", at most {m} minutes expected on 2 cores"));
-    note!(
-        "{seeds} seed(s), {} thread(s){time}; everything goes to {}",
-        options.threads,
-        options.out.join(&loaded.name).display()
-    );
-
     let mut progress = Progress::new(stop, "test");
     let finished = umt_run::run(loaded, options, &mut progress, stop)?;
-    let report = umt_report::write(loaded, &finished, call)?;
+    let report = umt_report::write(&finished, call)?;
     progress.end();
     say!("{}", report.text.trim_end());
     match report.ran {

@@ -68,6 +68,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     progress.end();
     let table = search.table();
     say!("{}\n{}", render(&table).trim_end(), table.note);
-    note!("written to {}/search.md and search.json", options.out.join(&text.name).display());
+    note!("written to {}/search.md and search.json", options.out.join(&search.recipe).display());
     Ok(ExitCode::SUCCESS)
 }

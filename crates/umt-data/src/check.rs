@@ -39,6 +39,9 @@ pub struct CheckReport {
     pub dataset: String,
     /// Its folder.
     pub root: PathBuf,
+    /// Why it cannot be trained on, although it may be evaluated.
+    #[serde(default)]
+    pub untrainable: Option<String>,
     /// Samples named by the list.
     pub samples: usize,
     /// Samples without any problem.
@@ -264,7 +267,8 @@ fn report(set: &Dataset, looks: Vec<Look>, options: &CheckOptions) -> CheckRepor
     let broken: usize = problems.values().map(|found| found.count).sum();
     CheckReport {
         dataset: set.name.clone(),
-        root: set.root.clone(),
+        root: if set.root.as_os_str().is_empty() { ".".into() } else { set.root.clone() },
+        untrainable: set.trainable().err().map(|error| error.to_string()),
         samples: set.samples.len(),
         usable: set.samples.len() - broken,
         classes: set.classes.clone(),
@@ -343,6 +347,9 @@ impl fmt::Display for CheckReport {
             if found.count > found.first.len() {
                 writeln!(out, "    ... and {} more", found.count - found.first.len())?;
             }
+        }
+        if let Some(reason) = &self.untrainable {
+            writeln!(out, "  not to be trained on: {reason}")?;
         }
         if self.is_clean() {
             writeln!(out, "  nothing is missing or broken")?;

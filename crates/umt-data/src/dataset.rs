@@ -108,6 +108,9 @@ impl DenseForm {
     }
 }
 
+/// The one class of a set whose list has no labels.
+pub(crate) const UNLABELLED: &str = "?";
+
 /// A data set: what there is, not yet read.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -215,7 +218,34 @@ impl Dataset {
         });
     }
 
-    /// Refuses a set that cannot be trained on: no samples, repeated ids, a split without samples.
+    /// Whether its samples have classes, or its pixels.
+    pub fn is_labelled(&self) -> bool {
+        self.classes != [UNLABELLED]
+    }
+
+    /// Whether it can be trained on: its samples have classes, and there are some to train on and some to test.
+    ///
+    /// # Errors
+    /// [`DataError::Root`] with what is absent.
+    pub fn trainable(&self) -> Result<(), DataError> {
+        let lacks = |reason: String, hint: &str| {
+            let hint = format!("{hint}; as it is, `eval RUN --data` can use it");
+            Err(DataError::root(
+                if self.root.as_os_str().is_empty() { ".".into() } else { self.root.clone() },
+                reason,
+                hint,
+            ))
+        };
+        if !self.is_labelled() {
+            return lacks("the samples have no label".into(), "add a column `label`");
+        }
+        match [Split::Train, Split::Test].into_iter().find(|&split| !self.samples.iter().any(|s| s.split == split)) {
+            Some(split) => lacks(format!("no sample of split `{split}`"), "name some in the column `split`"),
+            None => Ok(()),
+        }
+    }
+
+    /// Rejects a list without samples and repeated ids.
     pub(crate) fn validate(&self, list: &Path, line: &dyn Fn(usize) -> u64) -> Result<(), DataError> {
         let mut seen = HashMap::new();
         for (index, sample) in self.samples.iter().enumerate() {
@@ -228,15 +258,9 @@ impl Dataset {
                 });
             }
         }
-        for split in [Split::Train, Split::Test] {
-            if !self.samples.iter().any(|s| s.split == split) {
-                return Err(DataError::root(
-                    list,
-                    format!("no sample of split `{split}`"),
-                    "name some in the split column",
-                ));
-            }
+        match self.samples.is_empty() {
+            true => Err(DataError::root(list, "it names no sample", "add a row for each sample")),
+            false => Ok(()),
         }
-        Ok(())
     }
 }

@@ -229,7 +229,9 @@ impl<'a> Decoder<'a> {
         let seconds = mono.len() as f64 / f64::from(waveform.rate);
         let least = input.min_seconds.unwrap_or(input.seconds / 2.0);
         if seconds < least && !tolerate(Problem::Short) {
-            let reason = format!("{seconds:.2} s of sound, at least {least:.2} s are asked for");
+            let reason = format!(
+                "{seconds:.2} s of audio, at least {least:.2} s are asked for; data.audio.seconds sets how much, and data.tolerate = [\"short\"] fills the rest"
+            );
             return Err((Problem::Short, reason));
         }
         let mono = if waveform.rate == rate {

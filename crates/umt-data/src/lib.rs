@@ -67,7 +67,7 @@ pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};
 pub use dense::{DenseInput, DepthInput, DepthNormalise, LabelMaps, RgbInput};
 pub use error::DataError;
 pub use generate::{Frames, forms, generate};
-pub use kinds::{KINDS, Kind, open};
+pub use kinds::{KINDS, Kind, is_manifest, open};
 pub use loader::{Epoch, Loader, LoaderConfig};
 pub use problem::{Problem, Skipped};
 pub use resized_crop::ResizedCrop;

@@ -99,7 +99,7 @@ impl Dataset {
             DataError::config(
                 "validation.group-by",
                 format!(
-                    "no group `{name}` in {}; it has: {}",
+                    "no group `{name}` in {}; it has: {}; `none` holds out single samples",
                     self.name,
                     if self.group_names.is_empty() { "none".to_owned() } else { self.group_names.join(", ") }
                 ),

@@ -132,21 +132,29 @@ impl Predictions {
         Self::new(ids, labels, classes, logits)
     }
 
-    /// A table for people: id, label, predicted class, its probability, probability of the label.
+    /// A table for people: id, label, predicted class, its probability, probability of the label; of samples that are not
+    /// `labelled`, without what is about the label.
     ///
     /// # Errors
     /// [`EvalError::Shape`] unless there is one name per class.
-    pub fn to_csv(&self, names: &[String]) -> Result<String, EvalError> {
+    pub fn to_csv(&self, names: &[String], labelled: bool) -> Result<String, EvalError> {
         if names.len() != self.classes {
             let (expected, got) = (self.classes, names.len());
             return Err(EvalError::Shape { what: "class names", expected, got });
         }
         let scores = self.scores()?;
         let rows = scores.log_probabilities().chunks_exact(self.classes);
-        let mut out = String::from("id,label,predicted,confidence,label_probability\n");
+        let mut out = String::from(match labelled {
+            true => "id,label,predicted,confidence,label_probability\n",
+            false => "id,predicted,confidence\n",
+        });
         let told = self.ids.iter().zip(&self.labels).zip(scores.predicted()).zip(rows);
         for (((id, label), predicted), row) in told {
             let (label, predicted) = (*label as usize, predicted as usize);
+            if !labelled {
+                out += &format!("{},{},{:.4}\n", csv_field(id), csv_field(&names[predicted]), row[predicted].exp());
+                continue;
+            }
             out += &format!(
                 "{},{},{},{:.4},{:.4}\n",
                 csv_field(id),
@@ -206,11 +214,14 @@ mod tests {
     #[test]
     fn csv_quotes_names() {
         let names = ["a", "b, c", "d"].map(String::from);
-        let csv = some().to_csv(&names).unwrap();
+        let csv = some().to_csv(&names, true).unwrap();
         let lines: Vec<_> = csv.lines().collect();
         assert_eq!(lines[0], "id,label,predicted,confidence,label_probability");
         assert_eq!(lines[2], ",\"b, c\",\"b, c\",1.0000,1.0000");
         assert!(lines[3].starts_with("\"größe,3\",\"b, c\",a,0.90"), "{}", lines[3]);
-        assert!(some().to_csv(&names[..2]).is_err());
+        let unlabelled = some().to_csv(&names, false).unwrap();
+        assert!(unlabelled.starts_with("id,predicted,confidence\n"), "{unlabelled}");
+        assert_eq!(unlabelled.lines().nth(2), Some(",\"b, c\",1.0000"));
+        assert!(some().to_csv(&names[..2], true).is_err());
     }
 }

@@ -50,8 +50,8 @@ pub struct Call {
 ///
 /// # Errors
 /// A file that cannot be read or written.
-pub fn write(loaded: &Loaded, run: &Finished, call: &Call) -> Result<Report, ReportError> {
-    let (finished, store) = (&run.stages, &run.store);
+pub fn write(run: &Finished, call: &Call) -> Result<Report, ReportError> {
+    let Finished { loaded, stages: finished, store } = run;
     let results = results(loaded, finished)?;
     let json = results.to_json().map_err(|e| eval("report", e))?;
     let notes = notes(&loaded.recipe, finished);

@@ -16,7 +16,7 @@ use umt_data::{Cache, DataConfig, DataError, Dataset, DepthNormalise, Loader, Lo
 use umt_eval::{EvalError, Predictions, Results, Row, ensemble, metrics::Measured, summary};
 use umt_media::Modality;
 use umt_nn::Stop;
-use umt_recipe::{Task, glob, network_config};
+use umt_recipe::{Task, glob, network_config, short_name};
 use umt_store::{Store, StoreError};
 
 /// What `eval` is asked for.
@@ -39,13 +39,18 @@ pub struct EvalOptions {
 /// What networks of a finished run reach on a split.
 #[derive(Debug)]
 pub struct Evaluated {
-    /// Their metrics.
+    /// Their metrics; no row where the samples have no labels.
     pub results: Results,
+    /// Predicted classes of samples without labels: how many of each class, by stage and seed.
+    pub predicted: BTreeMap<(String, u64), BTreeMap<String, usize>>,
+    /// Where metrics and predictions are stored.
+    pub folder: PathBuf,
     /// Why they were not stored, where the run's folder may not be written.
     pub unwritten: Option<StoreError>,
 }
 
-/// Metrics of the finished networks and ensembles of a run on a split of a set; stored in its `eval.json`, if they may be.
+/// Metrics of the finished networks and ensembles of a run on a split of a set, and what they predict of each sample; stored
+/// in a folder of the run that is named by set and split, if they may be.
 ///
 /// # Errors
 /// A folder that is no finished run, classes the networks do not know, and what reading data may give.
@@ -57,9 +62,9 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
     let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
     let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
     let mut dataset = umt_data::open(set, root, &recipe.data.config)?;
-    if options.split != Split::Test {
+    if options.split != Split::Test && !dataset.indices(Split::Train).is_empty() {
         let mut validation = recipe.data.config.validation.clone();
-        if set != recipe.data.set {
+        if options.data.is_some() || dataset.name != recipe.data.set {
             let (fitted, text) = validation.for_set(&dataset);
             validation = fitted;
             text.iter().for_each(|text| watch.on_warning(text));
@@ -67,6 +72,11 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
         dataset.split_validation(crate::material::SPLIT_SEED, &validation)?;
     }
     // Before anything is decoded.
+    if dataset.indices(options.split).is_empty() {
+        let there = |split: &Split| !dataset.indices(*split).is_empty();
+        let there = umt_recipe::list(Split::ALL.into_iter().filter(there).map(Split::name));
+        return Err(RunError::Usage(format!("no sample of split `{}`; --split names one of {there}", options.split)));
+    }
     let classes = opened.classes();
     let digest = dataset.digest();
     let known = known_classes(&dataset, &classes)?;
@@ -75,6 +85,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
     let stopped = || stop.load(Ordering::Relaxed) != 0;
 
     let mut rows = Vec::new();
+    let mut predicted = BTreeMap::new();
     let mut said: BTreeMap<(String, u64), Predictions> = BTreeMap::new();
     for unit in recipe.units().iter().filter(|u| u.probed.is_none()) {
         let wanted = options.only.is_empty() || options.only.iter().any(|p| glob(p, &unit.id));
@@ -121,7 +132,13 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
                     relabel(pass.predictions, &known, stage)?
                 }
             };
-            if wanted {
+            if wanted && !dataset.is_labelled() {
+                let mut counts = BTreeMap::new();
+                for class in predictions.scores().map_err(fail)?.predicted() {
+                    *counts.entry(classes[class as usize].clone()).or_default() += 1;
+                }
+                predicted.insert((stage.clone(), *seed), counts);
+            } else if wanted {
                 let scores = predictions.scores().map_err(fail)?;
                 let values = Measured::Samples(&scores).reported().map_err(fail)?;
                 rows.extend(values.into_iter().map(|(id, value)| row(stage, *seed, options.split, id, value, key)));
@@ -129,7 +146,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
             said.insert((stage.clone(), *seed), predictions);
         }
     }
-    if rows.is_empty() {
+    if rows.is_empty() && predicted.is_empty() {
         let known = umt_recipe::list(opened.done.iter().map(|d| &d.record.stage).collect::<BTreeSet<_>>());
         return Err(RunError::Usage(format!("no finished network stage fits; stages of the run: {known}")));
     }
@@ -141,11 +158,21 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
         expect: Vec::new(),
         ..opened.results
     };
-    let json = results.to_json().map_err(|source| RunError::Eval { stage: "eval".into(), source })?;
-    match store.commit(&store.path("eval.json"), json.as_bytes()) {
-        Err(error) if error.is_denied() => Ok(Evaluated { results, unwritten: Some(error) }),
-        stored => stored.map(|_| Evaluated { results, unwritten: None }).map_err(RunError::from),
+    let folder = store.path("eval").join(format!("{}.{}", short_name(&dataset.name, root), options.split));
+    let failed = |source| RunError::Eval { stage: "eval".into(), source };
+    let mut files = vec![("eval.json".to_owned(), results.to_json().map_err(failed)?)];
+    for ((stage, seed), predictions) in &said {
+        if options.only.is_empty() || options.only.iter().any(|p| glob(p, stage)) {
+            let table = predictions.to_csv(&classes, dataset.is_labelled()).map_err(failed)?;
+            files.push((format!("predictions.{stage}.seed{seed}.csv"), table));
+        }
     }
+    let stored = files.iter().try_for_each(|(name, text)| store.commit(&folder.join(name), text.as_bytes()).map(drop));
+    let unwritten = match stored {
+        Err(error) if error.is_denied() => Some(error),
+        stored => stored.map(|()| None)?,
+    };
+    Ok(Evaluated { results, predicted, folder, unwritten })
 }
 
 /// The decoded set, once for each way in which the stages were given their depth.
@@ -219,6 +246,9 @@ fn relabel(said: Predictions, known: &[u32], stage: &str) -> Result<Predictions,
 /// For each class of the set its number in the network.
 fn known_classes(set: &Dataset, classes: &[String]) -> Result<Vec<u32>, RunError> {
     let of = |name: &String| classes.iter().position(|c| c == name).map(|i| i as u32);
+    if !set.is_labelled() {
+        return Ok(vec![0]);
+    }
     let strange: Vec<&String> = set.classes.iter().filter(|c| of(c).is_none()).take(5).collect();
     if strange.is_empty() {
         return Ok(set.classes.iter().filter_map(of).collect());

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use umt_data::{Cache, DataConfig, Dataset, Split};
+use umt_recipe::{Data, Loaded};
 use umt_store::Store;
 
 /// Validation is the same for every seed of a run, so that seeds differ in training alone.
@@ -31,24 +32,32 @@ pub(crate) struct Material {
 impl Material {
     /// Reads the list of the set; decodes and writes nothing.
     ///
-    /// A rule of validation belongs to the recipe's `own` set; for another one it is fitted, and `warn` is told.
+    /// The recipe is returned as it is for that set: a rule of validation belongs to the recipe's own set; for another one
+    /// it is fitted, and `warn` is told.
     pub fn open(
-        own: &str,
-        set: &str,
-        root: Option<&Path>,
-        config: &DataConfig,
+        loaded: &Loaded,
+        dataset: Option<&str>,
+        data: Option<&Path>,
         warn: &mut dyn FnMut(&str),
-    ) -> Result<Material, RunError> {
-        let whole = umt_data::open(set, root, config)?;
+    ) -> Result<(Material, Loaded), RunError> {
+        let Data { set: own, root: own_root, config } = &loaded.recipe.data;
+        // A recipe's own root belongs to its own set.
+        let root = data.or(own_root.as_deref().filter(|_| dataset.is_none()));
+        let whole = umt_data::open(dataset.unwrap_or(own), root, config)?;
+        whole.trainable()?;
+        let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let moved = data.zip(own_root.as_deref()).is_some_and(|(data, own)| place(data) != place(own));
         let mut config = config.clone();
-        if set != own {
+        let mut loaded = loaded.clone();
+        if whole.name != *own || moved {
             let (validation, text) = config.validation.for_set(&whole);
             config.validation = validation;
             text.iter().for_each(|text| warn(text));
+            loaded = loaded.on_other_data(&whole.name, root, &config.validation);
         }
         let mut split = whole.clone();
         split.split_validation(SPLIT_SEED, &config.validation)?;
-        Ok(Material { split, whole, config, split_cache: None, whole_cache: None })
+        Ok((Material { split, whole, config, split_cache: None, whole_cache: None }, loaded))
     }
 
     /// Class names.

@@ -44,6 +44,8 @@ pub struct Options {
 /// A run that came to its end. Its folder stays locked until this is dropped, so that a report of it is of one state.
 #[derive(Debug)]
 pub struct Finished {
+    /// The recipe as it ran: on the data that it ran on.
+    pub loaded: Loaded,
     /// What was done.
     pub stages: Stages,
     /// The run's folder.
@@ -102,9 +104,8 @@ pub fn run(
 ) -> Result<Finished, RunError> {
     // Whatever the data or the plan may refuse is refused before a folder is made.
     let prepared = prepare(loaded, options, watch)?;
-    let store = Store::open(&options.out.join(&loaded.name))?;
-    let stages = execute(loaded, prepared, options, &store, watch, stop)?;
-    Ok(Finished { stages, store })
+    let store = Store::open(&options.out.join(&prepared.loaded.name))?;
+    finish(prepared, store, options, watch, stop)
 }
 
 /// [`run`] in a store that is already open: for whoever opens it in a way of their own.
@@ -118,13 +119,25 @@ pub fn run_in(
     watch: &mut dyn Watch,
     stop: &Arc<AtomicUsize>,
 ) -> Result<Finished, RunError> {
-    let prepared = prepare(loaded, options, watch)?;
-    let stages = execute(loaded, prepared, options, &store, watch, stop)?;
-    Ok(Finished { stages, store })
+    finish(prepare(loaded, options, watch)?, store, options, watch, stop)
+}
+
+fn finish(
+    prepared: Prepared,
+    store: Store,
+    options: &Options,
+    watch: &mut dyn Watch,
+    stop: &Arc<AtomicUsize>,
+) -> Result<Finished, RunError> {
+    let loaded = prepared.loaded.clone();
+    let stages = execute(prepared, options, &store, watch, stop)?;
+    Ok(Finished { loaded, stages, store })
 }
 
 /// Data and plan of a run that has not begun.
 pub(crate) struct Prepared {
+    /// The recipe on the data that it runs on.
+    pub(crate) loaded: Loaded,
     material: Material,
     digest: String,
     plan: Plan,
@@ -133,36 +146,33 @@ pub(crate) struct Prepared {
 
 /// Opens the data's list, finds or fetches given weights and lays the plan; writes nothing but the Hub's cache.
 pub(crate) fn prepare(loaded: &Loaded, options: &Options, watch: &mut dyn Watch) -> Result<Prepared, RunError> {
-    let recipe = &loaded.recipe;
     if let Some(seeds) = &options.seeds
         && (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i]))
     {
         return Err(RunError::Usage("--seeds: a seed is given twice".into()));
     }
-    let set = options.dataset.as_deref().unwrap_or(&recipe.data.set);
-    // A recipe's own root belongs to its own set.
-    let root = options.data.as_deref().or(recipe.data.root.as_deref().filter(|_| options.dataset.is_none()));
-    let material =
-        Material::open(&recipe.data.set, set, root, &recipe.data.config, &mut |text| watch.on_warning(text))?;
+    let mut warn = |text: &str| watch.on_warning(text);
+    let (material, loaded) = Material::open(loaded, options.dataset.as_deref(), options.data.as_deref(), &mut warn)?;
+    let recipe = &loaded.recipe;
     let digest = material.digest();
     let seeds = options.seeds.as_deref().unwrap_or(&recipe.seeds);
     let mut given = GivenFiles::new(&options.hub, &options.out.join(&loaded.name))?;
     let mut digest_of = |weights: &Weights| Ok::<_, RunError>(given.find(weights, watch)?.sha256.clone());
     let plan = Plan::new(recipe, &digest, seeds, &options.only, &mut digest_of)?;
-    Ok(Prepared { material, digest, plan, given })
+    Ok(Prepared { loaded, material, digest, plan, given })
 }
 
 /// Runs the stages of a plan in a store that the caller has locked.
 pub(crate) fn execute(
-    loaded: &Loaded,
     prepared: Prepared,
     options: &Options,
     store: &Store,
     watch: &mut dyn Watch,
     stop: &Arc<AtomicUsize>,
 ) -> Result<Stages, RunError> {
+    let Prepared { loaded, mut material, digest, plan, given } = prepared;
     let recipe = &loaded.recipe;
-    let Prepared { mut material, digest, plan, given } = prepared;
+    watch.on_plan(&loaded, &plan, store.root());
     given.remember(store)?;
     let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
     let mut ran = 0;

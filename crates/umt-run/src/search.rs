@@ -103,14 +103,14 @@ pub fn search(
         over.sets.extend(settings.iter().flat_map(|s| aimed(s, &stages, &base.recipe)));
         let loaded = Recipe::parse(text.name, text.file, text.text, &over)?;
         let prepared = prepare(&loaded, &options, watch)?;
-        grid.push((settings, loaded, prepared));
+        grid.push((settings, prepared));
     }
-    let folder = options.out.join(text.name);
-    let store = Store::open(&folder)?;
-    let mut result = Search { recipe: text.name.into(), seed, data_digest: String::new(), trials: Vec::new() };
+    let name = grid.first().map_or_else(|| text.name.to_owned(), |(_, prepared)| prepared.loaded.name.clone());
+    let store = Store::open(&options.out.join(&name))?;
+    let mut result = Search { recipe: name, seed, data_digest: String::new(), trials: Vec::new() };
     let mut seen = BTreeSet::new();
-    for (settings, loaded, prepared) in grid {
-        let finished = execute(&loaded, prepared, &options, &store, watch, stop)?;
+    for (settings, prepared) in grid {
+        let finished = execute(prepared, &options, &store, watch, stop)?;
         result.data_digest = finished.data_digest;
         for done in finished.done.iter().filter(|d| stages.contains(&d.record.stage)) {
             let record = &done.record;

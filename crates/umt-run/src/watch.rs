@@ -1,6 +1,8 @@
 //! Who watches a run: progress bars, plain lines, tests.
 
 use crate::record::Record;
+use std::path::Path;
+use umt_recipe::{Loaded, Plan};
 use umt_store::hub::Transfer;
 use umt_train::{EpochReport, StepReport};
 
@@ -24,6 +26,9 @@ pub trait Watch {
 
     /// Bytes of a file of the Hub, while it is fetched.
     fn on_download(&mut self, _repository: &str, _transfer: Transfer) {}
+
+    /// The plan is laid, and nothing of it has run in this call.
+    fn on_plan(&mut self, _loaded: &Loaded, _plan: &Plan, _folder: &Path) {}
 
     /// A stage begins, or goes on where it was interrupted.
     fn on_begin(&mut self, _now: Now<'_>) {}

@@ -24,16 +24,21 @@ pub(super) fn text(path: &Path, expected: &str) -> Result<String, DataError> {
     })
 }
 
-/// Whether `path` is a csv file whose first line names the columns of a manifest.
-pub(super) fn is_manifest(path: &Path) -> bool {
-    if !path.is_file() {
+/// The manifest of a folder.
+pub(super) const MANIFEST: &str = "manifest.csv";
+
+/// Whether `path` is a csv file, or a folder with a `manifest.csv`, whose first line names the columns of a manifest: ids, and labels or files.
+pub fn is_manifest(path: &Path) -> bool {
+    let inside = path.join(MANIFEST);
+    let list = if path.is_dir() { &inside } else { path };
+    if !list.is_file() {
         return false;
     }
-    let Ok(header) = Rows::open(path, "a list").and_then(|mut rows| rows.first()) else {
+    let Ok(header) = Rows::open(list, "a list").and_then(|mut rows| rows.first()) else {
         return false;
     };
     let has = |name: &str| header.fields.iter().any(|field| field == name);
-    has("id") && has("split") && (has("label") || has("label-map"))
+    has("id") && ["label", "label-map", "audio", "video", "rgb", "depth"].into_iter().any(has)
 }
 
 /// The split that a list's word names.

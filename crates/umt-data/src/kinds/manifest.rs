@@ -1,20 +1,21 @@
 //! Own data: a csv with a header that names the columns.
 //!
-//! `id`, `label` and `split` (train, validation, test) are needed; `audio` and `video` hold paths
+//! `id` is needed, and to train on it `label` and `split` (train, validation, test): samples without a label can be
+//! evaluated, and without a split they are test samples; `audio` and `video` hold paths
 //! relative to the manifest's folder (a clip, a sound file, or a folder of frames for video); every
 //! column `group:NAME` names groups that validation must not tear apart. Where each pixel has a class
 //! of its own, `rgb`, `depth` and `label-map` hold pictures and `classes.txt` beside the manifest names
 //! the classes of the ids 1, 2, ...; there is no `label` then.
 
 use super::{Kind, folders, list};
-use crate::{DataConfig, DataError, Dataset, DenseForm, SampleInfo, Source, rows::Rows};
+use crate::{DataConfig, DataError, Dataset, DenseForm, SampleInfo, Source, dataset::UNLABELLED, rows::Rows};
 use std::{collections::BTreeMap, path::Path};
 use umt_depth::DepthCode;
 use umt_media::Modality;
 
 pub(super) struct Manifest;
 
-const FORM: &str = "a csv with the header id,label,split, a path column for each modality (audio, video; or, with label-map in place of label, rgb, depth) and any number of group:NAME columns; split is train, validation or test";
+const FORM: &str = "a csv with the header id,label,split, a path column for each modality (audio, video; or, with label-map in place of label, rgb, depth) and any number of group:NAME columns; split is train, validation or test; for `eval` alone label and split may be absent";
 
 impl Kind for Manifest {
     fn name(&self) -> &'static str {
@@ -28,7 +29,7 @@ impl Kind for Manifest {
     fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
         let given = list::folder(self.name(), root)?;
         let path = if given.is_dir() {
-            let inside = given.join("manifest.csv");
+            let inside = given.join(list::MANIFEST);
             if !inside.is_file() {
                 return Err(DataError::root(
                     given,
@@ -70,7 +71,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
         let mut sample = SampleInfo {
             id: String::new(),
             label: 0,
-            split: crate::Split::Train,
+            split: crate::Split::Test,
             groups: Vec::new(),
             sources: BTreeMap::new(),
             map: None,
@@ -81,9 +82,6 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
                     return Err(error(row.line, "the id is empty".into()));
                 }
                 Column::Id => sample.id = field,
-                Column::Label if field.is_empty() => {
-                    return Err(error(row.line, "the label is empty".into()));
-                }
                 Column::Label => words.push(field),
                 Column::Split => {
                     sample.split =
@@ -103,8 +101,12 @@ fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
     }
     let dense = columns.iter().any(|column| matches!(column, Column::Map));
     let (classes, labels) = match dense {
-        false => list::classes(&words),
         true => (class_names(folder)?, Vec::new()),
+        false if words.iter().all(String::is_empty) => (vec![UNLABELLED.to_owned()], Vec::new()),
+        false => match words.iter().position(String::is_empty) {
+            Some(row) => return Err(error(lines[row], "the label is empty, and others are not".into())),
+            None => list::classes(&words),
+        },
     };
     for (sample, label) in samples.iter_mut().zip(labels) {
         sample.label = label;
@@ -156,7 +158,8 @@ fn columns(header: &[String], config: &DataConfig) -> Result<Vec<Column>, String
     }
     let has = |name: &str| header.iter().any(|column| column == name);
     let dense = config.dense.is_some() || has("label-map");
-    let mut needed = vec!["id", if dense { "label-map" } else { "label" }, "split"];
+    let mut needed = vec!["id"];
+    needed.extend(dense.then_some("label-map"));
     if has("label") && has("label-map") {
         return Err("columns `label` and `label-map`: a sample has a class, or each of its pixels has one".into());
     }

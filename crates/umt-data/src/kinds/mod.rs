@@ -10,6 +10,8 @@ mod synthetic_av;
 mod synthetic_rooms;
 mod vggsound;
 
+pub use list::is_manifest;
+
 use crate::{DataConfig, DataError, Dataset};
 use std::path::Path;
 
@@ -39,7 +41,7 @@ pub const KINDS: &[&dyn Kind] = &[
 
 /// Opens a data set by name.
 ///
-/// A `root` that is a manifest (a csv file whose header names `id`, `split`, and `label` or `label-map`) is read as
+/// A `root` that is a manifest (a csv file, or a folder with a `manifest.csv`, whose header names `id`, and labels or files) is read as
 /// one whatever the name is, so that own data can stand wherever a set can.
 ///
 /// # Errors
@@ -79,7 +81,7 @@ pub(crate) fn read_list(dataset: &str, root: Option<&Path>, config: &DataConfig)
         .iter()
         .find(|kind| kind.name() == dataset)
         .ok_or_else(|| DataError::UnknownDataset { name: dataset.to_owned(), known: KINDS.map_names() })?;
-    if let Some(path) = root.filter(|path| list::is_manifest(path)) {
+    if let Some(path) = root.filter(|path| is_manifest(path)) {
         return manifest::Manifest.open(Some(path), config);
     }
     kind.open(root, config)

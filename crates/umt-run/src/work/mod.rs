@@ -145,7 +145,7 @@ impl Work<'_> {
         let values = Measured::Samples(&scores).reported().map_err(|e| self.eval(e))?;
         figures.extend(values.into_iter().map(|(id, value)| Figure::whole(split.name(), id, value)));
         let names = self.material.classes().to_vec();
-        let table = predictions.to_csv(&names).map_err(|e| self.eval(e))?;
+        let table = predictions.to_csv(&names, true).map_err(|e| self.eval(e))?;
         self.file(files, &format!("predictions.{split}.csv"), table.as_bytes())?;
         if split == Split::Test {
             let matrix = Confusion::of(&scores).to_csv(&names).map_err(|e| self.eval(e))?;
