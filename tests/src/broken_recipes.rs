@@ -168,9 +168,14 @@ fn sizes_that_nothing_can_hold_are_refused_at_once() -> Result<(), Box<dyn Error
                 let mut changed = recipe.clone();
                 *at(&mut changed, &place).ok_or("a place")? = toml::Value::Integer(huge);
                 let text = toml::to_string(&changed)?;
-                let begun = Instant::now();
-                let result = parse(&text, &Overrides::default());
-                assert!(begun.elapsed() < Duration::from_secs(2), "{place:?} = {huge}: {:?}", begun.elapsed());
+                // The least of three: others may use the machine meanwhile.
+                let tries = (0..3).map(|_| {
+                    let begun = Instant::now();
+                    let result = parse(&text, &Overrides::default());
+                    (begun.elapsed(), result)
+                });
+                let (time, result) = tries.min_by_key(|(time, _)| *time).ok_or("no try")?;
+                assert!(time < Duration::from_millis(100), "{place:?} = {huge}: {time:?}");
                 let key = place.iter().rev().find(|key| key.parse::<usize>().is_err()).ok_or("a key")?;
                 let sizes =
                     ["width", "widths", "rank", "heads", "grid", "batch", "size", "crop", "count", "bands", "bins"];

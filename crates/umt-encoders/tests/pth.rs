@@ -39,8 +39,18 @@ fn state_dicts_of_pytorch_are_read() {
 
 #[test]
 fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
-    let begun = Instant::now();
-    let fail = |name: &str| read(&bytes(name)).expect_err(name);
+    // The least of three: others may use the machine meanwhile.
+    let fail = |name: &str| {
+        let bytes = bytes(name);
+        let tries = (0..3).map(|_| {
+            let begun = Instant::now();
+            let result = read(&bytes);
+            (begun.elapsed(), result)
+        });
+        let (time, result) = tries.min_by_key(|(time, _)| *time).unwrap();
+        assert!(time < Duration::from_millis(300), "{name}: {time:?}");
+        result.expect_err(name)
+    };
     let called = "posix.system";
     match fail("calls.pth") {
         PthError::Call { name, callable } => assert_eq!((name.as_str(), callable.as_str()), ("evil", called)),
@@ -64,7 +74,6 @@ fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
     assert!(matches!(fail("no_storage.pth"), PthError::Entry { .. }), "{}", fail("no_storage.pth"));
     assert!(matches!(read(b""), Err(PthError::Archive(_))));
     assert!(matches!(read(b"PK\x03\x04 and then nothing"), Err(PthError::Archive(_))));
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 // As `torch.save` writes on a machine of the other order of bytes, or with `torch.serialization.set_default_load_endianness`.
