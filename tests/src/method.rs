@@ -68,7 +68,7 @@ fn a_fusion_of_one_modality_is_the_uni_modal_run() -> Outcome {
         Loader::new(Arc::clone(&cache), cache.indices(split), config)
     };
     let encoders = BTreeMap::from([(Audio, loaded.recipe.encoder[&Audio].clone())]);
-    let network = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: set.classes.len() };
+    let network = NetworkConfig { encoders, head: FusionConfig::Concat.into(), classes: set.classes.len() };
     let objective = ObjectiveConfig::Task.build();
     let mut task = NetworkTask::new(Network::new(&network, 1)?, objective, Vec::new(), 1)?;
     let (stop, dir) = (AtomicUsize::new(0), store.path("stage"));

@@ -1,7 +1,8 @@
 //! R12: what a seed means does not change between versions.
 
+use std::collections::BTreeMap;
 use umt_encoders::{EncoderConfig, ResNetConfig};
-use umt_fusion::{FusionConfig, Network, NetworkConfig, Segmenter, SegmenterConfig};
+use umt_fusion::{DecoderConfig, FusionConfig, Network, NetworkConfig};
 use umt_media::Modality;
 use umt_store::{sha256_hex, tensors};
 
@@ -22,7 +23,7 @@ fn first_weights_of_every_encoder_and_of_a_fusion() -> Outcome {
     let mut found = Vec::new();
     for (name, encoder) in EncoderConfig::examples() {
         let encoders = [(Modality::Audio, encoder.clone()), (Modality::Video, encoder)].into();
-        let config = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: 3 };
+        let config = NetworkConfig { encoders, head: FusionConfig::Concat.into(), classes: 3 };
         let bytes = tensors::write(&Network::new(&config, 1)?.params().to_tensors())?;
         found.push((name, sha256_hex(&bytes)[..12].to_string()));
     }
@@ -34,8 +35,9 @@ fn first_weights_of_every_encoder_and_of_a_fusion() -> Outcome {
 #[test]
 fn first_weights_of_a_segmentation_network() -> Outcome {
     let encoder = |channels| EncoderConfig::Resnet18(ResNetConfig { channels, width: 4, ..ResNetConfig::default() });
-    let encoders = [(Modality::Depth, encoder(1)), (Modality::Rgb, encoder(3))].into();
-    let bytes = tensors::write(&Segmenter::new(&SegmenterConfig::scaled(encoders, 3), 1)?.params().to_tensors())?;
+    let encoders = BTreeMap::from([(Modality::Depth, encoder(1)), (Modality::Rgb, encoder(3))]);
+    let head = DecoderConfig::scaled(&encoders).into();
+    let bytes = tensors::write(&Network::new(&NetworkConfig { encoders, head, classes: 3 }, 1)?.params().to_tensors())?;
     assert_eq!(&sha256_hex(&bytes)[..12], "5b407e707064");
     Ok(())
 }

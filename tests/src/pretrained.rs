@@ -24,7 +24,7 @@ const FILE: &str = "model.safetensors";
 fn published(seed: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     let config = ResNetConfig { channels: 3, width: 4, stem: Stem::Small, ..ResNetConfig::default() };
     let encoders = BTreeMap::from([(Modality::Video, EncoderConfig::Resnet18(config))]);
-    let network = Network::new(&NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: 7 }, seed)?;
+    let network = Network::new(&NetworkConfig { encoders, head: FusionConfig::Concat.into(), classes: 7 }, seed)?;
     let rename = |name: &str| name.replace("encoder.video.", "").replace("head.", "fc.");
     let named: Tensors = network.params().to_tensors().into_iter().map(|(n, t)| (rename(&n), t)).collect();
     Ok(tensors::write_with_counters(&named, &umt_nn::batch_counters(named.keys(), 1000))?)

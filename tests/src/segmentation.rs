@@ -34,20 +34,20 @@ schedule = { kind = "one-cycle" }
 
 [[stage]]
 id = "teacher.rgb"
-task = { kind = "segmentation", modalities = ["rgb"] }
+task = { kind = "single", modality = "rgb" }
 
 [[stage]]
 id = "teacher.depth"
-task = { kind = "segmentation", modalities = ["depth"] }
+task = { kind = "single", modality = "depth" }
 
 [[stage]]
 id = "joint"
-task = { kind = "segmentation" }
+task = { kind = "fusion" }
 
 [[stage]]
 id = "umt"
-task = { kind = "segmentation", distance = { weight = 1.0 } }
-from = ["teacher.*"]
+task = { kind = "fusion" }
+distill = { kind = "feature", weight = 1.0, stages = [0, 1, 2, 3, 4], from = ["teacher.*"] }
 
 [[stage]]
 id = "probe"
@@ -118,12 +118,24 @@ fn recipes_that_cannot_be_are_refused_with_the_reason() {
         assert!(RECIPE.contains(from), "{from}");
         parse(&RECIPE.replacen(from, to, 1)).map(|_| ()).expect_err(to).to_string()
     };
-    let error = refused("from = [\"teacher.*\"]\n", "");
-    assert!(error.contains("distance and from"), "{error}");
+    let error = refused(", from = [\"teacher.*\"]", "");
+    assert!(error.contains("`from` names no stage"), "{error}");
     let error = refused("from = [\"teacher.*\"]", "from = [\"teacher.rgb\"]");
     assert!(error.contains("no teacher of `depth`"), "{error}");
-    let error = refused("task = { kind = \"segmentation\" }", "task = { kind = \"single\", modality = \"rgb\" }");
-    assert!(error.contains("class for every pixel"), "{error}");
+    let error = refused("task = { kind = \"fusion\" }", "task = { kind = \"fusion\", fusion = { kind = \"sum\" } }");
+    assert!(error.contains("the decoder joins the maps"), "{error}");
+    let error = refused("task = { kind = \"fusion\" }", "task = { kind = \"segmentation\" }");
+    assert!(error.contains("is now `single`") && error.contains("rooms.toml:"), "{error}");
+    let error = refused("kind = \"feature\", weight = 1.0, stages = [0, 1, 2, 3, 4]", "kind = \"pmr\"");
+    assert!(error.contains("no teachers"), "{error}");
+    let pmr = "distill = { kind = \"pmr\" }\n";
+    let error = refused(
+        "distill = { kind = \"feature\", weight = 1.0, stages = [0, 1, 2, 3, 4], from = [\"teacher.*\"] }\n",
+        pmr,
+    );
+    assert!(error.contains("`pmr` has no meaning where each pixel has a class"), "{error}");
+    let error = refused("[train]", "[loss]\nlabel-smoothing = 1.5\n\n[train]");
+    assert!(error.contains("label-smoothing"), "{error}");
     let error = refused("stem = \"7x7\" }\ndepth", "stem = \"3x3\" }\ndepth");
     assert!(error.contains("stem"), "{error}");
 }

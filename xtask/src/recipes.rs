@@ -6,9 +6,10 @@ use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
 /// The recipes of `cargo xtask reproduce` without a name.
 pub const DEFAULTS: [&str; 2] = ["synthetic-av", "synthetic-rooms"];
 
-const EMBEDDED: [(&str, &str); 9] = [
+const EMBEDDED: [(&str, &str); 10] = [
     ("av-digits", include_str!("../recipes/av-digits.toml")),
     ("methods", include_str!("../recipes/methods.toml")),
+    ("methods-rgbd", include_str!("../recipes/methods-rgbd.toml")),
     ("nyuv2", include_str!("../recipes/nyuv2.toml")),
     ("nyuv2-small", include_str!("../recipes/nyuv2-small.toml")),
     ("sunrgbd", include_str!("../recipes/sunrgbd.toml")),

@@ -1,7 +1,7 @@
 //! Adaptive gradient modulation (Li, Li, Hu, Xu, Wang and Zhuang, "Boosting Multi-modal Model Performance with
 //! Adaptive Gradient Modulation", ICCV 2023).
 
-use crate::scores::{Figures, cross_entropy, own_probability};
+use crate::scores::Figures;
 use crate::{Objective, PREFIX, Pass, Shape};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ impl Objective for Agm {
         let shares = shares(&pass.outputs)?;
         let mut scores = Figures::new();
         for (&modality, share) in &shares {
-            let own = own_probability(share, &pass.targets.labels)?;
+            let own = pass.targets.labels.own_probability(share)?;
             let sum: f64 = own.iter().map(|p| -p.max(1e-8).ln()).sum();
             scores.insert(modality, sum / own.len().max(1) as f64);
         }
@@ -63,7 +63,7 @@ impl Objective for Agm {
             });
         }
         if let Some(logits) = logits.filter(|_| active) {
-            loss.value = cross_entropy(&logits, &pass.targets.labels)?;
+            loss.value = pass.task_of(&logits)?;
         }
         // The mean over all steps, this one included.
         let count = pass.context.step as f64 + 1.0;
@@ -106,20 +106,20 @@ fn shares(outputs: &Outputs<'_>) -> Result<BTreeMap<Modality, Tensor>, NnError> 
     let all: Vec<Modality> = outputs.features().keys().copied().collect();
     let count = all.len();
     let holds = |set: usize, i: usize| set >> i & 1 == 1;
+    let (whole, samples) = (outputs.tensor(&outputs.logits)?, outputs.samples()?);
     // Logits of each subset, numbered by its bits; those of none are zero.
-    let mut of = vec![outputs.logits.zeros_like()?];
+    let mut of = vec![whole.zeros_like()?];
     for set in 1..1 << count {
-        let there = |m: Modality| all.iter().position(|other| *other == m).is_some_and(|i| holds(set, i));
-        let zero = |m: Modality, x: &Tensor| Ok(if there(m) { x.clone() } else { x.zeros_like()? });
+        let kept = |(i, m): (usize, &Modality)| (*m, vec![f32::from(u8::from(holds(set, i))); samples]);
         of.push(match set + 1 == 1 << count {
-            true => outputs.logits.clone(),
-            false => outputs.classify(&outputs.encoded.map(zero)?)?,
+            true => whole.clone(),
+            false => outputs.tensor(&outputs.given(&all.iter().enumerate().map(kept).collect())?)?,
         });
     }
     let factorial = |n: usize| (1..=n).product::<usize>() as f64;
     let mut shares = BTreeMap::new();
     for (i, &modality) in all.iter().enumerate() {
-        let mut share = outputs.logits.zeros_like()?;
+        let mut share = whole.zeros_like()?;
         for set in (0..1 << count).filter(|set| !holds(*set, i)) {
             let size = set.count_ones() as usize;
             let weight = factorial(size) * factorial(count - size - 1) / factorial(count);

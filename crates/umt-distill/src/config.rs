@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use umt_fusion::FusionConfig;
+use umt_fusion::HeadConfig;
 use umt_media::Modality;
 use umt_nn::{NnError, Params};
 
@@ -111,13 +111,23 @@ impl ObjectiveConfig {
     }
 
     /// Refuses settings outside their range, and a network that it has no meaning for: one that joins features of these
-    /// lengths by `fusion`, trained with or without a validation split.
-    pub fn fits(&self, fusion: &FusionConfig, widths: BTreeMap<Modality, usize>, refit: bool) -> Result<(), NnError> {
+    /// lengths by `head`, trained with or without a validation split.
+    ///
+    /// # Errors
+    /// [`NnError::Setting`] with the key, [`NnError::Unsupported`] with the reason.
+    pub fn fits(&self, head: &HeadConfig, widths: BTreeMap<Modality, usize>, refit: bool) -> Result<(), NnError> {
         let objective = self.build();
         objective.check()?;
-        objective.fusion(fusion)?;
+        let shape = match head {
+            HeadConfig::Fusion(fusion) => {
+                objective.fusion(fusion)?;
+                Shape { widths, classes: 1, dense: false }
+            }
+            HeadConfig::Decoder(_) => Shape { widths, classes: 1, dense: true },
+        };
         if self.wants_courses() {
-            return Shape { widths, classes: 1 }.several(self.kind());
+            shape.samples(self.kind(), "its weights are estimated from the losses of samples")?;
+            return shape.several(self.kind());
         }
         if refit && matches!(self, Self::GBlend(GBlend { every: Some(_), .. })) {
             let reason = "`g-blend` estimates its weights on validation, and refit = true leaves none";
@@ -125,7 +135,7 @@ impl ObjectiveConfig {
         }
         // A trial run of what training begins with.
         let mut rng = umt_random::stream(0, "init.objective", 0, 0);
-        objective.init(&mut Params::default(), &Shape { widths, classes: 1 }, &mut rng)
+        objective.init(&mut Params::default(), &shape, &mut rng)
     }
 
     /// Whether its weights are to be measured on finished runs first: `g-blend` with neither `weights` nor `every`.

@@ -1,11 +1,9 @@
 //! Modality dropout (Neverova, Wolf, Taylor and Nebout, "ModDrop: Adaptive Multi-Modal Gesture Recognition", 2016).
 
-use crate::scores::cross_entropy;
 use crate::{Objective, Pass, Shape};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use umt_fusion::{Loss, token};
-use umt_media::Modality;
+use umt_fusion::{Kept, Logits, Loss, Outputs, token};
 use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 
@@ -47,7 +45,7 @@ impl Default for Dropout {
 
 impl Objective for Dropout {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
-        let samples = pass.targets.labels.dim(0)?;
+        let samples = pass.outputs.samples()?;
         let modalities = pass.outputs.features().len();
         let mut rng = umt_random::stream(pass.context.seed, "objective.dropout", pass.context.step, 0);
         let mut kept = vec![vec![0f32; samples]; modalities];
@@ -62,32 +60,19 @@ impl Objective for Dropout {
                 kept[spared][sample] = 1.0;
             }
         }
-        let all: Vec<Modality> = pass.outputs.features().keys().copied().collect();
-        let masked = pass.outputs.encoded.map(|modality, x| {
-            let place = all.iter().position(|m| *m == modality).unwrap_or_default();
-            let shape: Vec<usize> = (0..x.rank()).map(|axis| if axis == 0 { samples } else { 1 }).collect();
-            let mask = Tensor::from_slice(&kept[place], shape.as_slice(), x.device())?;
-            let left = x.broadcast_mul(&mask)?;
-            if self.fill == Fill::Zero {
-                return Ok(left);
-            }
-            let token = pass.outputs.weights().get(&token(modality))?;
-            // Maps of other stages than the last have other channels: there zeros stand for them.
-            let [.., channels] = x.dims() else { return Ok(left) };
-            if *channels != token.dim(0)? {
-                return Ok(left);
-            }
-            let shape: Vec<usize> = shape.iter().skip(1).map(|_| 1).chain([*channels]).collect();
-            Ok(left.broadcast_add(&token.reshape(shape)?.broadcast_mul(&(1.0 - mask)?)?)?)
-        })?;
-        pass.outputs.logits = pass.outputs.classify(&masked)?;
-        pass.task = cross_entropy(&pass.outputs.logits, &pass.targets.labels)?;
+        let kept: Kept = pass.outputs.features().keys().copied().zip(kept).collect();
+        let logits = match self.fill {
+            Fill::Zero => pass.outputs.given(&kept)?,
+            Fill::Token => with_tokens(&pass.outputs, &kept)?,
+        };
+        pass.replace(logits)?;
         loss.value = pass.task.clone();
         Ok(())
     }
 
     fn init(&self, params: &mut Params, shape: &Shape, _rng: &mut Rng) -> Result<(), NnError> {
         if self.fill == Fill::Token {
+            shape.samples("dropout with fill = \"token\"", "a token stands for a feature, and a decoder reads maps")?;
             for (&modality, &width) in &shape.widths {
                 params.insert(token(modality), Param::weight(Array::zeros(&[width])));
             }
@@ -98,4 +83,23 @@ impl Objective for Dropout {
     fn check(&self) -> Result<(), NnError> {
         within("p", self.p, (0.0..1.0).contains(&self.p), "at least 0 and below 1")
     }
+}
+
+/// Logits where a learnt token stands for each feature that is left out.
+fn with_tokens(outputs: &Outputs<'_>, kept: &Kept) -> Result<Logits, NnError> {
+    let masked = outputs.encoded.map(|modality, x| {
+        let Some(rows) = kept.get(&modality) else { return Ok(x.clone()) };
+        let shape: Vec<usize> = (0..x.rank()).map(|axis| if axis == 0 { rows.len() } else { 1 }).collect();
+        let mask = Tensor::from_slice(rows, shape.as_slice(), x.device())?;
+        let left = x.broadcast_mul(&mask)?;
+        let token = outputs.weights().get(&token(modality))?;
+        // Maps of other stages than the last have other channels: there zeros stand for them.
+        let [.., channels] = x.dims() else { return Ok(left) };
+        if *channels != token.dim(0)? {
+            return Ok(left);
+        }
+        let shape: Vec<usize> = shape.iter().skip(1).map(|_| 1).chain([*channels]).collect();
+        Ok(left.broadcast_add(&token.reshape(shape)?.broadcast_mul(&(1.0 - mask)?)?)?)
+    })?;
+    Ok(Logits::Rows(outputs.classify(&masked)?))
 }

@@ -4,13 +4,14 @@ use crate::scores::number;
 use crate::{Needs, Objective, Pass};
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use umt_fusion::Loss;
-use umt_nn::{NnError, within};
+use umt_media::Modality;
+use umt_nn::{Array, NnError, within};
 use umt_train::StepContext;
 
-/// `L_task + lambda * sum_m D(phi_m, phi_m^T)` over the encoders' pooled features, or over their maps behind some
-/// stages, added up.
+/// `L_task + lambda * sum_m D(phi_m, phi_m^T)` over the encoders' pooled features, or over their maps after some
+/// stages, added up: for classes of samples and for classes of pixels alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Feature {
@@ -84,32 +85,67 @@ impl Feature {
     }
 }
 
+/// What is compared.
+enum Pair<'p> {
+    /// Pooled features of student and teacher.
+    Features(&'p Tensor, &'p Tensor),
+    /// The teacher's map of a modality after a stage.
+    Map(Modality, usize, &'p Array),
+}
+
 impl Feature {
-    /// What is compared: a name, what the student says, what its teacher says.
-    fn pairs<'p>(&self, pass: &'p Pass<'_>) -> Result<Vec<(String, &'p Tensor, &'p Tensor)>, NnError> {
+    /// What is compared, by name.
+    fn pairs<'p>(&self, pass: &'p Pass<'_>) -> Result<Vec<(String, Pair<'p>)>, NnError> {
         let mut pairs = Vec::new();
         let lacks = |what: &dyn std::fmt::Display| {
             NnError::Unsupported(format!("a teacher for {what}, which the student lacks"))
         };
+        let features = pass.outputs.features();
         for (modality, teacher) in &pass.targets.teachers {
-            let student = pass.outputs.features().get(modality).ok_or_else(|| lacks(modality))?;
+            let student = features.get(modality).ok_or_else(|| lacks(modality))?;
             if self.stages.is_empty() {
-                pairs.push((modality.to_string(), student, teacher));
-                continue;
+                pairs.push((modality.to_string(), Pair::Features(student, teacher)));
             }
-            let maps =
-                |all: &'p BTreeMap<_, BTreeMap<usize, Tensor>>, stage| all.get(modality).and_then(|own| own.get(stage));
-            for stage in &self.stages {
+        }
+        for (&modality, maps) in &pass.targets.maps {
+            features.get(&modality).ok_or_else(|| lacks(&modality))?;
+            for &stage in &self.stages {
                 let name = format!("{modality}.{stage}");
-                let teacher = maps(&pass.targets.maps, stage);
-                let student = maps(&pass.outputs.encoded.maps, stage);
-                let (Some(student), Some(teacher)) = (student, teacher) else {
-                    return Err(lacks(&format!("stage {name}")));
-                };
-                pairs.push((name, student, teacher));
+                let map = maps.get(&stage).ok_or_else(|| lacks(&format!("stage {name}")))?;
+                pairs.push((name, Pair::Map(modality, stage, map)));
             }
         }
         Ok(pairs)
+    }
+
+    /// D of a pair; `weight` is what it will be multiplied by.
+    fn measure(&self, pass: &Pass<'_>, name: &str, pair: &Pair<'_>, weight: f64) -> Result<Tensor, NnError> {
+        let between = |student: &Tensor, teacher: &Tensor| {
+            if student.dims() != teacher.dims() {
+                let expected = format!("{:?} as the student's {name}", student.dims());
+                return Err(NnError::shape("teacher features", expected, teacher.dims()));
+            }
+            self.distance.between(student, teacher)
+        };
+        match pair {
+            Pair::Features(student, teacher) => between(student, teacher),
+            Pair::Map(modality, stage, teacher) if self.distance == Distance::Mse => {
+                pass.outputs.squared_distance(*modality, *stage, teacher, weight)
+            }
+            Pair::Map(modality, stage, teacher) => {
+                between(&pass.outputs.map(*modality, *stage)?, &teacher.to_tensor()?)
+            }
+        }
+    }
+}
+
+impl Pair<'_> {
+    /// The teacher's own size in a distance.
+    fn size(&self, distance: Distance) -> Result<f64, NnError> {
+        match self {
+            Self::Features(_, teacher) => distance.size(teacher),
+            Self::Map(_, _, teacher) => distance.size(&teacher.to_tensor()?),
+        }
     }
 }
 
@@ -148,14 +184,11 @@ impl Objective for Feature {
         };
         let pairs = self.pairs(pass)?;
         let mut total: Option<Tensor> = None;
-        for (name, student, teacher) in &pairs {
-            if student.dims() != teacher.dims() {
-                let expected = format!("{:?} as the student's {name}", student.dims());
-                return Err(NnError::shape("teacher features", expected, teacher.dims()));
-            }
-            let mut distance = self.distance.between(student, teacher)?;
+        for (name, pair) in &pairs {
+            let unit = if share { pair.size(self.distance)? * pairs.len() as f64 } else { 1.0 };
+            let mut distance = self.measure(pass, name, pair, weight / unit)?;
             if share {
-                distance = (distance / (self.distance.size(teacher)? * pairs.len() as f64))?;
+                distance = (distance / unit)?;
             }
             loss.record(format!("distance.{name}"), &distance);
             let measured = distance.detach();

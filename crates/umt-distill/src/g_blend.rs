@@ -6,7 +6,7 @@ use crate::{Objective, PREFIX, Pass, Shape, heads};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use umt_fusion::{Loss, Network, Weights};
+use umt_fusion::{Loss, Network};
 use umt_nn::{Array, NnError, Param, Params, within};
 use umt_random::Rng;
 use umt_train::{BatchSource, EpochContext, TrainError, each_batch};
@@ -100,6 +100,7 @@ impl Objective for GBlend {
     }
 
     fn init(&self, params: &mut Params, shape: &Shape, rng: &mut Rng) -> Result<(), NnError> {
+        shape.samples("g-blend", "its weights are estimated from the losses of samples")?;
         shape.several("g-blend")?;
         heads::add(params, shape, rng);
         let count = shape.widths.len() + 1;
@@ -173,7 +174,7 @@ fn validation_losses(
     source: &dyn BatchSource,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<f64>>, TrainError> {
-    let (weights, device) = (Weights::of(network.params())?, network.params().device());
+    let (weights, device) = (network.weights()?, network.params().device());
     let (mut sums, mut samples) = (vec![0.0; network.shapes().stages.len() + 1], 0.0);
     let complete = each_batch(source, &device, stopped, |batch| {
         let count = batch.labels.len() as f64;

@@ -1,6 +1,5 @@
-//! A linear head on each encoder's features, for objectives that train modalities on their own as well.
+//! A linear head on each encoder's features, or on each place of its last map, for objectives that train modalities on their own as well.
 
-use crate::scores::cross_entropy;
 use crate::{PREFIX, Pass, Shape};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -20,14 +19,17 @@ pub(crate) fn add(params: &mut Params, shape: &Shape, rng: &mut Rng) {
     }
 }
 
-/// Logits of one modality's head on its features.
+/// Logits of one modality's head on its features `[n, width]` or its map `[n, h, w, width]`.
 pub(crate) fn logits(weights: &Weights, modality: Modality, features: &Tensor) -> Result<Tensor, NnError> {
     weights.linear(&name(modality), features)
 }
 
 /// Cross-entropy of each modality's head.
 pub(crate) fn losses(pass: &Pass<'_>) -> Result<BTreeMap<Modality, Tensor>, NnError> {
-    let weights = pass.outputs.weights();
-    let loss = |(m, x): (&Modality, &Tensor)| Ok((*m, cross_entropy(&logits(weights, *m, x)?, &pass.targets.labels)?));
-    pass.outputs.features().iter().map(loss).collect()
+    let (outputs, labels) = (&pass.outputs, &pass.targets.labels);
+    let loss = |&m: &Modality| {
+        let logits = logits(outputs.weights(), m, &outputs.classified(m)?)?;
+        Ok((m, labels.cross_entropy(&logits)?))
+    };
+    outputs.features().keys().map(loss).collect()
 }

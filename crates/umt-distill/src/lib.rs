@@ -5,7 +5,8 @@
 //! scalars apart, change gradients before the optimiser sees them, and remember figures in buffers among the network's
 //! parameters ([`umt_fusion::Loss`]). It never sees optimisers or files, so a method is one short file, every checkpoint
 //! holds its state, and [`NetworkTask`] makes any of them trainable by the one loop.
-//! Segmentation has tasks of its own ([`DenseTask`]), whose terms bring their gradients along: maps are large.
+//! Where each pixel has a class ([`Labels::Pixels`]) the maps stay on the tape, and terms of the loss bring their gradients
+//! along: maps are large. Objectives are the same; one that has no meaning there says so by name.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -38,9 +39,11 @@
 //! ```
 
 mod config;
-mod dense;
+mod labels;
 mod network_task;
 mod objective;
+mod pixels;
+mod scales;
 
 mod task;
 mod feature;
@@ -64,10 +67,10 @@ pub use agm::Agm;
 pub use aux_heads::AuxHeads;
 pub use combined::Combined;
 pub use config::ObjectiveConfig;
-pub use dense::{DenseLossConfig, DenseTask, MapDistance, ScaleLosses, multi_scale, predicted_map};
 pub use dropout::{Dropout, Fill};
 pub use feature::{Distance, Feature, Ramp, Scale};
 pub use g_blend::{GBlend, JOINT, Losses, blend};
+pub use labels::{Labels, PixelLoss};
 pub use logit_kd::LogitKd;
 pub use mla::Mla;
 pub use mmcosine::MmCosine;
@@ -76,5 +79,7 @@ pub use network_task::NetworkTask;
 pub use objective::{Needs, Objective, PREFIX, Pass, Shape, Targets, loss};
 pub use ogm::Ogm;
 pub use ogm_ge::OgmGe;
+pub use pixels::predicted_map;
 pub use pmr::Pmr;
+pub use scales::{ScaleLosses, multi_scale};
 pub use task::TaskOnly;

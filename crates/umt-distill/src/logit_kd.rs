@@ -8,7 +8,8 @@ use umt_fusion::Loss;
 use umt_nn::{NnError, within};
 
 /// `(1 - w) L_task + w T^2 KL(p^T || p)`, where `p = softmax(z / T)` is the student's softened distribution and `p^T`
-/// the mean of the teachers': of one multi-modal teacher, or of several uni-modal ones.
+/// the mean of the teachers': of one multi-modal teacher, or of several uni-modal ones. Where each pixel has a class, the
+/// mean of the divergence over all pixels at full size, with a label or without.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LogitKd {
@@ -27,11 +28,12 @@ impl Default for LogitKd {
 impl Objective for LogitKd {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
         let teachers = &pass.targets.logits;
+        let own = pass.outputs.tensor(&pass.outputs.logits)?;
         let soften = |z: &Tensor| softmax(&(z / self.temperature)?, D::Minus1);
         let mut sum: Option<Tensor> = None;
         for logits in teachers {
-            if logits.dims() != pass.outputs.logits.dims() {
-                let expected = format!("{:?} as the student's", pass.outputs.logits.dims());
+            if logits.dims() != own.dims() {
+                let expected = format!("{:?} as the student's", own.dims());
                 return Err(NnError::shape("teacher logits", expected, logits.dims()));
             }
             let soft = soften(logits)?;
@@ -42,7 +44,7 @@ impl Objective for LogitKd {
         }
         let sum = sum.ok_or_else(|| NnError::Unsupported("`logit-kd` needs a teacher".into()))?;
         let teacher = (sum / teachers.len() as f64)?.detach();
-        let student = log_softmax(&(&pass.outputs.logits / self.temperature)?, D::Minus1)?;
+        let student = log_softmax(&(own / self.temperature)?, D::Minus1)?;
         // p ln p is 0 where p is: the floor only keeps its logarithm finite.
         let difference = (teacher.maximum(f32::MIN_POSITIVE)?.log()? - student)?;
         let divergence = ((teacher * difference)?.sum(D::Minus1)?.mean_all()? * self.temperature.powi(2))?;

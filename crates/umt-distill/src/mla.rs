@@ -64,6 +64,7 @@ impl Objective for Mla {
     }
 
     fn init(&self, params: &mut Params, shape: &Shape, _rng: &mut Rng) -> Result<(), NnError> {
+        shape.samples("mla", "its one head classifies the features of one modality at a time")?;
         shape.several("mla")?;
         let width = shape.widths.values().next().copied().unwrap_or(0);
         if shape.widths.values().any(|other| *other != width) {

@@ -1,10 +1,11 @@
 //! MMCosine (Xu, Feng, Zhang and Hu, "MMCosine: Multi-Modal Cosine Loss Towards Balanced Audio-Visual Fine-Grained
 //! Learning", ICASSP 2023).
 
-use crate::{Objective, Pass};
+use crate::{Objective, Pass, Shape};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Cosine, FusionConfig, Loss};
-use umt_nn::{NnError, within};
+use umt_nn::{NnError, Params, within};
+use umt_random::Rng;
 
 /// Cross-entropy of `s * sum_m cos(W_m, phi_m)`: neither a modality's features nor its weights can win by their length.
 /// The method is its classifier ([`umt_fusion::Cosine`]), which takes the place of concatenation or sum in training
@@ -29,6 +30,10 @@ impl Objective for MmCosine {
 
     fn check(&self) -> Result<(), NnError> {
         within("scale", self.scale, self.scale > 0.0 && self.scale.is_finite(), "above 0")
+    }
+
+    fn init(&self, _params: &mut Params, shape: &Shape, _rng: &mut Rng) -> Result<(), NnError> {
+        shape.samples("mmcosine", "it is a classifier of features, in the place of a decoder")
     }
 
     fn fusion(&self, asked: &FusionConfig) -> Result<FusionConfig, NnError> {

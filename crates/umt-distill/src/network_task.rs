@@ -1,7 +1,8 @@
 //! A network, an objective and frozen teachers, as the training loop wants them.
 
-use crate::Objective;
 use crate::objective::{PREFIX, Shape, Targets, loss};
+use crate::pixels::{confusion, maps_of};
+use crate::{Labels, Objective, PixelLoss};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use umt_fusion::Network;
@@ -17,6 +18,7 @@ pub struct NetworkTask<'a> {
     network: Network,
     objective: Box<dyn Objective>,
     teachers: Vec<&'a Network>,
+    pixels: PixelLoss,
 }
 
 impl<'a> NetworkTask<'a> {
@@ -43,10 +45,26 @@ impl<'a> NetworkTask<'a> {
         if let Some(modality) = modalities.find(|modality| !taught.insert(*modality)).filter(|_| needs.features) {
             return Err(NnError::Unsupported(format!("two teachers for the features of {modality}")));
         }
-        let shape = Shape { widths: network.shapes().widths(), classes: network.shapes().classes };
+        if let Some(teacher) = teachers.iter().find(|teacher| teacher.is_dense() != network.is_dense()) {
+            let all: Vec<&str> = teacher.modalities().map(|m| m.name()).collect();
+            let reason =
+                format!("the teacher of {} and its student do not classify the same, samples or pixels", all.join("+"));
+            return Err(NnError::Unsupported(reason));
+        }
+        let (widths, classes) = (network.shapes().widths(), network.shapes().classes);
+        let shape = Shape { widths, classes, dense: network.is_dense() };
         let mut rng = umt_random::stream(seed, "init.objective", 0, 0);
         objective.init(network.params_mut(), &shape, &mut rng)?;
-        Ok(Self { network, objective, teachers })
+        Ok(Self { network, objective, teachers, pixels: PixelLoss::default() })
+    }
+
+    /// How pixels count in the loss of a network with a decoder.
+    ///
+    /// # Errors
+    /// Those of [`PixelLoss::check`].
+    pub fn with_pixel_loss(self, pixels: PixelLoss) -> Result<Self, NnError> {
+        pixels.check(self.network.shapes().classes)?;
+        Ok(Self { pixels, ..self })
     }
 
     /// The trained network, without what belongs to the objective.
@@ -55,19 +73,26 @@ impl<'a> NetworkTask<'a> {
         self.network
     }
 
-    /// Labels, and what the teachers say of the same inputs.
+    /// Labels, and what the teachers yield for the same inputs.
     fn targets(&self, batch: &Feed) -> Result<Targets, NnError> {
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.params().device().candle())?;
-        let mut targets = Targets::of(labels);
-        let needs = self.objective.needs();
-        for teacher in &self.teachers {
-            let mut encoded = teacher.encode_with(&self.objective.maps(), batch.inputs())?;
-            if needs.logits {
-                targets.logits.push(teacher.classify(&encoded)?.to_tensor()?);
+        let labels = match self.network.is_dense() {
+            true => Labels::Pixels { maps: maps_of(batch)?.clone(), loss: self.pixels.clone() },
+            false => {
+                let device = self.params().device().candle();
+                Labels::Samples(Tensor::from_slice(&batch.labels, batch.labels.len(), &device)?)
             }
-            if needs.features {
-                targets.teachers.append(&mut encoded.features);
-                targets.maps.append(&mut encoded.maps);
+        };
+        let mut targets = Targets::without_teacher(labels);
+        let (needs, stages) = (self.objective.needs(), self.objective.maps());
+        for teacher in &self.teachers {
+            if needs.logits {
+                targets.logits.push(teacher.logits(batch.inputs())?.to_tensor()?);
+            }
+            if needs.features && stages.is_empty() {
+                targets.teachers.append(&mut teacher.encode(batch.inputs())?.features);
+            }
+            if needs.features && !stages.is_empty() {
+                targets.maps.append(&mut teacher.maps(batch.inputs(), &stages)?);
             }
         }
         Ok(targets)
@@ -75,12 +100,13 @@ impl<'a> NetworkTask<'a> {
 }
 
 /// The share of each encoder in the norms of all encoders' gradients, as `gradient-share.<modality>`; nothing for one.
-fn gradient_shares(modalities: &[Modality], squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
+fn gradient_shares(network: &Network, squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
+    let modalities: Vec<Modality> = network.modalities().collect();
     if modalities.len() < 2 {
         return Vec::new();
     }
     let norm = |modality: &Modality| {
-        let prefix = format!("encoder.{modality}.");
+        let prefix = network.prefix(*modality);
         let own = squares.iter().filter(|(name, _)| name.starts_with(&prefix));
         own.map(|(_, sum)| sum).sum::<f64>().sqrt()
     };
@@ -109,18 +135,23 @@ impl Task for NetworkTask<'_> {
         let encoders = objective.encoders(&all, context);
         let running = |modality| encoders.contains(&modality);
         let result = self.network.train_step_of(&running, &objective.maps(), batch.inputs(), &mut |outputs| {
-            loss(objective, outputs.clone(), &targets, *context)
+            loss(objective, outputs, &targets, *context)
         })?;
         Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
     }
 
     fn figures(&self, squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {
-        let all: Vec<Modality> = self.network.modalities().collect();
-        gradient_shares(&all, squares)
+        gradient_shares(&self.network, squares)
     }
 
+    /// Predictions of pixels are resized bilinearly to their labels' own size.
     fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
-        Ok(Evaluation::Logits(self.network.logits(batch.inputs())?))
+        let logits = self.network.logits(batch.inputs())?;
+        if !self.network.is_dense() {
+            return Ok(Evaluation::Logits(logits));
+        }
+        let (counts, loss) = confusion(&logits, maps_of(batch)?, &batch.ids)?;
+        Ok(Evaluation::Pixels { counts, loss })
     }
 
     fn end_of_epoch(&self, context: &EpochContext<'_>) -> Result<Option<Vec<(String, Array)>>, TrainError> {

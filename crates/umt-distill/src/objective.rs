@@ -1,9 +1,9 @@
 //! What an objective is, and what it sees of a step.
 
-use crate::scores::cross_entropy;
+use crate::Labels;
 use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
-use umt_fusion::{FusionConfig, Loss, Network, Outputs};
+use umt_fusion::{FusionConfig, Logits, Loss, Network, Outputs};
 use umt_media::Modality;
 use umt_nn::{Array, NnError, Params};
 use umt_random::Rng;
@@ -11,19 +11,24 @@ use umt_train::{EpochContext, StepContext, TrainError};
 
 /// What a step is measured against.
 pub struct Targets {
-    /// Class of each sample, `[n]`, u32.
-    pub labels: Tensor,
+    /// The class of each sample, or of each pixel.
+    pub labels: Labels,
     /// Features of the frozen teachers for the same augmented inputs, `[n, width]` by modality; outside any graph.
     pub teachers: BTreeMap<Modality, Tensor>,
-    /// The teachers' maps behind the stages of [`Objective::maps`].
-    pub maps: BTreeMap<Modality, BTreeMap<usize, Tensor>>,
-    /// Logits of each frozen teacher for the same augmented inputs, `[n, classes]`; outside any graph.
+    /// The teachers' maps after the stages of [`Objective::maps`].
+    pub maps: BTreeMap<Modality, BTreeMap<usize, Array>>,
+    /// Logits of each frozen teacher for the same augmented inputs, `[n, classes]` or `[n, h, w, classes]`; outside any graph.
     pub logits: Vec<Tensor>,
 }
 
 impl Targets {
-    /// Labels without a teacher.
+    /// The class of each sample, `[n]`, u32, without a teacher.
     pub fn of(labels: Tensor) -> Self {
+        Self::without_teacher(Labels::Samples(labels))
+    }
+
+    /// Labels without a teacher.
+    pub fn without_teacher(labels: Labels) -> Self {
         Self { labels, teachers: BTreeMap::new(), maps: BTreeMap::new(), logits: Vec::new() }
     }
 }
@@ -32,8 +37,10 @@ impl Targets {
 pub struct Pass<'a> {
     /// The network's outputs.
     pub outputs: Outputs<'a>,
-    /// Cross-entropy of the outputs' logits, mean over the batch.
+    /// Cross-entropy of the outputs' logits, mean over the samples; over the pixels, the sum of all scales.
     pub task: Tensor,
+    /// The part of `task` that is not that of the logits at full size: other scales, where there are any.
+    pub sides: Option<Tensor>,
     /// Labels and what teachers say.
     pub targets: &'a Targets,
     /// Where in the run this step is.
@@ -46,6 +53,8 @@ pub struct Shape {
     pub widths: BTreeMap<Modality, usize>,
     /// Number of classes.
     pub classes: usize,
+    /// Whether each pixel has a class, and not each sample.
+    pub dense: bool,
 }
 
 /// What an objective asks of teachers.
@@ -116,19 +125,80 @@ pub trait Objective: Send + Sync {
 pub const PREFIX: &str = "objective.";
 
 /// The loss of one step.
+///
+/// # Errors
+/// Labels that do not fit the outputs; what the objective refuses.
 pub fn loss(
     objective: &dyn Objective,
     outputs: Outputs<'_>,
     targets: &Targets,
     context: StepContext,
 ) -> Result<Loss, NnError> {
-    let task = cross_entropy(&outputs.logits, &targets.labels)?;
+    let (terms, task, sides) = task_loss(&outputs, &outputs.logits, targets)?;
     let mut loss = Loss::from(task.clone());
-    objective.apply(&mut Pass { outputs, task, targets, context }, &mut loss)?;
+    for (name, term) in terms.iter().filter(|_| terms.len() > 1) {
+        loss.record(*name, term);
+    }
+    objective.apply(&mut Pass { outputs, task, sides, targets, context }, &mut loss)?;
     Ok(loss)
 }
 
+/// The terms of the task's loss, their sum, and the sum of all but the first.
+#[expect(clippy::type_complexity, reason = "three values that only this file takes apart")]
+fn task_loss(
+    outputs: &Outputs<'_>,
+    logits: &Logits,
+    targets: &Targets,
+) -> Result<(Vec<(&'static str, Tensor)>, Tensor, Option<Tensor>), NnError> {
+    let terms = targets.labels.losses(outputs, logits)?;
+    let mut rest = terms.iter().map(|(_, term)| term.clone());
+    let first = rest.next().ok_or_else(|| NnError::Unsupported("no logits".into()))?;
+    let sides = rest.map(Ok).reduce(|sum, term| Ok((sum? + term?)?)).transpose().map_err(|e: candle_core::Error| e)?;
+    let task = match &sides {
+        Some(sides) => (first + sides)?,
+        None => first,
+    };
+    Ok((terms, task, sides))
+}
+
+impl Pass<'_> {
+    /// Puts other logits in the place of the network's, with their loss.
+    ///
+    /// # Errors
+    /// Labels that do not fit; when a device fails.
+    pub fn replace(&mut self, logits: Logits) -> Result<(), NnError> {
+        (_, self.task, self.sides) = task_loss(&self.outputs, &logits, self.targets)?;
+        self.outputs.logits = logits;
+        Ok(())
+    }
+
+    /// The task's loss with that of other logits at full size, `[n, classes]` or `[n, h, w, classes]`.
+    ///
+    /// # Errors
+    /// Labels that do not fit; when a device fails.
+    pub fn task_of(&self, logits: &Tensor) -> Result<Tensor, NnError> {
+        let own = self.targets.labels.cross_entropy(logits)?;
+        Ok(match &self.sides {
+            Some(sides) => (own + sides)?,
+            None => own,
+        })
+    }
+}
+
 impl Shape {
+    /// Refuses a network whose pixels have classes, by the name of an objective and the reason why that has no meaning there.
+    ///
+    /// # Errors
+    /// [`NnError::Unsupported`].
+    pub fn samples(&self, kind: &str, reason: &str) -> Result<(), NnError> {
+        match self.dense {
+            false => Ok(()),
+            true => {
+                Err(NnError::Unsupported(format!("`{kind}` has no meaning where each pixel has a class: {reason}")))
+            }
+        }
+    }
+
     /// Refuses a single modality, between which and others an objective could not decide.
     pub(crate) fn several(&self, kind: &str) -> Result<(), NnError> {
         if self.widths.len() > 1 {

@@ -1,7 +1,7 @@
 //! On-the-fly gradient modulation (Peng, Wei, Deng, Wang and Hu, "Balanced Multimodal Learning via On-the-fly
 //! Gradient Modulation", CVPR 2022).
 
-use crate::scores::{Figures, modality_of, own_probability, ratios};
+use crate::scores::{Figures, modality_of, ratios};
 use crate::{Objective, Pass, Shape};
 use serde::{Deserialize, Serialize};
 use umt_fusion::{Loss, StepResult};
@@ -10,6 +10,9 @@ use umt_random::Rng;
 use umt_train::StepContext;
 
 /// Slows down the encoder whose modality is ahead.
+///
+/// Where each pixel has a class, `s_m` is the sum over the pixels with a label, and the part of a modality is what the decoder makes of
+/// its maps alone: a further pass per modality.
 ///
 /// With `s_m` the sum over the batch of the true class's probability under modality m's own part of the logits
 /// ([`umt_fusion::Fusion::alone`]) and `rho_m = s_m / s_other`, the gradient of every convolution of encoder m is
@@ -43,7 +46,8 @@ impl Ogm {
     pub(crate) fn coefficients(&self, pass: &Pass<'_>, loss: &mut Loss) -> Result<Figures, NnError> {
         let mut scores = Figures::new();
         for &modality in pass.outputs.features().keys() {
-            let own = own_probability(&pass.outputs.alone(modality)?, &pass.targets.labels)?;
+            let alone = pass.outputs.tensor(&pass.outputs.alone(modality)?)?;
+            let own = pass.targets.labels.own_probability(&alone)?;
             scores.insert(modality, own.into_iter().sum());
         }
         let mut all = Figures::new();

@@ -1,7 +1,7 @@
 //! Prototypical modal rebalance (Fan, Xu, Wang, Wang and Guo, "PMR: Prototypical Modal Rebalance for Multimodal
 //! Learning", CVPR 2023).
 
-use crate::scores::{Figures, entropy, own_log_probability, own_probability, ratios};
+use crate::scores::{Figures, entropy, ratios};
 use crate::{Objective, PREFIX, Pass, Shape};
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ const NEVER: f64 = -1e9;
 
 impl Objective for Pmr {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
-        let labels = pass.targets.labels.to_vec1::<u32>()?;
+        let labels = pass.targets.labels.samples()?.to_vec1::<u32>()?;
         self.remember(pass, &labels, loss)?;
         let known = pass.outputs.buffer(&buffer("known"))?;
         let of_label: Vec<f32> = labels.iter().map(|&y| known.as_slice()[y as usize]).collect();
@@ -61,7 +61,7 @@ impl Objective for Pmr {
             let prototypes = pass.outputs.buffer(&buffer(&format!("prototypes.{modality}")))?.to_tensor()?;
             let prototypes = prototypes.to_device(pass.task.device())?;
             let similarity = distances(features, &prototypes)?.neg()?.broadcast_add(&mask)?;
-            let own = own_probability(&similarity, &pass.targets.labels)?;
+            let own = pass.targets.labels.own_probability(&similarity)?;
             scores.insert(modality, own.iter().zip(&of_label).map(|(p, k)| p * f64::from(*k)).sum());
             similarities.push((modality, similarity));
         }
@@ -71,7 +71,7 @@ impl Objective for Pmr {
             let hold = (ratios[&modality] - 1.0).clamp(0.0, 1.0);
             loss.log.insert(format!("pull.{modality}"), pull as f32);
             if pull > 0.0 {
-                let own = own_log_probability(&similarity, &pass.targets.labels)?;
+                let own = pass.targets.labels.own_log_probability(&similarity)?;
                 let term = ((own * &weights)?.sum_all()?.neg()? * (self.alpha * pull))?;
                 loss.value = (&loss.value + term)?;
             }
@@ -91,6 +91,7 @@ impl Objective for Pmr {
     }
 
     fn init(&self, params: &mut Params, shape: &Shape, _rng: &mut Rng) -> Result<(), NnError> {
+        shape.samples("pmr", "a prototype is the mean feature of the samples of a class")?;
         let mut add = |name: &str, shape: &[usize]| params.insert(buffer(name), Param::buffer(Array::zeros(shape)));
         for (modality, &width) in &shape.widths {
             add(&format!("prototypes.{modality}"), &[shape.classes, width]);

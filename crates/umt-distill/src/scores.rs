@@ -14,17 +14,6 @@ pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor, 
     Ok(candle_nn::loss::cross_entropy(logits, labels)?)
 }
 
-/// Natural logarithm of the probability of each sample's own class, `[n]`.
-pub(crate) fn own_log_probability(logits: &Tensor, labels: &Tensor) -> Result<Tensor, NnError> {
-    Ok(log_softmax(logits, D::Minus1)?.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?)
-}
-
-/// Probability of each sample's own class, outside the graph.
-pub(crate) fn own_probability(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>, NnError> {
-    let logarithms = own_log_probability(&logits.detach(), labels)?.to_vec1::<f32>()?;
-    Ok(logarithms.into_iter().map(|x| f64::from(x).exp()).collect())
-}
-
 /// Entropy of each sample's distribution in nats, `[n]`.
 pub(crate) fn entropy(logits: &Tensor) -> Result<Tensor, NnError> {
     let product = (softmax(logits, D::Minus1)? * log_softmax(logits, D::Minus1)?)?;
@@ -47,7 +36,7 @@ pub(crate) fn number(scalar: &Tensor) -> Result<f32, NnError> {
     Ok(scalar.to_scalar::<f32>()?)
 }
 
-/// The modality that an encoder's parameter belongs to.
+/// The modality that an encoder's parameter belongs to: `encoder.<modality>.*`, or `encoder_<modality>.*` with a decoder.
 pub(crate) fn modality_of(parameter: &str) -> Option<Modality> {
-    parameter.strip_prefix("encoder.")?.split('.').next()?.parse().ok()
+    parameter.strip_prefix("encoder")?.strip_prefix(['.', '_'])?.split('.').next()?.parse().ok()
 }

@@ -208,7 +208,7 @@ fn meaningless_combinations_and_settings_are_refused_by_name() {
     let unweighted = ObjectiveConfig::GBlend(umt_distill::GBlend::default());
     assert!(
         unweighted
-            .fits(&FusionConfig::Concat, network(&BOTH, FusionConfig::Concat, 1).shapes().widths(), false)
+            .fits(&FusionConfig::Concat.into(), network(&BOTH, FusionConfig::Concat, 1).shapes().widths(), false)
             .is_ok()
     );
     let film = FusionConfig::Film;
@@ -247,7 +247,7 @@ fn every_file_is_in_the_list() {
     let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
     let mut files: BTreeSet<String> =
         entries.map(|e| e.unwrap().path().file_stem().unwrap().to_string_lossy().replace('_', "-")).collect();
-    for frame in ["lib", "config", "dense", "heads", "network-task", "objective", "scores"] {
+    for frame in ["lib", "config", "heads", "labels", "network-task", "objective", "pixels", "scales", "scores"] {
         assert!(files.remove(frame), "{frame}");
     }
     let listed: BTreeSet<String> = ObjectiveConfig::examples().into_iter().map(|(name, _)| name.to_owned()).collect();

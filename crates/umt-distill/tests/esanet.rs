@@ -6,9 +6,9 @@
 use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_data::{Batch, LabelMaps};
-use umt_distill::{DenseLossConfig, DenseTask, MapDistance};
+use umt_distill::{Feature, NetworkTask, ObjectiveConfig, PixelLoss};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
-use umt_fusion::{DecoderConfig, Fused, Segmenter, SegmenterConfig};
+use umt_fusion::{DecoderConfig, Fused, HeadConfig, Logits, Loss, Network, NetworkConfig, Outputs};
 use umt_media::Modality::{self, Depth, Rgb};
 use umt_nn::{Array, Device, Layout, Role};
 use umt_train::{Feed, StepContext, Task};
@@ -28,12 +28,12 @@ fn noise(count: usize, salt: u64) -> impl Iterator<Item = f64> {
 }
 
 /// Names of what is learnt, each with its number.
-fn salts(network: &Segmenter) -> BTreeMap<String, u64> {
+fn salts(network: &Network) -> BTreeMap<String, u64> {
     let weights = network.params().iter().filter(|(_, p)| p.role == Role::Weight);
     weights.zip(0..).map(|((name, _), salt)| (name.clone(), salt)).collect()
 }
 
-fn fill(network: &mut Segmenter, first: u64) {
+fn fill(network: &mut Network, first: u64) {
     let mut tensors = network.params().to_tensors();
     // The last batch-norm of each residual branch, which the script damps.
     let last = if tensors.keys().any(|name| name.contains("bn3.")) { "bn3." } else { "bn2." };
@@ -114,23 +114,22 @@ fn to_disk(array: &Array, layout: Layout) -> Vec<f32> {
     }
 }
 
+/// Every stage of an encoder.
+const ALL: [usize; 5] = [0, 1, 2, 3, 4];
+
 struct Case {
     name: &'static str,
-    config: SegmenterConfig,
+    config: NetworkConfig,
     size: [usize; 2],
     salt: u64,
     smoothing: f32,
-    distill: Option<MapDistance>,
+    distill: Option<Feature>,
 }
 
-fn config(
-    modalities: &[Modality],
-    encoder: impl Fn(usize) -> EncoderConfig,
-    decoder: DecoderConfig,
-) -> SegmenterConfig {
+fn config(modalities: &[Modality], encoder: impl Fn(usize) -> EncoderConfig, decoder: DecoderConfig) -> NetworkConfig {
     let channels = |m: Modality| if m == Rgb { 3 } else { 1 };
     let encoders = modalities.iter().map(|&m| (m, encoder(channels(m)))).collect();
-    SegmenterConfig { encoders, decoder, classes: CLASSES }
+    NetworkConfig { encoders, head: decoder.into(), classes: CLASSES }
 }
 
 fn resnet(channels: usize, width: usize) -> ResNetConfig {
@@ -145,7 +144,7 @@ fn cases() -> Vec<Case> {
     let small = DecoderConfig { widths: [24, 16, 12], blocks: 1, ..DecoderConfig::default() };
     let decoder = DecoderConfig { fused: Fused::Decoder, widths: [32, 16, 8], blocks: 2, ..DecoderConfig::default() };
     let excited = DecoderConfig { squeeze_excite: true, ..small.clone() };
-    let distill = Some(MapDistance { weight: 0.7, stages: [0.5, 1.0, 0.0, 2.0, 1.0] });
+    let distill = Some(Feature { stages: [0, 1, 3, 4].into(), ..Feature::new(0.7) });
     let case = |name, config, size, salt, smoothing, distill| Case { name, config, size, salt, smoothing, distill };
     vec![
         case("basic-rgb", config(&[Depth, Rgb], basic, small), [96, 128], 5, 0.0, distill),
@@ -156,7 +155,7 @@ fn cases() -> Vec<Case> {
 
 fn check(golden: &Value, case: &Case) {
     let Case { name, ref config, size, salt, smoothing, ref distill } = *case;
-    let mut network = Segmenter::new(config, 1).unwrap();
+    let mut network = Network::new(config, 1).unwrap();
     fill(&mut network, 0);
     let modalities: Vec<Modality> = network.modalities().collect();
     let batch = batch(&modalities, size, salt);
@@ -164,33 +163,35 @@ fn check(golden: &Value, case: &Case) {
 
     // Outputs of training, seen by an objective that wants nothing.
     let mut seen = Vec::new();
-    let mut watched = Segmenter::new(config, 1).unwrap();
+    let mut watched = Network::new(config, 1).unwrap();
     fill(&mut watched, 0);
-    let mut watch = |outputs: &umt_fusion::DenseOutputs| {
-        seen.clone_from(&outputs.logits);
-        let logits = outputs.logits.iter().map(|x| Array::zeros(x.shape())).collect();
-        Ok(umt_fusion::DenseLoss { value: 0.0, log: BTreeMap::new(), logits, maps: Vec::new() })
+    let mut watch = |outputs: Outputs<'_>| {
+        let Logits::Maps(maps) = &outputs.logits else { panic!("a class for every pixel") };
+        seen = maps.iter().map(|map| map.array().clone()).collect();
+        let zeros = maps.iter().map(|map| (map.clone(), Array::zeros(map.shape()))).collect();
+        Ok(Loss::from(outputs.term(0.0, zeros)?))
     };
     watched.train_step(&inputs, &mut watch).unwrap();
     for (scale, (got, expected)) in seen.iter().zip(golden["outputs"].as_array().unwrap()).enumerate() {
         close(&format!("{name} output {scale}"), got, expected, 1e-4);
     }
 
-    let teachers: BTreeMap<Modality, Segmenter> = match distill {
-        None => BTreeMap::new(),
+    let teachers: Vec<Network> = match distill {
+        None => Vec::new(),
         Some(_) => (modalities.iter().zip([2000, 3000]))
             .map(|(&m, first)| {
                 let encoders = BTreeMap::from([(m, config.encoders[&m].clone())]);
-                let mut teacher = Segmenter::new(&SegmenterConfig { encoders, ..config.clone() }, 1).unwrap();
+                let mut teacher = Network::new(&NetworkConfig { encoders, ..config.clone() }, 1).unwrap();
                 fill(&mut teacher, first);
-                (m, teacher)
+                teacher
             })
             .collect(),
     };
-    let loss = DenseLossConfig { class_weights: Some(vec![0.5, 1.0, 1.5, 0.25, 2.0]), label_smoothing: smoothing };
-    let borrowed = teachers.iter().map(|(m, t)| (*m, t)).collect();
+    let loss = PixelLoss { class_weights: Some(vec![0.5, 1.0, 1.5, 0.25, 2.0]), label_smoothing: smoothing };
+    let borrowed = teachers.iter().collect();
     let salts = salts(&network);
-    let mut task = DenseTask::new(network, loss, distill.clone(), borrowed).unwrap();
+    let objective = distill.clone().map_or(ObjectiveConfig::Task, ObjectiveConfig::Feature).build();
+    let mut task = NetworkTask::new(network, objective, borrowed, 1).unwrap().with_pixel_loss(loss).unwrap();
     let step = task
         .step(&Feed::new(batch, &Device::Cpu).unwrap(), &StepContext { step: 0, total: 1, epoch: 0, seed: 1 })
         .unwrap();
@@ -225,15 +226,15 @@ fn check(golden: &Value, case: &Case) {
     assert!(error.sqrt() < 1e-4 * all, "{name}: gradients off by {}", error.sqrt() / all);
 
     let network = task.into_network();
-    close(&format!("{name} evaluation"), &network.predict(&inputs).unwrap(), &golden["eval_logits"], 1e-4);
-    for (modality, maps) in network.maps(&inputs).unwrap() {
-        for (stage, map) in maps.iter().enumerate() {
-            let expected = &golden["eval_maps"][modality.name()][stage];
+    close(&format!("{name} evaluation"), &network.logits(&inputs).unwrap(), &golden["eval_logits"], 1e-4);
+    for (modality, maps) in network.maps(&inputs, &ALL.into()).unwrap() {
+        for (stage, map) in &maps {
+            let expected = &golden["eval_maps"][modality.name()][*stage];
             close(&format!("{name} {modality}, stage {stage}"), map, expected, 1e-4);
         }
     }
     if let Some(expected) = golden["alone"].as_object().filter(|maps| !maps.is_empty()) {
-        for (stage, map) in network.maps_alone(Rgb, &inputs[&Rgb]).unwrap().iter().enumerate() {
+        for (stage, map) in &network.maps_alone(Rgb, &inputs[&Rgb], &ALL.into()).unwrap() {
             close(&format!("{name} rgb alone, stage {stage}"), map, &expected[&stage.to_string()], 1e-4);
         }
     }
@@ -260,13 +261,13 @@ fn published_checkpoints_fit() {
     }
     let published = |block, encoder: fn(ResNetConfig) -> EncoderConfig| {
         let encoders = [(Rgb, 3), (Depth, 1)].map(|(m, c)| (m, encoder(ResNetConfig { block, ..resnet(c, 64) })));
-        SegmenterConfig { encoders: encoders.into(), decoder: DecoderConfig::default(), classes: 40 }
+        NetworkConfig { encoders: encoders.into(), head: HeadConfig::Decoder(DecoderConfig::default()), classes: 40 }
     };
     let configs =
         [published(Block::Basic, EncoderConfig::Resnet18), published(Block::NonBottleneck1d, EncoderConfig::Resnet34)];
     assert_eq!(lists.len(), configs.len());
     for (mut list, config) in lists.into_iter().zip(configs) {
-        let mut network = Segmenter::new(&config, 1).unwrap();
+        let mut network = Network::new(&config, 1).unwrap();
         let mut tensors = network.params().to_tensors();
         let shape = |shape: &[usize]| shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         let own: Vec<(String, String)> = tensors.iter().map(|(name, (s, _))| (name.clone(), shape(s))).collect();

@@ -74,8 +74,8 @@ impl Run {
         };
         let encoders = [(Audio, encoder(1)), (Video, encoder(3))].into();
         let mut network =
-            Network::new(&NetworkConfig { encoders, fusion: fusion.clone(), classes: CLASSES }, 1).unwrap();
-        let shape = Shape { widths: network.shapes().widths(), classes: CLASSES };
+            Network::new(&NetworkConfig { encoders, head: fusion.clone().into(), classes: CLASSES }, 1).unwrap();
+        let shape = Shape { widths: network.shapes().widths(), classes: CLASSES, dense: false };
         objective.init(network.params_mut(), &shape, &mut umt_random::stream(1, "test", 0, 0)).unwrap();
         for (name, param) in network.params_mut().iter_mut() {
             let index = u64::from(name.contains("video"));

@@ -211,10 +211,6 @@ fn show(shown: &mut Vec<(Value, Var)>, value: &Value) -> Result<Tensor, NnError>
     Ok(tensor)
 }
 
-pub(crate) fn prefix(modality: Modality) -> String {
-    format!("encoder.{modality}.")
-}
-
 fn input_of(inputs: &BTreeMap<Modality, Array>, modality: Modality) -> Result<Array, NnError> {
     let missing = || NnError::Unsupported(format!("the batch has no {modality}, which this network needs"));
     inputs.get(&modality).cloned().ok_or_else(missing)

@@ -15,7 +15,7 @@
 //! let encoder = EncoderConfig::Resnet18(ResNetConfig { channels: 1, width: 4, ..Default::default() });
 //! let config = NetworkConfig {
 //!     encoders: BTreeMap::from([(Modality::Audio, encoder)]),
-//!     fusion: FusionConfig::default(),
+//!     head: FusionConfig::default().into(),
 //!     classes: 10,
 //! };
 //! let network = Network::new(&config, 1)?;
@@ -25,20 +25,21 @@
 //! ```
 
 mod attention;
+pub mod decoder;
 mod encode;
 mod fusion;
 mod kinds;
 mod missing;
 mod load;
+mod maps;
 mod network;
-pub mod segmenter;
 mod step;
 mod weights;
 
+pub use decoder::{DecoderConfig, Fused};
 pub use fusion::{Encoded, Fusion, Shapes};
 pub use kinds::*;
 pub use missing::{Standing, token};
-pub use network::{Network, NetworkConfig};
-pub use segmenter::{DecoderConfig, DenseLoss, DenseOutputs, Fused, Segmenter, SegmenterConfig};
-pub use step::{Finish, Loss, Outputs, StepResult, read_figures};
+pub use network::{HeadConfig, Network, NetworkConfig};
+pub use step::{Finish, Kept, Logits, Loss, Outputs, StepResult, read_figures};
 pub use weights::Weights;

@@ -1,14 +1,14 @@
 //! Weights from elsewhere into a network.
 
-use crate::encode::prefix;
-use crate::{Network, Segmenter};
+use crate::Network;
 use umt_encoders::pretrained::{FirstConv, adapt_first_conv, torchvision};
 use umt_media::Modality;
 use umt_nn::{NnError, Params, Tensors};
 
 impl Network {
     /// Takes every parameter from a file's tensors: under the network's own names (`encoder.audio.conv1.weight`,
-    /// `head.weight`) or, for a network of one modality, under torchvision's (`conv1.weight`, `fc.weight`).
+    /// `head.weight`; with a decoder those of the published ESANet) or, for a classifier of one modality, under torchvision's
+    /// (`conv1.weight`, `fc.weight`).
     ///
     /// # Errors
     /// [`NnError::Mismatch`] lists every name that is missing, unexpected or ill-shaped; nothing has changed then.
@@ -17,10 +17,10 @@ impl Network {
         let only: Vec<Modality> = self.modalities().collect();
         let own = tensors.keys().any(|name| name.starts_with("encoder."));
         let tensors = match only[..] {
-            [modality] if !own => {
+            [modality] if !own && !self.is_dense() => {
                 let name = |name: String| match name.strip_prefix("fc.") {
                     Some(end) => format!("head.{end}"),
-                    None => format!("{}{name}", prefix(modality)),
+                    None => format!("{}{name}", self.prefix(modality)),
                 };
                 tensors.into_iter().map(|(key, tensor)| (name(key), tensor)).collect()
             }
@@ -35,35 +35,11 @@ impl Network {
     /// # Errors
     /// [`NnError::Mismatch`] as in [`Network::load`]; [`NnError::Unsupported`] for a modality the network does not have.
     pub fn load_encoder(&mut self, modality: Modality, tensors: Tensors, how: FirstConv) -> Result<(), NnError> {
-        has(self.modalities(), modality)?;
-        load_encoder(self.params_mut(), modality, &prefix(modality), tensors, how)
-    }
-}
-
-impl Segmenter {
-    /// Takes every parameter from a published checkpoint's tensors, or from one saved here.
-    ///
-    /// # Errors
-    /// [`NnError::Mismatch`] lists every name that is missing, unexpected or ill-shaped; nothing has changed then.
-    pub fn load(&mut self, tensors: Tensors) -> Result<(), NnError> {
-        self.params_mut().load_tensors(&torchvision(tensors))
-    }
-
-    /// Takes the parameters of one encoder, as [`Network::load_encoder`] does.
-    ///
-    /// # Errors
-    /// Those of [`Network::load_encoder`].
-    pub fn load_encoder(&mut self, modality: Modality, tensors: Tensors, how: FirstConv) -> Result<(), NnError> {
-        has(self.modalities(), modality)?;
+        if !self.modalities().any(|own| own == modality) {
+            return Err(NnError::Unsupported(format!("the network has no encoder of {modality}")));
+        }
         let own = self.prefix(modality);
         load_encoder(self.params_mut(), modality, &own, tensors, how)
-    }
-}
-
-fn has(mut modalities: impl Iterator<Item = Modality>, wanted: Modality) -> Result<(), NnError> {
-    match modalities.any(|modality| modality == wanted) {
-        true => Ok(()),
-        false => Err(NnError::Unsupported(format!("the network has no encoder of {wanted}"))),
     }
 }
 

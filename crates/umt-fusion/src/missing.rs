@@ -1,8 +1,8 @@
 //! A network whose input lacks modalities.
 
-use crate::{Network, Weights};
+use crate::Network;
 use candle_core::Tensor;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use umt_media::Modality;
 use umt_nn::{Array, NnError, Param};
 
@@ -11,18 +11,6 @@ use umt_nn::{Array, NnError, Param};
 pub type Standing = BTreeMap<Modality, BTreeMap<usize, Array>>;
 
 impl Network {
-    /// Logits in evaluation mode, `[n, classes]`, of the modalities that `inputs` has. The encoders of the others do not
-    /// run: gates and fusion meet what stands for them, a fusion over tokens as a map of one place.
-    ///
-    /// # Errors
-    /// No modality of the network is there; a vector of another length than its encoder's channels.
-    pub fn logits_given(&self, inputs: &BTreeMap<Modality, Array>, standing: &Standing) -> Result<Array, NnError> {
-        let weights = Weights::of(&self.params)?;
-        let present = |modality| inputs.contains_key(&modality);
-        let pass = self.pass(&present, Some(standing), inputs, &weights, &BTreeSet::new(), false)?;
-        self.classify(&pass.encoded)
-    }
-
     /// A learnt vector for each modality that may be missing, `token.<modality>`: part of the model.
     pub fn add_tokens(&mut self) {
         for (modality, width) in self.shapes.widths() {

@@ -13,9 +13,14 @@ impl Weights {
     /// # Errors
     /// When a device fails.
     pub fn of(params: &Params) -> Result<Self, NnError> {
+        Self::except(params, &|name| name.starts_with("encoder."))
+    }
+
+    /// Every trainable parameter but those that `taped` says are on the tape.
+    pub(crate) fn except(params: &Params, taped: &dyn Fn(&str) -> bool) -> Result<Self, NnError> {
         let mut weights = BTreeMap::new();
         for (name, param) in params.iter() {
-            if param.role == Role::Weight && !name.starts_with("encoder.") {
+            if param.role == Role::Weight && !taped(name) {
                 weights.insert(name.clone(), params.variable(name)?);
             }
         }

@@ -19,8 +19,8 @@ fn noise(shape: &[usize], id: u64) -> Array {
 
 fn step(network: &mut Network, inputs: &Inputs) -> Result<StepResult, NnError> {
     let labels = Tensor::from_slice(&[0u32, 1, 3], 3, &Device::Cpu)?;
-    network.train_step(inputs, &mut |outputs: &Outputs| {
-        let value = candle_nn::loss::cross_entropy(&outputs.logits, &labels)?;
+    network.train_step(inputs, &mut |outputs: Outputs| {
+        let value = candle_nn::loss::cross_entropy(&outputs.tensor(&outputs.logits)?, &labels)?;
         Ok(Loss::from(value))
     })
 }
@@ -40,7 +40,7 @@ fn fused(fusion: FusionConfig, count: usize) -> (NetworkConfig, Inputs) {
         encoders.insert(modality, encoder);
         arrays.insert(modality, array);
     }
-    (NetworkConfig { encoders, fusion, classes: CLASSES }, arrays)
+    (NetworkConfig { encoders, head: fusion.into(), classes: CLASSES }, arrays)
 }
 
 /// Every case: one network per encoder, and per fusion one with each number of modalities up to three.
@@ -50,7 +50,7 @@ fn cases() -> Vec<(String, NetworkConfig, Inputs)> {
         let channels = encoder.channels();
         let config = NetworkConfig {
             encoders: BTreeMap::from([(Video, encoder)]),
-            fusion: FusionConfig::Concat,
+            head: FusionConfig::Concat.into(),
             classes: CLASSES,
         };
         cases.push((name.to_owned(), config, BTreeMap::from([(Video, noise(&[3, 3, 48, 40, channels], 1))])));

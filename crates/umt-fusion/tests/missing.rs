@@ -26,7 +26,7 @@ fn networks() -> Vec<(&'static str, FusionConfig, Network)> {
         EncoderConfig::Resnet18(ResNetConfig { channels: 1, width: 4, stem: Stem::Small, ..ResNetConfig::default() });
     let encoders: BTreeMap<_, _> = ALL.iter().map(|m| (*m, encoder.clone())).collect();
     let build = |(name, fusion): (&'static str, FusionConfig)| {
-        let config = NetworkConfig { encoders: encoders.clone(), fusion: fusion.clone(), classes: CLASSES };
+        let config = NetworkConfig { encoders: encoders.clone(), head: fusion.clone().into(), classes: CLASSES };
         (name, fusion, Network::new(&config, 1).unwrap())
     };
     FusionConfig::examples().into_iter().map(build).collect()

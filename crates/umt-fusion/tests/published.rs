@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_encoders::pretrained::FirstConv;
 use umt_encoders::{EncoderConfig, ResNetConfig};
-use umt_fusion::{FusionConfig, Network, NetworkConfig, Segmenter, SegmenterConfig};
+use umt_fusion::{DecoderConfig, FusionConfig, Network, NetworkConfig};
 use umt_media::Modality::{Audio, Depth, Rgb, Video};
 use umt_nn::{NnError, Tensors};
 
@@ -55,7 +55,7 @@ fn encoder(kind: &str, channels: usize, width: usize) -> EncoderConfig {
 
 fn network(kind: &str, channels: usize, width: usize) -> Network {
     let encoders = BTreeMap::from([(Video, encoder(kind, channels, width))]);
-    Network::new(&NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: 5 }, 1).unwrap()
+    Network::new(&NetworkConfig { encoders, head: FusionConfig::Concat.into(), classes: 5 }, 1).unwrap()
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_encoder_is_taken_without_its_classifier_and_from_three_colours_to_one() {
 
     // The other way round: what is saved here is taken by another network, whatever its modality is called.
     let encoders = BTreeMap::from([(Audio, encoder("resnet18", 3, 64)), (Video, encoder("resnet18", 3, 64))]);
-    let mut both = Network::new(&NetworkConfig { encoders, fusion: FusionConfig::Sum, classes: 9 }, 2).unwrap();
+    let mut both = Network::new(&NetworkConfig { encoders, head: FusionConfig::Sum.into(), classes: 9 }, 2).unwrap();
     both.load_encoder(Audio, whole.params().to_tensors(), FirstConv::Sum).unwrap();
     let sound = BTreeMap::from([(Audio, inputs[&Video].clone()), (Video, inputs[&Video].clone())]);
     assert_eq!(both.features(&sound).unwrap()[&Audio].as_slice(), whole.features(&inputs).unwrap()[&Video].as_slice());
@@ -147,7 +147,7 @@ fn a_segmentation_network_begins_with_published_encoders() {
     let tensors = state_dict(&golden()["torchvision resnet18"]["tensors"]);
     let encoders = BTreeMap::from([(Rgb, encoder("resnet18", 3, 64)), (Depth, encoder("resnet18", 1, 64))]);
     let mut network =
-        Segmenter::new(&SegmenterConfig { encoders, decoder: Default::default(), classes: 3 }, 1).unwrap();
+        Network::new(&NetworkConfig { encoders, head: DecoderConfig::default().into(), classes: 3 }, 1).unwrap();
     network.load_encoder(Rgb, tensors.clone(), FirstConv::Sum).unwrap();
     network.load_encoder(Depth, tensors.clone(), FirstConv::Mean).unwrap();
     let ours = network.params().to_tensors();
@@ -160,7 +160,7 @@ fn a_segmentation_network_begins_with_published_encoders() {
     // The teacher's form has one encoder; the student's depth encoder may begin as it.
     let encoders = BTreeMap::from([(Depth, encoder("resnet18", 1, 64))]);
     let mut teacher =
-        Segmenter::new(&SegmenterConfig { encoders, decoder: Default::default(), classes: 3 }, 2).unwrap();
+        Network::new(&NetworkConfig { encoders, head: DecoderConfig::default().into(), classes: 3 }, 2).unwrap();
     network.load_encoder(Depth, teacher.params().to_tensors(), FirstConv::Sum).unwrap();
     assert_eq!(
         network.params().to_tensors()[&format!("encoder_depth.{name}")],

@@ -74,9 +74,10 @@ fn check(name: &str, golden: &Value, config: &NetworkConfig, inputs: &BTreeMap<M
     fill(&mut network, &salts);
     let labels = candle_core::Tensor::from_slice(&[0u32, 3, 4], 3, &candle_core::Device::Cpu).unwrap();
     let mut logits = Vec::new();
-    let mut objective = |outputs: &Outputs| {
-        logits = outputs.logits.flatten_all()?.to_vec1::<f32>()?;
-        let value = candle_nn::loss::cross_entropy(&outputs.logits, &labels)?;
+    let mut objective = |outputs: Outputs| {
+        let rows = outputs.tensor(&outputs.logits)?;
+        logits = rows.flatten_all()?.to_vec1::<f32>()?;
+        let value = candle_nn::loss::cross_entropy(&rows, &labels)?;
         Ok(Loss::from(value))
     };
     let step = network.train_step(inputs, &mut objective).unwrap();
@@ -137,8 +138,11 @@ fn encoders_agree_with_torchvision() {
         ("r2plus1d18", EncoderConfig::R2plus1d18(R2Plus1dConfig::default()), time_second(&[3, 3, 5, 24, 24], 9)),
     ];
     for (name, encoder, input) in cases {
-        let config =
-            NetworkConfig { encoders: BTreeMap::from([(Video, encoder)]), fusion: FusionConfig::Concat, classes: 5 };
+        let config = NetworkConfig {
+            encoders: BTreeMap::from([(Video, encoder)]),
+            head: FusionConfig::Concat.into(),
+            classes: 5,
+        };
         check(name, &golden["encoders"][name], &config, &BTreeMap::from([(Video, input)]), true);
     }
 }
@@ -166,8 +170,11 @@ fn fusions_agree_with_pytorch() {
         let salt = if name == "cross-attention" { 20 } else { 10 };
         let inputs =
             BTreeMap::from([(Audio, picture(&[3, 1, 32, 36], salt)), (Video, picture(&[3, 2, 3, 32, 32], salt + 1))]);
-        let config =
-            NetworkConfig { encoders: BTreeMap::from([(Audio, small(1)), (Video, small(3))]), fusion, classes: 5 };
+        let config = NetworkConfig {
+            encoders: BTreeMap::from([(Audio, small(1)), (Video, small(3))]),
+            head: fusion.into(),
+            classes: 5,
+        };
         let values = &golden["fusions"][name];
         assert!(values.is_object(), "golden/make_golden.py has no reference for {name}");
         check(name, values, &config, &inputs, false);

@@ -20,7 +20,7 @@ fn network(fusion: FusionConfig) -> Network {
         EncoderConfig::Resnet18(ResNetConfig { channels, width: 4, stem: Stem::Small, ..ResNetConfig::default() })
     };
     let encoders = BTreeMap::from([(Audio, small(1)), (Video, small(3))]);
-    Network::new(&NetworkConfig { encoders, fusion, classes: 5 }, 1).unwrap()
+    Network::new(&NetworkConfig { encoders, head: fusion.into(), classes: 5 }, 1).unwrap()
 }
 
 fn inputs(clip: u64) -> Inputs {

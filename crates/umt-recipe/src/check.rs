@@ -1,9 +1,9 @@
 //! What types cannot say about a recipe: references, modalities, duplicates, cycles.
 
+use crate::dense;
 use crate::networks::network_config;
 use crate::objective;
 use crate::recipe::{Recipe, Task, stage_table};
-use crate::segmentation;
 use crate::source::{Tree, distance, list};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -86,9 +86,13 @@ pub(crate) fn check(recipe: &Recipe) -> Result<(), Problem> {
         references(recipe, index)?;
     }
     order(recipe)?;
+    if let Some(loss) = recipe.loss.as_ref().filter(|loss| !(0.0..1.0).contains(&loss.label_smoothing)) {
+        let message = format!("label-smoothing: {} is not in [0, 1)", loss.label_smoothing);
+        return Err(Problem::new(&["loss", "label-smoothing"], None, message));
+    }
+    dense::check(recipe)?;
     for (index, _) in recipe.stage.iter().enumerate() {
         modalities(recipe, index)?;
-        segmentation::check(recipe, index)?;
         objective::check(recipe, index)?;
     }
     networks(recipe)?;
@@ -152,7 +156,7 @@ fn settings(recipe: &Recipe) -> Result<(), Problem> {
 fn networks(recipe: &Recipe) -> Result<(), Problem> {
     for unit in recipe.units().iter().filter(|unit| unit.probed.is_none()) {
         let stage = &recipe.stage[unit.stage];
-        if !stage.task.is_network() || matches!(stage.task, Task::Segmentation { .. }) {
+        if !stage.task.is_network() {
             continue;
         }
         // The data alone knows the classes; settings do not depend on their number.

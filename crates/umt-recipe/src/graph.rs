@@ -21,15 +21,13 @@ impl Recipe {
     pub fn modalities(&self, stage: &Stage) -> Vec<Modality> {
         match &stage.task {
             Task::Single { modality } => vec![*modality],
-            Task::Fusion { modalities: Some(some), .. } | Task::Segmentation { modalities: Some(some), .. } => {
+            Task::Fusion { modalities: Some(some), .. } => {
                 let mut some = some.clone();
                 some.sort();
                 some.dedup();
                 some
             }
-            Task::Fusion { modalities: None, .. } | Task::Segmentation { modalities: None, .. } => {
-                self.encoder.keys().copied().collect()
-            }
+            Task::Fusion { modalities: None, .. } => self.encoder.keys().copied().collect(),
             Task::Ensemble { .. } | Task::Auto { .. } | Task::LinearProbe { .. } => Vec::new(),
         }
     }
@@ -44,7 +42,7 @@ impl Recipe {
         let stage = &self.stage[index];
         let patterns = match &stage.task {
             Task::Ensemble { of, .. } | Task::Auto { of } | Task::LinearProbe { of, .. } => of,
-            Task::Single { .. } | Task::Fusion { .. } | Task::Segmentation { .. } => &stage.from,
+            Task::Single { .. } | Task::Fusion { .. } => &stage.from,
         };
         let mut needs: Vec<usize> = patterns.iter().flat_map(|p| self.matching(p)).collect();
         let mut seen = std::collections::BTreeSet::new();

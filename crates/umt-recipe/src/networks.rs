@@ -1,32 +1,36 @@
 //! From the settings of a recipe to the network of a stage.
 
 use crate::recipe::{Recipe, Stage, Task};
-use umt_fusion::segmenter::DecoderConfig;
-use umt_fusion::{FusionConfig, NetworkConfig, SegmenterConfig};
+use std::collections::BTreeMap;
+use umt_encoders::EncoderConfig;
+use umt_fusion::{DecoderConfig, FusionConfig, HeadConfig, NetworkConfig};
 use umt_media::Modality;
 
 /// The network of a stage.
 pub fn network_config(recipe: &Recipe, modalities: &[Modality], stage: &Stage, classes: usize) -> NetworkConfig {
-    let asked = match &stage.task {
-        Task::Fusion { fusion, .. } => fusion.clone(),
-        // One modality: its features and a linear classifier.
-        _ => FusionConfig::Concat,
+    let head = match (asked(recipe, modalities, stage), &stage.distill) {
+        // An objective may bring its own classifier; the check of the recipe has refused those it cannot replace.
+        (HeadConfig::Fusion(asked), Some(objective)) => {
+            HeadConfig::Fusion(objective.build().fusion(&asked).unwrap_or(asked))
+        }
+        (head, _) => head,
     };
-    // An objective may bring its own classifier; the check of the recipe has refused those it cannot replace.
-    let own = stage.distill.as_ref().and_then(|objective| objective.build().fusion(&asked).ok());
-    let fusion = own.unwrap_or(asked);
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    NetworkConfig { encoders, fusion, classes }
+    NetworkConfig { encoders: encoders(recipe, modalities), head, classes }
 }
 
-/// The decoder of a stage's network.
-pub fn decoder(recipe: &Recipe, modalities: &[Modality]) -> DecoderConfig {
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    recipe.decoder.clone().unwrap_or_else(|| SegmenterConfig::scaled(encoders, 1).decoder)
+/// What a stage asks to follow its encoders.
+pub(crate) fn asked(recipe: &Recipe, modalities: &[Modality], stage: &Stage) -> HeadConfig {
+    if recipe.data.config.dense.is_some() {
+        let scaled = || DecoderConfig::scaled(&encoders(recipe, modalities));
+        return recipe.decoder.clone().unwrap_or_else(scaled).into();
+    }
+    match &stage.task {
+        Task::Fusion { fusion: Some(fusion), .. } => fusion.clone().into(),
+        // One modality: its features and a linear classifier.
+        _ => FusionConfig::Concat.into(),
+    }
 }
 
-/// The network of a stage.
-pub fn segmenter_config(recipe: &Recipe, modalities: &[Modality], classes: usize) -> SegmenterConfig {
-    let encoders = modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect();
-    SegmenterConfig { encoders, decoder: decoder(recipe, modalities), classes }
+fn encoders(recipe: &Recipe, modalities: &[Modality]) -> BTreeMap<Modality, EncoderConfig> {
+    modalities.iter().filter_map(|m| recipe.encoder.get(m).map(|e| (*m, e.clone()))).collect()
 }

@@ -1,10 +1,9 @@
 //! Whether a stage's objective fits its network and the stages it learns from.
 
 use crate::check::Problem;
-use crate::recipe::{Recipe, Stage, Task};
+use crate::recipe::{Recipe, Stage};
 use crate::source::list;
 use std::collections::BTreeSet;
-use umt_fusion::FusionConfig;
 use umt_media::Modality;
 use umt_nn::NnError;
 
@@ -20,11 +19,8 @@ fn fits(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let Some(objective) = &stage.distill else { return Ok(()) };
     let encoder = |m: &Modality| recipe.encoder.get(m).and_then(|e| Some((*m, e.stages().ok()?.last().copied()?)));
     let widths = recipe.modalities(stage).iter().filter_map(encoder).collect();
-    let fusion = match &stage.task {
-        Task::Fusion { fusion, .. } => fusion.clone(),
-        _ => FusionConfig::Concat,
-    };
-    let fits = objective.fits(&fusion, widths, stage.train.refit);
+    let head = crate::networks::asked(recipe, &recipe.modalities(stage), stage);
+    let fits = objective.fits(&head, widths, stage.train.refit);
     fits.map_err(|error| {
         let key = match &error {
             NnError::Setting { key, .. } => key.as_str(),
@@ -39,7 +35,7 @@ fn fits(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 /// measured on finished runs, each has a run alone, and there is one of all of them.
 fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
-    if stage.from.is_empty() || !stage.task.is_network() || matches!(stage.task, Task::Segmentation { .. }) {
+    if stage.from.is_empty() || !stage.task.is_network() {
         return Ok(());
     }
     let path = ["stage", &stage.id, "distill", "from"];
@@ -56,7 +52,7 @@ fn teachers(recipe: &Recipe, index: usize) -> Result<(), Problem> {
 }
 
 /// Each modality of the student has exactly one teacher; `path` leads to where they are named.
-pub(crate) fn one_teacher_each(recipe: &Recipe, index: usize, path: &[&str]) -> Result<(), Problem> {
+fn one_teacher_each(recipe: &Recipe, index: usize, path: &[&str]) -> Result<(), Problem> {
     let stage = &recipe.stage[index];
     let students: BTreeSet<Modality> = recipe.modalities(stage).into_iter().collect();
     let mut taught = BTreeSet::new();

@@ -7,12 +7,13 @@
 
 use crate::error::RecipeError;
 use crate::graph::{Unit, glob};
-use crate::networks::decoder;
+use crate::networks::asked;
 use crate::recipe::{EnsembleWeights, Missing, Recipe, Task};
 use crate::source::list;
 use crate::weights::Weights;
 use serde_json::{Value, json};
 use umt_data::DataConfig;
+use umt_fusion::HeadConfig;
 use umt_media::Modality;
 
 /// Raised when the same settings would no longer give the same results.
@@ -155,14 +156,13 @@ fn settings<E>(
         Task::Ensemble { weights, .. } => json!({ "kind": "ensemble", "weights": weights }),
         Task::Auto { .. } => json!({ "kind": "auto" }),
         Task::LinearProbe { probe, .. } => json!({ "kind": "linear-probe", "probe": probe }),
-        Task::Single { .. } | Task::Fusion { .. } | Task::Segmentation { .. } => {
-            let fusion = match &stage.task {
-                Task::Fusion { fusion, .. } => json!(fusion),
-                Task::Segmentation { distance, class_weights, .. } => json!({
-                    "decoder": decoder(recipe, &unit.modalities),
-                    "distance": distance,
-                    "class-weights": class_weights,
+        Task::Single { .. } | Task::Fusion { .. } => {
+            let fusion = match (asked(recipe, &unit.modalities, stage), &stage.task) {
+                (HeadConfig::Decoder(decoder), _) => json!({
+                    "decoder": decoder,
+                    "loss": recipe.loss.clone().unwrap_or_default(),
                 }),
+                (HeadConfig::Fusion(fusion), Task::Fusion { .. }) => json!(fusion),
                 _ => Value::Null,
             };
             let encoders: Value = unit

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeArray, DeValue};
 use umt_data::DataConfig;
-use umt_distill::{MapDistance, ObjectiveConfig};
+use umt_distill::ObjectiveConfig;
 use umt_encoders::EncoderConfig;
 use umt_eval::ProbeConfig;
-use umt_fusion::{FusionConfig, segmenter::DecoderConfig};
+use umt_fusion::{DecoderConfig, FusionConfig};
 use umt_media::Modality;
 use umt_train::TrainConfig;
 
@@ -35,9 +35,12 @@ pub struct Recipe {
     /// The weights that encoders begin with (`encoder.<modality>.pretrained`).
     #[serde(default)]
     pub pretrained: BTreeMap<Modality, Weights>,
-    /// What stands behind the encoders of segmentation networks; when left out, ESANet's sizes for the encoders' width.
+    /// What follows the encoders where each pixel has a class; when left out, ESANet's sizes for the encoders' width.
     #[serde(default)]
     pub decoder: Option<DecoderConfig>,
+    /// How pixels count in the loss.
+    #[serde(default)]
+    pub loss: Option<Loss>,
     /// Training of every network stage, unless the stage says otherwise.
     pub train: TrainConfig,
     /// What stands for a modality that is missing at test time, in every network of several.
@@ -106,30 +109,19 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Task {
-    /// One modality alone: encoder and linear head.
+    /// One modality alone: encoder and linear head or, where each pixel has a class, decoder.
     Single {
         /// Which.
         modality: Modality,
     },
-    /// Several modalities, joined by a fusion.
+    /// Several modalities, joined by a fusion or, where each pixel has a class, by the decoder.
     Fusion {
-        /// How features are joined.
-        fusion: FusionConfig,
+        /// How features are joined: concatenation when left out.
+        #[serde(default)]
+        fusion: Option<FusionConfig>,
         /// Which modalities; all that have an encoder when left out.
         #[serde(default)]
         modalities: Option<Vec<Modality>>,
-    },
-    /// A class for every pixel, from one modality or from several.
-    Segmentation {
-        /// Which modalities; all that have an encoder when left out.
-        #[serde(default)]
-        modalities: Option<Vec<Modality>>,
-        /// UMT: how near the maps of each encoder are kept to those of its teacher (`from` of the stage).
-        #[serde(default)]
-        distance: Option<MapDistance>,
-        /// How classes count in the loss.
-        #[serde(default)]
-        class_weights: ClassWeights,
     },
     /// The mean of the softmax of finished stages; trains nothing.
     Ensemble {
@@ -166,7 +158,17 @@ pub enum EnsembleWeights {
     Validation,
 }
 
-/// How classes count in the loss of a segmentation network.
+/// `[loss]`: how pixels count.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Loss {
+    /// How classes count.
+    pub class_weights: ClassWeights,
+    /// Share of each label that is spread over all classes, at least 0 and below 1.
+    pub label_smoothing: f32,
+}
+
+/// How classes of pixels count in the loss.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassWeights {
@@ -180,7 +182,7 @@ pub enum ClassWeights {
 impl Task {
     /// Whether it has a network, trained or given.
     pub fn is_network(&self) -> bool {
-        matches!(self, Self::Single { .. } | Self::Fusion { .. } | Self::Segmentation { .. })
+        matches!(self, Self::Single { .. } | Self::Fusion { .. })
     }
 }
 
@@ -352,6 +354,9 @@ fn one_name(source: &Source, tree: &mut Tree<'_>) -> Result<(), RecipeError> {
     let Some(DeValue::Array(stages)) = tree.get_mut("stage").map(Spanned::get_mut) else { return Ok(()) };
     for stage in stages.iter_mut() {
         let DeValue::Table(stage) = stage.get_mut() else { continue };
+        if let Some((task, now)) = stage.get("task").and_then(|task| Some((task, crate::dense::renamed(task)?))) {
+            return Err(source.invalid(task.span(), now.into()));
+        }
         let Some((key, objective)) = stage.remove_entry("objective") else { continue };
         if stage.contains_key("distill") {
             return Err(source.invalid(key.span(), "`objective` and `distill` are the same: keep one".into()));

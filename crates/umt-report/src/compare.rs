@@ -21,15 +21,8 @@ pub(crate) fn probe_of(recipe: &Recipe, stage: usize, modality: Modality) -> Opt
 /// Which pairs of rows are compared: each method with its baseline, and each probe with its counterpart.
 fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
     let probe = |stage, m| probe_of(recipe, stage, m);
-    let several = |stage: &Stage| match &stage.task {
-        Task::Fusion { .. } => true,
-        Task::Segmentation { .. } => recipe.modalities(stage).len() > 1,
-        _ => false,
-    };
-    let alone = |stage: &Stage| match &stage.task {
-        Task::Segmentation { distance, .. } => distance.is_none(),
-        _ => stage.distill.is_none(),
-    };
+    let several = |stage: &Stage| matches!(stage.task, Task::Fusion { .. });
+    let alone = |stage: &Stage| stage.distill.is_none();
     let baselines: Vec<usize> =
         (0..recipe.stage.len()).filter(|&i| several(&recipe.stage[i]) && alone(&recipe.stage[i])).collect();
     let mut pairs = Vec::new();
@@ -53,7 +46,6 @@ fn pairs(recipe: &Recipe) -> Vec<(String, String)> {
         for modality in recipe.modalities(&recipe.stage[base]) {
             let teaches = |s: &Stage| match s.task {
                 Task::Single { modality: own } => own == modality,
-                Task::Segmentation { .. } => recipe.modalities(s) == [modality],
                 _ => false,
             };
             let teacher = recipe.stage.iter().position(teaches);

@@ -58,6 +58,11 @@ pub struct Diagnoses {
 pub fn diagnose(options: &DiagnoseOptions) -> Result<Diagnoses, ReportError> {
     let run = Opened::open(&options.run)?;
     let recipe = &run.loaded.recipe;
+    if recipe.data.config.dense.is_some() {
+        let text = "diagnose compares predictions of samples, and this run classifies pixels: the probes and the modalities \
+                    given alone in its results.md say what its encoders learned";
+        return Err(usage(text.into()));
+    }
     let fuses = |i: &usize| matches!(recipe.stage[*i].task, Task::Fusion { .. });
     let all: Vec<usize> = (0..recipe.stage.len()).filter(fuses).collect();
     let wanted: Vec<usize> = match options.only.is_empty() {

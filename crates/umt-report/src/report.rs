@@ -333,7 +333,6 @@ fn bars(recipe: &Recipe, results: &Results) -> Vec<BarGroup> {
             let Some(row) = row("miou").or(row("top1")) else { continue };
             let name = match stage.task {
                 Task::Single { .. } => "alone".to_owned(),
-                Task::Segmentation { .. } if recipe.modalities(stage).len() == 1 => "alone".to_owned(),
                 _ => format!("inside {}", stage.id),
             };
             bars.push((name, row.mean, row.std));

@@ -3,17 +3,15 @@
 use crate::error::RunError;
 use crate::folder::{MODEL, load_network};
 use crate::opened::Opened;
-use crate::pass::{self, PassError, Shift, Subsets};
+use crate::pass::{self, PassError, Predicted, Shift, Subsets};
 use crate::record::Record;
-use crate::segment;
 use crate::watch::Watch;
-use crate::work::load_segmenter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{Cache, DataConfig, DataError, Dataset, DepthNormalise, Loader, LoaderConfig, Split};
-use umt_eval::{EvalError, Predictions, Results, Row, ensemble, metrics::Measured, summary};
+use umt_eval::{EvalError, Predictions, Results, Row, ensemble, summary};
 use umt_media::Modality;
 use umt_nn::Stop;
 use umt_recipe::{Task, glob, network_config, short_name};
@@ -93,57 +91,42 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
             let Record { stage, seed, key, .. } = &done.record;
             let fail = |source| RunError::Eval { stage: stage.clone(), source };
             let own = &recipe.stage[unit.stage];
-            let predictions = match &own.task {
+            let found = match &own.task {
                 Task::Ensemble { .. } | Task::Auto { .. } => {
                     let mix = &done.record.mix;
                     let members: Vec<(&Predictions, f64)> =
                         mix.iter().filter_map(|(id, w)| Some((said.get(&(id.clone(), *seed))?, *w))).collect();
-                    average(&members).map_err(fail)?
+                    Predicted::Samples(average(&members).map_err(fail)?)
                 }
-                Task::Segmentation { .. } => {
-                    if wanted {
-                        let record = &done.record;
-                        let failed = |source| RunError::Network { stage: stage.clone(), source };
-                        let model = done.read(MODEL)?;
-                        let loaded = load_segmenter(recipe, &unit.modalities, record.classes.len(), *seed, &model);
-                        let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
-                        network.params_mut().stop_on(Stop::on(stop));
-                        network.params_mut().to_device(&options.device).map_err(failed)?;
-                        let loader = caches.loader(record, options.split, own.train.batch, watch)?;
-                        let said = segment::run(&network, &loader, &known, &stopped)
-                            .map_err(|e| stage_error(e, stage, *seed, stop))?;
-                        let values = Measured::Pixels(&said.confusion).reported().map_err(fail)?;
-                        rows.extend(values.into_iter().map(|(id, v)| row(stage, *seed, options.split, id, v, key)));
-                    }
-                    continue;
-                }
+                // Pixels are no member of anything.
+                _ if recipe.data.config.dense.is_some() && !wanted => continue,
                 _ => {
                     let record = &done.record;
                     let config = network_config(recipe, &unit.modalities, own, record.classes.len());
-                    let failed = |source| RunError::Network { stage: stage.clone(), source };
-                    let loaded = load_network(&config, *seed, &done.read(MODEL)?);
-                    let mut network = loaded.map_err(|e| e.unwrap_or_else(failed))?;
+                    let mut network = load_network(stage, &config, *seed, &done.read(MODEL)?)?;
                     network.params_mut().stop_on(Stop::on(stop));
-                    network.params_mut().to_device(&options.device).map_err(failed)?;
+                    let placed = network.params_mut().to_device(&options.device);
+                    placed.map_err(|source| RunError::Network { stage: stage.clone(), source })?;
                     let loader = caches.loader(record, options.split, own.train.batch, watch)?;
                     let shift = shift(record, loader.cache());
-                    let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &stopped)
+                    let pass = pass::run(&network, &loader, &shift, &Subsets::default(), &known, &stopped)
                         .map_err(|e| stage_error(e, stage, *seed, stop))?;
-                    relabel(pass.predictions, &known, stage)?
+                    pass.predicted
                 }
             };
-            if wanted && !dataset.is_labelled() {
+            if let (true, Predicted::Samples(predictions)) = (wanted && !dataset.is_labelled(), &found) {
                 let mut counts = BTreeMap::new();
                 for class in predictions.scores().map_err(fail)?.predicted() {
                     *counts.entry(classes[class as usize].clone()).or_default() += 1;
                 }
                 predicted.insert((stage.clone(), *seed), counts);
             } else if wanted {
-                let scores = predictions.scores().map_err(fail)?;
-                let values = Measured::Samples(&scores).reported().map_err(fail)?;
+                let values = found.values(None).map_err(fail)?;
                 rows.extend(values.into_iter().map(|(id, value)| row(stage, *seed, options.split, id, value, key)));
             }
-            said.insert((stage.clone(), *seed), predictions);
+            if let Predicted::Samples(predictions) = found {
+                said.insert((stage.clone(), *seed), predictions);
+            }
         }
     }
     if rows.is_empty() && predicted.is_empty() {
@@ -234,13 +217,6 @@ fn shift(record: &Record, cache: &Cache) -> Shift {
         }
         _ => Shift::default(),
     }
-}
-
-/// Labels of the set as classes of the network.
-fn relabel(said: Predictions, known: &[u32], stage: &str) -> Result<Predictions, RunError> {
-    let labels: Vec<u32> = said.labels().iter().filter_map(|&l| known.get(l as usize).copied()).collect();
-    Predictions::new(said.ids().to_vec(), labels, said.classes(), said.logits().to_vec())
-        .map_err(|source| RunError::Eval { stage: stage.to_owned(), source })
 }
 
 /// For each class of the set its number in the network.

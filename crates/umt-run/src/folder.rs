@@ -4,7 +4,6 @@ use crate::error::RunError;
 use std::path::{Path, PathBuf};
 use umt_data::Split;
 use umt_fusion::{Network, NetworkConfig};
-use umt_nn::NnError;
 use umt_store::{Store, tensors};
 
 /// A line for each epoch of training.
@@ -42,16 +41,13 @@ pub(crate) fn folder_of(root: &Path, stage: &str, seed: u64, key: &str) -> PathB
 }
 
 /// A network with the weights of a finished stage's model file.
-pub(crate) fn load_network(
-    config: &NetworkConfig,
-    seed: u64,
-    model: &[u8],
-) -> Result<Network, Result<RunError, NnError>> {
-    let mut network = Network::new(config, seed).map_err(Err)?;
-    let tensors = tensors::read(model).map_err(|e| Ok(e.into()))?;
+pub(crate) fn load_network(stage: &str, config: &NetworkConfig, seed: u64, model: &[u8]) -> Result<Network, RunError> {
+    let failed = |source| RunError::Network { stage: stage.to_owned(), source };
+    let mut network = Network::new(config, seed).map_err(failed)?;
+    let tensors = tensors::read(model)?;
     if tensors.keys().any(|name| name.starts_with("token.")) {
         network.add_tokens();
     }
-    network.load(tensors).map_err(Err)?;
+    network.load(tensors).map_err(failed)?;
     Ok(network)
 }

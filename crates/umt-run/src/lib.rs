@@ -19,7 +19,7 @@ pub mod frames;
 mod weights;
 mod material;
 pub mod pass;
-mod segment;
+mod segmented;
 mod course;
 mod work;
 mod run_record;

@@ -1,29 +1,59 @@
-//! One pass of a network over a split: logits and, where probes want them, features.
+//! One pass of a network over a split: predictions of samples or of pixels and, where probes want them, features.
 
+use crate::segmented::Segmented;
 use std::collections::BTreeMap;
-use umt_data::{Batch, DataError, Loader};
-use umt_eval::{EvalError, Predictions};
+use umt_data::{Batch, DataError, LabelMaps, Loader};
+use umt_distill::predicted_map;
+use umt_eval::metrics::Measured;
+use umt_eval::{Confusion, EvalError, Predictions, Scores};
 use umt_fusion::{Network, Standing};
 use umt_media::Modality;
 use umt_nn::{Array, Device, NnError};
 use umt_store::{StoreError, tensors};
 use umt_train::{BatchSource, Batches, Feed, TrainError, each_batch};
 
-/// What a network says about every sample of a split, in the order of the list.
-pub(crate) struct Pass {
-    pub predictions: Predictions,
-    pub features: Features,
-    /// The mean over samples of each encoder's means behind stages: what may stand for a missing modality.
-    pub means: Standing,
-    /// What it says with each asked subset of the modalities.
-    pub given: Vec<(Vec<Modality>, Predictions)>,
+/// What a network predicts of a split.
+pub(crate) enum Predicted {
+    /// Logits of each sample, in the order of the list.
+    Samples(Predictions),
+    /// Counts of pixels, each prediction at its label's own size.
+    Pixels(Segmented),
 }
 
-/// What to ask besides: logits of subsets of the modalities, with something standing for the others.
+/// A pass over a split, samples in the order of the list.
+pub(crate) struct Pass {
+    pub predicted: Predicted,
+    /// Features of samples; of pixels there are too many to keep.
+    pub features: Features,
+    /// The mean over samples of each encoder's means after stages: imputed for a missing modality.
+    pub means: Standing,
+    /// The predictions from each asked subset of the modalities.
+    pub given: Vec<(Vec<Modality>, Predicted)>,
+}
+
+/// What to ask besides: predictions from subsets of the modalities, with something standing for the others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subsets {
     pub given: Vec<Vec<Modality>>,
     pub standing: Standing,
+}
+
+impl Predicted {
+    /// The values of metrics, by name: those asked for or, without names, all that are reported.
+    pub fn values(&self, names: Option<&[&'static str]>) -> Result<Vec<(&'static str, f64)>, EvalError> {
+        let scores: Scores<'_>;
+        let measured = match self {
+            Self::Samples(predictions) => {
+                scores = predictions.scores()?;
+                Measured::Samples(&scores)
+            }
+            Self::Pixels(segmented) => Measured::Pixels(&segmented.confusion),
+        };
+        match names {
+            Some(names) => measured.values(names),
+            None => measured.reported(),
+        }
+    }
 }
 
 /// Every subset of the modalities but the empty and the whole one, small ones first.
@@ -78,12 +108,75 @@ impl From<NnError> for PassError {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shift(pub BTreeMap<Modality, (f32, f32)>);
 
-/// Evaluation mode throughout: nothing of the network changes.
+/// Evaluation mode throughout: nothing of the network changes. `known` gives for each class of the set its number in the
+/// network.
 pub(crate) fn run(
     network: &Network,
     loader: &Loader,
     shift: &Shift,
     subsets: &Subsets,
+    known: &[u32],
+    stopped: &dyn Fn() -> bool,
+) -> Result<Pass, PassError> {
+    match network.is_dense() {
+        true => of_pixels(network, loader, subsets, known, stopped),
+        false => of_samples(network, loader, shift, subsets, known, stopped),
+    }
+}
+
+fn of_pixels(
+    network: &Network,
+    loader: &Loader,
+    subsets: &Subsets,
+    known: &[u32],
+    stopped: &dyn Fn() -> bool,
+) -> Result<Pass, PassError> {
+    let classes = network.shapes().classes;
+    let mut number = [LabelMaps::VOID; 256];
+    number.iter_mut().zip(known).for_each(|(number, class)| *number = *class as u8);
+    // All modalities, then each subset: the images by their position in the list.
+    let mut images = vec![BTreeMap::new(); 1 + subsets.given.len()];
+    let mut wrong = None;
+    over(loader, &Shift::default(), &network.params().device(), stopped, |batch| {
+        let Some(maps) = &batch.maps else { return Ok(()) };
+        let size = [maps.shape[1], maps.shape[2]];
+        for (set, images) in images.iter_mut().enumerate() {
+            let logits = match set.checked_sub(1) {
+                None => network.logits(batch.inputs())?,
+                Some(set) => network.logits_given(&some(batch.inputs(), &subsets.given[set]), &subsets.standing)?,
+            };
+            for (i, &index) in batch.indices.iter().enumerate() {
+                let predicted = predicted_map(&logits, i, size)?;
+                let truth: Vec<u8> = maps.map(i).iter().map(|&class| number[usize::from(class)]).collect();
+                let mut own = Confusion::new(classes);
+                if let Err(error) = own.add_maps(&truth, &predicted, LabelMaps::VOID) {
+                    wrong.get_or_insert(error);
+                }
+                images.insert(index, own);
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(error) = wrong {
+        return Err(PassError::Eval(error));
+    }
+    let mut counted = images.iter().map(|images| Segmented::of(classes, images).map(Predicted::Pixels));
+    let predicted = counted.next().unwrap_or(Err(EvalError::Empty { what: "images" })).map_err(PassError::Eval)?;
+    let given = subsets.given.iter().cloned().zip(counted).map(|(set, counted)| Ok((set, counted?)));
+    let given = given.collect::<Result<_, _>>().map_err(PassError::Eval)?;
+    Ok(Pass { predicted, given, features: Features::default(), means: Standing::new() })
+}
+
+fn some(inputs: &BTreeMap<Modality, Array>, subset: &[Modality]) -> BTreeMap<Modality, Array> {
+    inputs.iter().filter(|(m, _)| subset.contains(m)).map(|(m, x)| (*m, x.clone())).collect()
+}
+
+fn of_samples(
+    network: &Network,
+    loader: &Loader,
+    shift: &Shift,
+    subsets: &Subsets,
+    known: &[u32],
     stopped: &dyn Fn() -> bool,
 ) -> Result<Pass, PassError> {
     let (mut ids, mut logits, mut classes) = (Vec::new(), Vec::new(), 0);
@@ -110,10 +203,9 @@ pub(crate) fn run(
             }
         }
         for (subset, logits) in subsets.given.iter().zip(&mut given) {
-            let some = inputs.iter().filter(|(m, _)| subset.contains(m)).map(|(m, x)| (*m, x.clone())).collect();
-            logits.extend_from_slice(network.logits_given(&some, &subsets.standing)?.as_slice());
+            logits.extend_from_slice(network.logits_given(&some(inputs, subset), &subsets.standing)?.as_slice());
         }
-        all.labels.extend_from_slice(&batch.labels);
+        all.labels.extend(batch.labels.iter().filter_map(|&label| known.get(label as usize)));
         ids.extend_from_slice(&batch.ids);
         Ok(())
     })?;
@@ -125,10 +217,13 @@ pub(crate) fn run(
             means.entry(modality).or_default().insert(stage, Array::from_slice(&[mean.len()], &mean)?);
         }
     }
-    let said = |logits| Predictions::new(ids.clone(), all.labels.clone(), classes, logits).map_err(PassError::Eval);
-    let predictions = said(logits)?;
-    let given = subsets.given.iter().cloned().zip(given).map(|(s, logits)| Ok((s, said(logits)?)));
-    Ok(Pass { predictions, given: given.collect::<Result<_, PassError>>()?, means, features: all })
+    let predicted = |logits| {
+        let predictions = Predictions::new(ids.clone(), all.labels.clone(), classes, logits);
+        predictions.map(Predicted::Samples).map_err(PassError::Eval)
+    };
+    let whole = predicted(logits)?;
+    let given = subsets.given.iter().cloned().zip(given).map(|(set, logits)| Ok((set, predicted(logits)?)));
+    Ok(Pass { predicted: whole, given: given.collect::<Result<_, PassError>>()?, means, features: all })
 }
 
 /// Calls `take` with every batch of a split at the network's device, its inputs shifted.

@@ -5,7 +5,7 @@ use crate::watch::Watch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use umt_encoders::pretrained::{FirstConv, pth, unwrapped};
+use umt_encoders::pretrained::{pth, unwrapped};
 use umt_fusion::Network;
 use umt_media::Modality;
 use umt_nn::Tensors;
@@ -116,36 +116,17 @@ impl GivenFiles {
         pretrained: &BTreeMap<Modality, Weights>,
     ) -> Result<String, RunError> {
         if let Some(weights) = &stage.weights {
-            return self.give_whole(weights, &mut |tensors| network.load(tensors));
+            let given = self.get(weights)?;
+            network.load(given.tensors()?).map_err(|e| given.unfit(&e))?;
+            return Ok(format!("weights of {}, not trained here", given.label));
         }
-        let modalities: Vec<Modality> = network.modalities().collect();
-        self.give_encoders(&modalities, pretrained, &mut |m, tensors, how| network.load_encoder(m, tensors, how))
-    }
-
-    /// Gives a network that is not trained all its weights, by `load`, and says so in a few words.
-    pub fn give_whole(
-        &self,
-        weights: &Weights,
-        load: &mut dyn FnMut(Tensors) -> Result<(), umt_nn::NnError>,
-    ) -> Result<String, RunError> {
-        let given = self.get(weights)?;
-        load(given.tensors()?).map_err(|e| given.unfit(&e))?;
-        Ok(format!("weights of {}, not trained here", given.label))
-    }
-
-    /// Gives each encoder the weights that its recipe names, by `load`, and says so in a few words.
-    pub fn give_encoders(
-        &self,
-        modalities: &[Modality],
-        pretrained: &BTreeMap<Modality, Weights>,
-        load: &mut dyn FnMut(Modality, Tensors, FirstConv) -> Result<(), umt_nn::NnError>,
-    ) -> Result<String, RunError> {
         let mut note = String::new();
-        for &modality in modalities {
+        let modalities: Vec<Modality> = network.modalities().collect();
+        for modality in modalities {
             if let Some(weights) = pretrained.get(&modality) {
                 let given = self.get(weights)?;
                 let how = weights.first_conv.unwrap_or_default();
-                load(modality, given.tensors()?, how).map_err(|e| given.unfit(&e))?;
+                network.load_encoder(modality, given.tensors()?, how).map_err(|e| given.unfit(&e))?;
                 note += &format!(", {modality} began as {}", given.label);
             }
         }

@@ -134,7 +134,7 @@ fn several(
     encoders: BTreeMap<Modality, EncoderConfig>,
     shapes: BTreeMap<Modality, Vec<usize>>,
 ) -> anyhow::Result<Prepared> {
-    let config = NetworkConfig { encoders, fusion: FusionConfig::Concat, classes: case.classes };
+    let config = NetworkConfig { encoders, head: FusionConfig::Concat.into(), classes: case.classes };
     let network = Network::new(&config, 1)?;
     let mut inputs = BTreeMap::new();
     for (i, (modality, shape)) in shapes.into_iter().enumerate() {

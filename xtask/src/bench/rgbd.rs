@@ -3,9 +3,9 @@
 use super::networks::{Case, Prepared};
 use std::collections::BTreeMap;
 use umt_data::{Batch, LabelMaps};
-use umt_distill::{DenseLossConfig, DenseTask};
+use umt_distill::{NetworkTask, ObjectiveConfig, PixelLoss};
 use umt_encoders::{Block, EncoderConfig, ResNetConfig};
-use umt_fusion::{Segmenter, SegmenterConfig};
+use umt_fusion::{DecoderConfig, Network, NetworkConfig};
 use umt_media::{Array, Modality};
 
 /// ESANet on ResNet-18 with basic blocks.
@@ -22,7 +22,9 @@ pub fn esanet34(case: &Case) -> anyhow::Result<Prepared> {
 fn prepare(case: &Case, encoder: fn(ResNetConfig) -> EncoderConfig, resnet: ResNetConfig) -> anyhow::Result<Prepared> {
     let both = [(Modality::Depth, 1), (Modality::Rgb, 3)];
     let encoders = both.map(|(m, channels)| (m, encoder(ResNetConfig { channels, ..resnet })));
-    let network = Segmenter::new(&SegmenterConfig::scaled(encoders.into(), case.classes), 1)?;
+    let encoders = BTreeMap::from(encoders);
+    let head = DecoderConfig::scaled(&encoders).into();
+    let network = Network::new(&NetworkConfig { encoders, head, classes: case.classes }, 1)?;
     let (n, [h, w]) = (case.batch, case.size);
     let mut inputs = BTreeMap::new();
     for (modality, channels) in both {
@@ -41,6 +43,7 @@ fn prepare(case: &Case, encoder: fn(ResNetConfig) -> EncoderConfig, resnet: ResN
         maps: Some(maps),
     };
     let class_weights = Some((0..case.classes).map(|c| 0.5 + c as f32 / case.classes as f32).collect());
-    let loss = DenseLossConfig { class_weights, ..DenseLossConfig::default() };
-    Ok((Box::new(DenseTask::new(network, loss, None, BTreeMap::new())?), batch))
+    let loss = PixelLoss { class_weights, ..PixelLoss::default() };
+    let task = NetworkTask::new(network, ObjectiveConfig::Task.build(), Vec::new(), 1)?.with_pixel_loss(loss)?;
+    Ok((Box::new(task), batch))
 }

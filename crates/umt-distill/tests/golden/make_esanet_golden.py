@@ -319,7 +319,7 @@ def main():
     out = {}
     net = ESANet(Basic, [2, 2, 2, 2], 8, widths, 1, CLASSES, both)
     teachers = {m: ESANet(Basic, [2, 2, 2, 2], 8, widths, 1, CLASSES, [m]) for m in both}
-    out["basic-rgb"] = case(net, (96, 128), 5, 0.0, teachers, 0.7, (0.5, 1, 0, 2, 1))
+    out["basic-rgb"] = case(net, (96, 128), 5, 0.0, teachers, 0.7, (1, 1, 0, 1, 1))
     net = ESANet(Flat, [2, 2, 2, 2], 8, [32, 16, 8], 2, CLASSES, both, fused="decoder")
     out["flat-decoder"] = case(net, (70, 99), 27, 0.1)
     net = ESANet(Bottleneck, [3, 4, 6, 3], 4, widths, 1, CLASSES, ["depth"], se=True)

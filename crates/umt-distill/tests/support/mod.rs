@@ -27,7 +27,7 @@ pub fn network(modalities: &[Modality], fusion: FusionConfig, seed: u64) -> Netw
     let encoder =
         EncoderConfig::Resnet18(ResNetConfig { channels: 1, width: 1, stem: Stem::Small, ..Default::default() });
     let encoders = modalities.iter().map(|m| (*m, encoder.clone())).collect();
-    Network::new(&NetworkConfig { encoders, fusion, classes: CLASSES }, seed).unwrap()
+    Network::new(&NetworkConfig { encoders, head: fusion.into(), classes: CLASSES }, seed).unwrap()
 }
 
 /// One network per modality.
@@ -199,8 +199,8 @@ fn by_hand(task: &NetworkTask<'_>, student: &Student) -> BTreeMap<&'static str, 
         logits.chunks(CLASSES).enumerate().map(row).sum::<f64>() / 12.0
     };
     let mut losses = BTreeMap::from([(JOINT, loss(network.logits(&inputs).unwrap().as_slice()))]);
-    for (modality, x) in network.features(&inputs).unwrap() {
-        let logits = heads.linear(&format!("objective.head.{modality}"), &x.to_tensor().unwrap()).unwrap();
+    for (modality, x) in network.encode(&inputs).unwrap().features {
+        let logits = heads.linear(&format!("objective.head.{modality}"), &x).unwrap();
         losses.insert(modality.name(), loss(&logits.flatten_all().unwrap().to_vec1::<f32>().unwrap()));
     }
     losses

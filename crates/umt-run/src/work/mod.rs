@@ -1,7 +1,6 @@
 //! What a stage does: train a network, average an ensemble, fit a probe. Each writes its folder and returns its record.
 
 mod auto;
-pub(crate) mod dense;
 mod ensemble;
 mod network;
 mod probe;
@@ -9,10 +8,11 @@ mod probe_maps;
 
 use crate::done::Done;
 use crate::error::RunError;
-use crate::folder::{MODEL, forget_checkpoints, load_network, predictions_file};
+use crate::folder::{COUNTS, MODEL, TALLIES, forget_checkpoints, load_network, predictions_file};
 use crate::material::Material;
-use crate::pass::{self, PassError, Shift, Subsets};
+use crate::pass::{self, PassError, Predicted, Shift, Subsets};
 use crate::record::{Figure, Record};
+use crate::segmented::Segmented;
 use crate::watch::{Now, Watch};
 use crate::weights::GivenFiles;
 use std::cell::RefCell;
@@ -24,6 +24,7 @@ use std::time::Instant;
 use umt_data::{Loader, Split};
 use umt_eval::{Confusion, EvalError, Predictions, metrics::Measured};
 use umt_fusion::Network;
+use umt_media::Modality;
 use umt_nn::{Device, NnError, Params, Stop};
 use umt_recipe::plan::{FORMAT, Node};
 use umt_recipe::{Recipe, Task, network_config};
@@ -60,7 +61,6 @@ impl Work<'_> {
                 self.probe_maps(&probe.clone())?
             }
             Task::LinearProbe { probe, .. } => self.probe(&probe.clone())?,
-            Task::Segmentation { .. } => self.segmentation()?,
             Task::Single { .. } | Task::Fusion { .. } => self.network()?,
         };
         if record.steps == 0 {
@@ -94,15 +94,15 @@ impl Work<'_> {
         let stage = &self.recipe.stage[parent.node.unit.stage];
         let classes = self.material.classes().len();
         let config = network_config(self.recipe, &parent.node.unit.modalities, stage, classes);
-        let loaded = load_network(&config, parent.node.seed, &self.read(parent, MODEL)?);
-        let mut network = loaded.map_err(|e| e.unwrap_or_else(|source| self.nn(source)))?;
+        let mut network = load_network(&self.node.unit.id, &config, parent.node.seed, &self.read(parent, MODEL)?)?;
         self.place(network.params_mut())?;
         Ok(network)
     }
 
     fn pass(&self, network: &Network, loader: &Loader, subsets: &Subsets) -> Result<pass::Pass, RunError> {
-        pass::run(network, loader, &Shift::default(), subsets, &|| self.stop.load(Ordering::Relaxed) != 0)
-            .map_err(|error| self.passed(error))
+        let own: Vec<u32> = (0..network.shapes().classes as u32).collect();
+        let stopped = || self.stop.load(Ordering::Relaxed) != 0;
+        pass::run(network, loader, &Shift::default(), subsets, &own, &stopped).map_err(|error| self.passed(error))
     }
 
     /// The error of a pass over a split.
@@ -131,6 +131,43 @@ impl Work<'_> {
             true => Ok(None),
             false => self.loader(split, refit, false).map(Some),
         }
+    }
+
+    /// Stores what a network predicts of a split; returns the digest of the file that stages read, if one was stored.
+    fn predicted(
+        &self,
+        files: &mut BTreeMap<String, Digest>,
+        figures: &mut Vec<Figure>,
+        split: Split,
+        predicted: &Predicted,
+    ) -> Result<String, RunError> {
+        match predicted {
+            Predicted::Samples(predictions) => self.predictions(files, figures, split, predictions),
+            Predicted::Pixels(segmented) => self.pixels(files, figures, split, segmented, None),
+        }
+    }
+
+    /// As [`Self::predicted`], of counted pixels; those of test are stored, unless they are of some modalities alone.
+    fn pixels(
+        &self,
+        files: &mut BTreeMap<String, Digest>,
+        figures: &mut Vec<Figure>,
+        split: Split,
+        segmented: &Segmented,
+        given: Option<Vec<Modality>>,
+    ) -> Result<String, RunError> {
+        let values = Measured::Pixels(&segmented.confusion).reported().map_err(|e| self.eval(e))?;
+        let figure = |(id, value)| Figure { given: given.clone(), ..Figure::whole(split.name(), id, value) };
+        figures.extend(values.into_iter().map(figure));
+        if split != Split::Test || given.is_some() {
+            return Ok(String::new());
+        }
+        let names = self.material.classes().to_vec();
+        let matrix = segmented.confusion.to_csv(&names).map_err(|e| self.eval(e))?;
+        self.file(files, "confusion.test.csv", matrix.as_bytes())?;
+        let json = |counts: &[u64]| serde_json::to_vec(counts).unwrap_or_default();
+        self.file(files, TALLIES, &json(segmented.tallies.counts()))?;
+        self.file(files, COUNTS, &json(segmented.confusion.counts()))
     }
 
     /// Stores predictions and what people read of them; returns the digest of the file that stages read.
@@ -216,5 +253,3 @@ impl Work<'_> {
         RunError::Eval { stage: self.node.unit.id.clone(), source }
     }
 }
-
-pub(crate) use dense::load_segmenter;

@@ -3,29 +3,29 @@
 use super::Work;
 use crate::course::courses;
 use crate::error::RunError;
-use crate::folder::{METRICS, MODEL, features_file};
-use crate::pass::{Subsets, proper_subsets};
+use crate::folder::{FRAMES, METRICS, MODEL, features_file};
+use crate::frames;
+use crate::pass::{Predicted, Subsets, proper_subsets};
 use crate::record::{Figure, Record};
 use crate::watch::Relay;
 use std::collections::BTreeMap;
 use std::time::Instant;
-use umt_data::Split;
-use umt_distill::{NetworkTask, ObjectiveConfig};
-use umt_eval::metrics::Measured;
+use umt_data::{Loader, LoaderConfig, Split};
+use umt_distill::{NetworkTask, ObjectiveConfig, PixelLoss, predicted_map};
 use umt_fusion::Network;
-use umt_recipe::{Missing, Stage, network_config};
+use umt_recipe::{ClassWeights, Loss, Missing, Stage, network_config};
 use umt_store::{Digest, tensors};
-use umt_train::Outcome;
+use umt_train::{Feed, Outcome};
 
 /// How a stage with a network came to its end.
-pub(super) struct End {
-    pub(super) refit: bool,
+struct End {
+    refit: bool,
     /// None for given weights.
-    pub(super) outcome: Option<Outcome>,
+    outcome: Option<Outcome>,
     /// What there is to say about given weights.
-    pub(super) begin: String,
+    begin: String,
     /// When its evaluation began.
-    pub(super) evaluating: Instant,
+    evaluating: Instant,
 }
 
 impl Work<'_> {
@@ -49,19 +49,23 @@ impl Work<'_> {
             tensors::write_with_counters(&network.params().to_tensors(), &network.params().batch_counters(steps))?;
         let output = self.file(&mut files, MODEL, &bytes)?;
         let mut figures = Vec::new();
-        let probed = self.probed();
+        // Probes of maps read the maps themselves: features of samples are what is kept for a probe.
+        let probed = self.probed() && !network.is_dense();
         let several = network.modalities().count() > 1;
         let mut standing = network.tokens();
-        let needs_means = several && standing.is_none() && self.recipe.missing == Missing::Mean;
+        let needs_means = several && standing.is_none() && !network.is_dense() && self.recipe.missing == Missing::Mean;
         for split in [Split::Train, Split::Validation, Split::Test] {
             let wanted = match split {
                 Split::Test => true,
                 Split::Validation => probed || !refit,
                 _ => probed || needs_means,
             };
-            // Under refit the network has seen validation: its figures there would say nothing.
+            // Under refit the network has seen validation: its metrics there would say nothing.
             let reported = split == Split::Test || (split == Split::Validation && !refit);
-            let Some(loader) = self.optional_loader(split, refit)?.filter(|_| wanted) else { continue };
+            if !wanted {
+                continue;
+            }
+            let Some(loader) = self.optional_loader(split, refit)? else { continue };
             let given = match split {
                 Split::Test if several => proper_subsets(&network.modalities().collect::<Vec<_>>()),
                 _ => Vec::new(),
@@ -75,22 +79,48 @@ impl Work<'_> {
                 self.file(&mut files, &features_file(split), &pass.features.to_bytes()?)?;
             }
             if reported {
-                self.predictions(&mut files, &mut figures, split, &pass.predictions)?;
+                self.predicted(&mut files, &mut figures, split, &pass.predicted)?;
             }
-            for (given, said) in &pass.given {
-                let scores = said.scores().map_err(|e| self.eval(e))?;
-                let values = Measured::Samples(&scores).values(&["top1", "macro-f1"]).map_err(|e| self.eval(e))?;
+            for (given, predicted) in &pass.given {
+                let names = match predicted {
+                    Predicted::Samples(_) => ["top1", "macro-f1"].as_slice(),
+                    Predicted::Pixels(_) => ["miou", "pixel-accuracy"].as_slice(),
+                };
+                let values = predicted.values(Some(names)).map_err(|e| self.eval(e))?;
                 let figure =
                     |(id, value)| Figure { given: Some(given.clone()), ..Figure::whole(split.name(), id, value) };
                 figures.extend(values.into_iter().map(figure));
+            }
+            if split == Split::Test && network.is_dense() {
+                let frames = self.frames(&network, &loader)?;
+                self.file(&mut files, FRAMES, &tensors::write(&frames)?)?;
             }
         }
         let end = End { refit, outcome, begin, evaluating: started };
         self.trained(end, figures, files, output)
     }
 
+    /// Some test frames, evenly over the list, with what the network predicts of them.
+    fn frames(&self, network: &Network, loader: &Loader) -> Result<tensors::Tensors, RunError> {
+        let (cache, samples) = (loader.cache(), loader.samples());
+        let mut kept = tensors::Tensors::new();
+        let count = frames::COUNT.min(samples.len());
+        for k in 0..count {
+            let index = samples[k * samples.len() / count];
+            let settings = LoaderConfig { batch: 1, workers: 0, ..loader.config().clone() };
+            let one = Loader::new(cache.clone(), vec![index], settings)?;
+            let Some(batch) = one.epoch(0, 0).next().transpose()? else { continue };
+            let Some(scene) = cache.get(index)?.scene else { continue };
+            let batch = Feed::new(batch, &network.params().device()).map_err(|e| self.nn(e))?;
+            let logits = network.logits(batch.inputs()).map_err(|e| self.nn(e))?;
+            let predicted = predicted_map(&logits, 0, scene.map.shape).map_err(|e| self.nn(e))?;
+            frames::keep(&mut kept, k, &scene, &predicted);
+        }
+        Ok(kept)
+    }
+
     /// The record of a stage with a network: with the logs of its training, and what readers of its weights need besides them.
-    pub(super) fn trained(
+    fn trained(
         &mut self,
         end: End,
         figures: Vec<Figure>,
@@ -145,14 +175,26 @@ impl Work<'_> {
             false => (objective, self.parents.iter().map(|p| self.teacher(p)).collect::<Result<_, _>>()?),
         };
         let borrowed = teachers.iter().collect();
-        let mut task =
-            NetworkTask::new(network, objective.build(), borrowed, self.node.seed).map_err(|e| self.nn(e))?;
+        let pixels = self.pixel_loss(stage.train.refit)?;
+        let mut task = NetworkTask::new(network, objective.build(), borrowed, self.node.seed)
+            .and_then(|task| task.with_pixel_loss(pixels))
+            .map_err(|e| self.nn(e))?;
         let outcome = self.fit(stage, &mut task)?;
         Ok((task.into_network(), outcome))
     }
 
-    /// Trains the task of a stage, whatever it is.
-    pub(super) fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RunError> {
+    /// How pixels count in the loss, where they have classes.
+    fn pixel_loss(&mut self, refit: bool) -> Result<PixelLoss, RunError> {
+        if self.recipe.data.config.dense.is_none() {
+            return Ok(PixelLoss::default());
+        }
+        let Loss { class_weights, label_smoothing } = self.recipe.loss.clone().unwrap_or_default();
+        let cache = self.material.cache(refit, self.store, self.watch)?;
+        let class_weights = (class_weights == ClassWeights::MedianFrequency).then(|| cache.class_weights());
+        Ok(PixelLoss { class_weights, label_smoothing })
+    }
+
+    fn fit(&mut self, stage: &Stage, task: &mut dyn umt_train::Task) -> Result<Outcome, RunError> {
         let refit = stage.train.refit;
         self.place(task.params_mut())?;
         let train = self.loader(Split::Train, refit, true)?;

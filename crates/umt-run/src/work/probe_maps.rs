@@ -4,13 +4,13 @@ use super::Work;
 use crate::error::RunError;
 use crate::pass::{Shift, over};
 use crate::record::Record;
-use crate::segment::Segmented;
-use std::collections::BTreeMap;
+use crate::segmented::Segmented;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use umt_data::Split;
 use umt_eval::{Confusion, EvalError, LinearProbe, ProbeConfig, Scores};
-use umt_fusion::Segmenter;
-use umt_fusion::segmenter::{Fused, Places, sample_places};
+use umt_fusion::Network;
+use umt_fusion::decoder::{Places, sample_places};
 use umt_media::Modality;
 
 /// The maps that a probe reads, side by side: behind each of the four stages.
@@ -33,16 +33,14 @@ impl Work<'_> {
         let Some(&modality) = self.node.unit.modalities.first() else {
             return Err(RunError::Usage(format!("`{}` has no modality to probe", self.node.unit.id)));
         };
-        let network = self.segmenter(0)?;
+        let network = self.teacher(self.parents[0])?;
         let (mut files, mut figures) = (BTreeMap::new(), Vec::new());
         let (segmented, note) = self.probe_encoder(&network, modality, false, config)?;
-        self.map_figures(&mut figures, Split::Test, &segmented.confusion, None)?;
-        let output = self.counts(&mut files, &segmented)?;
-        // The published form feeds depth into the RGB encoder: what that encoder holds by itself is another figure.
-        let mixed = network.modalities().count() > 1 && network.config().decoder.fused == Fused::Rgb;
-        if mixed && modality == Modality::Rgb {
+        let output = self.pixels(&mut files, &mut figures, Split::Test, &segmented, None)?;
+        // The published form feeds depth into the RGB encoder: what that encoder holds by itself is another metric.
+        if !network.is_unimodal(modality) {
             let (alone, _) = self.probe_encoder(&network, modality, true, config)?;
-            self.map_figures(&mut figures, Split::Test, &alone.confusion, Some(vec![modality]))?;
+            self.pixels(&mut files, &mut figures, Split::Test, &alone, Some(vec![modality]))?;
         }
         Ok(Record { note, ..self.record(figures, files, output) })
     }
@@ -50,7 +48,7 @@ impl Work<'_> {
     /// Fits a probe and counts its places on test. `alone`: depth's contribution to the encoder is set to zero.
     fn probe_encoder(
         &mut self,
-        network: &Segmenter,
+        network: &Network,
         modality: Modality,
         alone: bool,
         config: &ProbeConfig,
@@ -77,7 +75,7 @@ impl Work<'_> {
 
     fn places(
         &mut self,
-        network: &Segmenter,
+        network: &Network,
         modality: Modality,
         alone: bool,
         split: Split,
@@ -86,15 +84,17 @@ impl Work<'_> {
         let refit = self.recipe.stage[self.parents[0].node.unit.stage].train.refit;
         let mut sampled = Sampled::default();
         let Some(loader) = self.optional_loader(split, refit)? else { return Ok(sampled) };
+        let stages = BTreeSet::from(PROBED);
         let stopped = || self.stop.load(Ordering::Relaxed) != 0;
         let taken = over(&loader, &Shift::default(), &network.params().device(), &stopped, |batch| {
             let maps = match (alone, batch.inputs().get(&modality)) {
-                (true, Some(input)) => network.maps_alone(modality, input)?,
-                _ => network.maps(batch.inputs())?.remove(&modality).unwrap_or_default(),
+                (true, Some(input)) => network.maps_alone(modality, input, &stages)?,
+                _ => network.maps(batch.inputs(), &stages)?.remove(&modality).unwrap_or_default(),
             };
             let Some(labels) = &batch.maps else { return Ok(()) };
             let size = [labels.shape[1], labels.shape[2]];
-            let some = sample_places(&maps, &PROBED, &labels.data, size, &batch.ids, most)?;
+            let maps: Vec<_> = maps.into_values().collect();
+            let some = sample_places(&maps, &labels.data, size, &batch.ids, most)?;
             sampled.places.rows.extend(some.rows);
             sampled.places.labels.extend(some.labels);
             sampled.places.pictures.extend(some.pictures);

@@ -13,32 +13,29 @@ pub struct Places {
     pub pictures: Vec<usize>,
 }
 
-/// At most `most` labelled places of each picture of `maps`, each `[n, h, w, c]`: the maps of `stages` side by side, each
+/// At most `most` labelled places of each picture of `maps`, each `[n, h, w, c]`: the maps side by side, each
 /// brought to the size of the largest by taking the nearest. Labels, `[n, height, width]` with `size` = `[height, width]`
 /// and 255 for void, are shrunk to that size likewise. Which places are taken follows from the picture's id alone, so that
 /// every encoder is probed at the same ones.
 ///
 /// # Errors
-/// A stage that is not there, and shapes that do not fit each other.
+/// No map, and shapes that do not fit each other.
 pub fn sample_places(
     maps: &[Array],
-    stages: &[usize],
     labels: &[u8],
     [height, width]: [usize; 2],
     ids: &[String],
     most: usize,
 ) -> Result<Places, NnError> {
     let mut chosen: Vec<(&Array, [usize; 2])> = Vec::new();
-    for &stage in stages {
-        let reason = || NnError::Unsupported(format!("no stage {stage}; there are {}", maps.len()));
-        let map = maps.get(stage).ok_or_else(reason)?;
+    for map in maps {
         match *map.shape() {
             [n, h, w, _] if n == ids.len() => chosen.push((map, [h, w])),
             ref other => return Err(NnError::shape("maps of a probe", format!("[{}, h, w, c]", ids.len()), other)),
         }
     }
     let Some([h, w]) = chosen.iter().map(|(_, size)| *size).max_by_key(|[h, w]| h * w) else {
-        return Err(NnError::Unsupported("a probe of maps needs a stage".into()));
+        return Err(NnError::Unsupported("a probe of maps needs a map".into()));
     };
     if labels.len() != ids.len() * height * width {
         let expected = format!("{} maps of {:?}", ids.len(), [height, width]);
@@ -83,7 +80,7 @@ mod tests {
         // Labels of twice the size: class by row, the first column void.
         let labels: Vec<u8> = (0..2 * 8 * 12).map(|i| if i % 12 == 0 { 255 } else { (i / 12 % 8) as u8 }).collect();
         let ids = ["a".to_string(), "b".to_string()];
-        let of = |ids: &[String], most| sample_places(&maps, &[0, 1], &labels, [8, 12], ids, most);
+        let of = |ids: &[String], most| sample_places(&maps, &labels, [8, 12], ids, most);
         let all = of(&ids, 1000).unwrap();
         assert_eq!((all.labels.len(), &all.pictures[..]), (2 * 4 * 5, &[20, 20][..]));
         for (row, label) in all.rows.chunks_exact(3).zip(&all.labels) {
@@ -98,7 +95,7 @@ mod tests {
         let turned = ["b".to_string(), "a".to_string()];
         assert_ne!(some.rows[..21], of(&turned, 7).unwrap().rows[..21]);
         assert!(of(&ids[..1], 7).is_err());
-        let refused = |stages: &[usize], size| sample_places(&maps, stages, &labels, size, &ids, 7).is_err();
-        assert!(refused(&[2], [8, 12]) && refused(&[], [8, 12]) && refused(&[0], [8, 8]));
+        let refused = |maps: &[Array], size| sample_places(maps, &labels, size, &ids, 7).is_err();
+        assert!(refused(&[], [8, 12]) && refused(&maps[..1], [8, 8]));
     }
 }

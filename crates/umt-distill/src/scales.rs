@@ -31,7 +31,7 @@ pub fn multi_scale(
             let given = weights.map_or(0, <[f32]>::len);
             return Err(NnError::Unsupported(format!("{given} class weights for {classes} classes")));
         }
-        let labels = shrink(maps, [h, w]);
+        let labels = labels_at(maps, [h, w]);
         check_labels(&labels, classes)?;
         let (result, grad) = cross_entropy(logits, &labels, weights, smoothing, true)?;
         values.push(result.mean());
@@ -41,7 +41,7 @@ pub fn multi_scale(
 }
 
 /// Refuses a label beyond the classes that is no void: it is a mistake, and would be left out in silence.
-pub(super) fn check_labels(labels: &[u8], classes: usize) -> Result<(), NnError> {
+pub(crate) fn check_labels(labels: &[u8], classes: usize) -> Result<(), NnError> {
     match labels.iter().find(|&&l| l != LabelMaps::VOID && usize::from(l) >= classes) {
         Some(label) => {
             Err(NnError::Unsupported(format!("label {label} in a map, but the network has {classes} classes")))
@@ -51,7 +51,7 @@ pub(super) fn check_labels(labels: &[u8], classes: usize) -> Result<(), NnError>
 }
 
 /// Label maps at another size, each pixel that of the nearest source.
-fn shrink(maps: &LabelMaps, to: [usize; 2]) -> Vec<u8> {
+pub(crate) fn labels_at(maps: &LabelMaps, to: [usize; 2]) -> Vec<u8> {
     let [n, h, w] = maps.shape;
     if [h, w] == to {
         return maps.data.clone();

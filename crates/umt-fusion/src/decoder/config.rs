@@ -1,23 +1,10 @@
-//! Everything that decides a segmentation network's shape.
+//! Everything that decides a decoder's shape, and which encoders it takes.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
 use umt_media::Modality;
 use umt_nn::NnError;
-
-/// Settings of a [`super::Segmenter`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SegmenterConfig {
-    /// A ResNet for `rgb`, for `depth`, or one for each, with maps of the same widths.
-    pub encoders: BTreeMap<Modality, EncoderConfig>,
-    /// What stands behind the encoders.
-    #[serde(default)]
-    pub decoder: DecoderConfig,
-    /// Number of classes, at most 255.
-    pub classes: usize,
-}
 
 /// Where the sum of both modalities goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +17,7 @@ pub enum Fused {
     Decoder,
 }
 
-/// Fusion, context and decoder. The defaults are ESANet's.
+/// Fusion between the stages, context and decoder. The defaults are ESANet's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DecoderConfig {
@@ -52,42 +39,40 @@ impl Default for DecoderConfig {
     }
 }
 
-impl SegmenterConfig {
+impl DecoderConfig {
     /// ESANet's sizes for encoders of another width: the decoder shrinks with them.
-    pub fn scaled(encoders: BTreeMap<Modality, EncoderConfig>, classes: usize) -> Self {
+    pub fn scaled(encoders: &BTreeMap<Modality, EncoderConfig>) -> Self {
         let width = encoders.values().filter_map(resnet).map(|config| config.width).max().unwrap_or(64);
-        let decoder = DecoderConfig { widths: [8 * width, 4 * width, 2 * width], ..DecoderConfig::default() };
-        Self { encoders, decoder, classes }
+        Self { widths: [8 * width, 4 * width, 2 * width], ..Self::default() }
     }
 
-    /// Refuses what cannot be built, and says what would do.
+    /// Whether there are gates at fusion point `index` of a network of so many encoders: with uni-modal encoders nothing
+    /// reads the stem's sum.
+    pub(crate) fn fuses(&self, index: usize, encoders: usize) -> bool {
+        match encoders {
+            1 => self.squeeze_excite,
+            _ => index > 0 || self.fused == Fused::Rgb,
+        }
+    }
+
+    /// The channels of the encoders' maps at each fusion point.
     ///
     /// # Errors
-    /// [`NnError::Unsupported`] with the reason.
-    pub fn check(&self) -> Result<(), NnError> {
-        self.stages().map(drop)
-    }
-
-    /// Whether there are gates at fusion point `index`: with uni-modal encoders nothing reads the stem's sum.
-    pub(crate) fn fuses(&self, index: usize) -> bool {
-        match self.encoders.len() {
-            1 => self.decoder.squeeze_excite,
-            _ => index > 0 || self.decoder.fused == Fused::Rgb,
-        }
-    }
-
-    /// As [`Self::check`]; the channels of the encoders' maps at each fusion point.
-    pub(crate) fn stages(&self) -> Result<Vec<usize>, NnError> {
+    /// [`NnError::Unsupported`] for what cannot be built, with what would do.
+    pub(crate) fn stages(
+        &self,
+        encoders: &BTreeMap<Modality, EncoderConfig>,
+        classes: usize,
+    ) -> Result<Vec<usize>, NnError> {
         let refuse = |reason: String| Err(NnError::Unsupported(format!("segmentation network: {reason}")));
-        let DecoderConfig { widths, bins, .. } = &self.decoder;
-        if self.classes == 0 || self.classes > 255 {
-            return refuse(format!("{} classes; 1 to 255 are possible", self.classes));
+        if classes == 0 || classes > 255 {
+            return refuse(format!("{classes} classes; 1 to 255 are possible"));
         }
-        if widths.contains(&0) || bins.contains(&0) {
+        if self.widths.contains(&0) || self.bins.contains(&0) {
             return refuse("`widths` and `bins` must be above 0".into());
         }
         let mut stages: Option<Vec<usize>> = None;
-        for (&modality, config) in &self.encoders {
+        for (&modality, config) in encoders {
             if !matches!(modality, Modality::Rgb | Modality::Depth) {
                 return refuse(format!("no encoder for {modality}; rgb and depth are possible"));
             }
