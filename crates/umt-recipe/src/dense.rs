@@ -1,6 +1,6 @@
 //! Whether a recipe's stages fit a set with a class for every pixel, or one with a class for every sample.
 
-use crate::check::Problem;
+use crate::problem::Problem;
 use crate::recipe::{Recipe, Task};
 use toml::Spanned;
 use toml::de::DeValue;

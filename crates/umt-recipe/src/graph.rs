@@ -1,6 +1,8 @@
 //! Which stages there are once patterns are expanded, and what each needs.
 
 use crate::recipe::{Recipe, Stage, Task};
+use crate::weights::Weights;
+use std::collections::BTreeSet;
 use umt_media::Modality;
 
 /// A stage after expansion: one per row of the table.
@@ -45,7 +47,7 @@ impl Recipe {
             Task::Single { .. } | Task::Fusion { .. } => &stage.from,
         };
         let mut needs: Vec<usize> = patterns.iter().flat_map(|p| self.matching(p)).collect();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         needs.retain(|i| seen.insert(*i));
         needs
     }
@@ -58,6 +60,13 @@ impl Recipe {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// Everything of the Hub that its encoders and stages name, each once.
+    pub fn hub_weights(&self) -> Vec<&Weights> {
+        let given = self.stage.iter().filter_map(|stage| stage.weights.as_ref());
+        let all = self.pretrained.values().chain(given).filter(|weights| !weights.is_file());
+        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The rows of the table, in order.

@@ -1,6 +1,6 @@
 //! Whether a stage's objective fits its network and the stages it learns from.
 
-use crate::check::Problem;
+use crate::problem::Problem;
 use crate::recipe::{Recipe, Stage};
 use crate::source::list;
 use std::collections::BTreeSet;

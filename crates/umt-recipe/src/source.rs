@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// The text of one recipe, with the arguments that change it.
 pub struct Source {
@@ -290,4 +290,15 @@ pub fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
 
 fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The array of stages in a tree.
+fn stages<'t, 'a>(tree: &'t Tree<'a>) -> Option<&'t DeArray<'a>> {
+    tree.get("stage")?.get_ref().as_array()
+}
+
+/// The table of the stage with this id, and the place of its header.
+pub(crate) fn stage_table<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<(&'t Tree<'a>, Range<usize>)> {
+    let stage = stages(tree)?.iter().rev().find(|s| id(s.get_ref()) == Some(name))?;
+    Some((stage.get_ref().as_table()?, stage.span()))
 }

@@ -1,9 +1,7 @@
 //! Weights that are given instead of drawn or trained: where a recipe says they come from.
 
-use crate::recipe::Recipe;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use umt_encoders::pretrained::{FirstConv, known};
@@ -115,14 +113,5 @@ impl Weights {
             )),
             _ => Ok(()),
         }
-    }
-}
-
-impl Recipe {
-    /// Everything of the Hub that its encoders and stages name, each once.
-    pub fn hub_weights(&self) -> Vec<&Weights> {
-        let given = self.stage.iter().filter_map(|stage| stage.weights.as_ref());
-        let all = self.pretrained.values().chain(given).filter(|weights| !weights.is_file());
-        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
