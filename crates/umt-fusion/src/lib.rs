@@ -25,6 +25,7 @@
 //! ```
 
 mod attention;
+mod config;
 pub mod decoder;
 mod encode;
 mod fusion;
@@ -36,10 +37,11 @@ mod network;
 mod step;
 mod weights;
 
+pub use config::{HeadConfig, NetworkConfig};
 pub use decoder::{DecoderConfig, Fused};
 pub use fusion::{Encoded, Fusion, Shapes};
 pub use kinds::*;
 pub use missing::{Standing, token};
-pub use network::{HeadConfig, Network, NetworkConfig};
+pub use network::Network;
 pub use step::{Finish, Kept, Logits, Loss, Outputs, StepResult, read_figures};
 pub use weights::Weights;
