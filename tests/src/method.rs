@@ -1,6 +1,8 @@
 //! R17 and R19: teachers never change, and without its term UMT is the joint run.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -46,6 +48,37 @@ fn a_value_that_is_not_finite_stops_the_run_and_is_named() -> Outcome {
     let text = error.to_string();
     assert!(["teacher.audio", "step", "not finite"].iter().all(|word| text.contains(word)), "{text}");
     assert!(!folder.path().join("tiny/results.json").exists());
+    Ok(())
+}
+
+/// A method whose values run away is a row that says why; what needs it says that; the others are as without it, and the exit code tells.
+#[test]
+fn a_table_survives_a_row() -> Outcome {
+    let (folder, plain) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let rows = ["teacher.*", "joint", "umt", "probe"];
+    let loaded = recipe(&["stage.joint.train.lr=1e30"])?;
+    let mut watcher = Watcher::default();
+    let report = run(&loaded, &options(folder.path(), &rows), &mut watcher)?;
+    assert_eq!(report.failure, Some(3));
+    let failed = &report.results.failed;
+    let names: Vec<&str> = failed.iter().map(|f| f.stage.as_str()).collect();
+    assert_eq!(names, ["joint", "probe.joint.audio", "probe.joint.video"]);
+    assert!(failed[0].reason.contains("not finite") && failed[1].reason.contains("needs `joint`"), "{failed:?}");
+    let text = std::fs::read_to_string(folder.path().join("tiny/results.md"))?;
+    assert!(text.contains("Stages that failed") && text.contains("not finite"), "{text}");
+    assert!(std::fs::read_to_string(folder.path().join("tiny/report.html"))?.contains("Stages that failed"));
+    assert!(watcher.warnings.iter().any(|text| text.contains("the other stages go on")), "{:?}", watcher.warnings);
+
+    run(&recipe(&[])?, &options(plain.path(), &["umt"]), &mut Watcher::default())?;
+    let model = |folder: &Path| -> Result<Vec<u8>, Box<dyn Error>> {
+        let stages = std::fs::read_dir(folder.join("tiny/stages"))?.collect::<Result<Vec<_>, _>>()?;
+        let own = stages.iter().find(|entry| entry.file_name().to_string_lossy().starts_with("umt.seed1"));
+        Ok(std::fs::read(own.ok_or("no stage")?.path().join("model.safetensors"))?)
+    };
+    assert_eq!(model(folder.path())?, model(plain.path())?);
+    // The same command tries the failed ones again, and those alone.
+    let again = run(&loaded, &options(folder.path(), &rows), &mut Watcher::default())?;
+    assert_eq!((again.ran, again.failure, again.results.failed.len()), (0, Some(3), 3));
     Ok(())
 }
 

@@ -73,15 +73,25 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         threads,
     };
     let call = Call { command: command(std::env::args().skip(1)), quick: args.change.quick };
-    let mut unmet = 0;
+    let (mut unmet, mut failure) = (0, None);
     for loaded in &loaded {
-        unmet += one(loaded, &options, &call, &stop)?;
+        let (own, failed) = one(loaded, &options, &call, &stop)?;
+        unmet += own;
+        failure = failure.or(failed);
+    }
+    if let Some(code) = failure {
+        return Ok(ExitCode::from(code));
     }
     Ok(if args.strict && unmet > 0 { ExitCode::from(7) } else { ExitCode::SUCCESS })
 }
 
-/// Runs a recipe and prints its table; the number of expectations that do not hold.
-fn one(loaded: &Loaded, options: &Options, call: &Call, stop: &Arc<AtomicUsize>) -> anyhow::Result<usize> {
+/// Runs a recipe and prints its table; the number of expectations that do not hold, and the exit code of a stage that failed.
+fn one(
+    loaded: &Loaded,
+    options: &Options,
+    call: &Call,
+    stop: &Arc<AtomicUsize>,
+) -> anyhow::Result<(usize, Option<u8>)> {
     let mut progress = Progress::new(stop, "test");
     let finished = umt_run::run(loaded, options, &mut progress, stop)?;
     let report = umt_report::write(&finished, call)?;
@@ -98,7 +108,10 @@ fn one(loaded: &Loaded, options: &Options, call: &Call, stop: &Arc<AtomicUsize>)
     if unmet > 0 {
         note!("{unmet} expectation(s) did not hold");
     }
-    Ok(unmet)
+    if report.failure.is_some() {
+        note!("{} stage(s) failed, see the table; the same command tries them again", report.results.failed.len());
+    }
+    Ok((unmet, report.failure))
 }
 
 /// The command line as it could be typed again.

@@ -144,19 +144,21 @@ impl ObjectiveConfig {
     }
 
     /// The same with its weights measured, where it wants that: by the losses at the beginning and at the end of a run
-    /// of each modality alone, under its name, and of all together, under [`crate::JOINT`].
-    ///
-    /// # Errors
-    /// No run whose validation loss fell.
-    pub fn measured(&self, courses: &BTreeMap<String, [Losses; 2]>) -> Result<Self, NnError> {
+    /// of each modality alone, under its name, and of all together, under [`crate::JOINT`]. Where the validation loss of no run fell there is
+    /// nothing to weigh by: weights are equal, as before any estimate, and the second value says so.
+    pub fn measured(&self, courses: &BTreeMap<String, [Losses; 2]>) -> (Self, Option<&'static str>) {
         if !self.wants_courses() {
-            return Ok(self.clone());
+            return (self.clone(), None);
         }
         let all: Vec<[Losses; 2]> = courses.values().copied().collect();
-        let weights = blend(&all).ok_or_else(|| {
-            NnError::Unsupported("`g-blend`: in none of the runs did the validation loss fall".into())
-        })?;
+        let (weights, note) = match blend(&all) {
+            Some(weights) => (weights, None),
+            None => {
+                let note = "equal weights, because in none of the measured runs the validation loss fell";
+                (vec![1.0 / all.len().max(1) as f64; all.len()], Some(note))
+            }
+        };
         let weights = courses.keys().cloned().zip(weights).collect();
-        Ok(Self::GBlend(GBlend { weights: Some(weights), every: None }))
+        (Self::GBlend(GBlend { weights: Some(weights), every: None }), note)
     }
 }

@@ -49,6 +49,6 @@ pub use error::EvalError;
 pub use features::Features;
 pub use predictions::Predictions;
 pub use probe::{Fitted, LinearModel, LinearProbe, ProbeConfig};
-pub use results::{Expectation, PairedRow, Results, Row, SummaryRow};
+pub use results::{Expectation, FailedRow, PairedRow, Results, Row, SummaryRow};
 pub use scores::Scores;
 pub use table::Table;

@@ -34,6 +34,9 @@ pub struct Results {
     pub paired: Vec<PairedRow>,
     /// Expectations of the recipe.
     pub expect: Vec<Expectation>,
+    /// Stages that could not be done, and those that needed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRow>,
     /// Sum of the stages' own times, recorded when each ran.
     pub wall_seconds: f64,
     /// Training speed of each stage.
@@ -44,6 +47,18 @@ pub struct Results {
     /// The most memory the process held while each stage ran.
     #[serde(default)]
     pub peak_bytes: BTreeMap<String, f64>,
+}
+
+/// A stage that could not be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedRow {
+    /// Stage, such as `g-blend`.
+    pub stage: String,
+    /// Seed.
+    pub seed: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// One figure of one stage and seed.

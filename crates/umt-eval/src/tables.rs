@@ -18,7 +18,7 @@ pub fn of(results: &Results) -> Vec<Table> {
     }
     // Test first: it is what the reader came for.
     splits.sort_by_key(|s| ["test", "validation", "train"].iter().position(|k| k == s));
-    let mut tables = Vec::new();
+    let mut tables = vec![failed(results)];
     if splits.contains(&"test") {
         tables.push(methods::table(results, "test"));
     }
@@ -95,6 +95,17 @@ fn probes(results: &Results, split: &str) -> Table {
         note: "Accuracy of a linear classifier on each encoder's frozen features: a joint encoder \
                below its teacher is Modality Failure."
             .into(),
+    }
+}
+
+/// What has no row, and why.
+fn failed(results: &Results) -> Table {
+    let row = |f: &crate::results::FailedRow| vec![f.stage.clone(), f.seed.to_string(), f.reason.clone()];
+    Table {
+        title: "Stages that failed".into(),
+        header: ["stage", "seed", "reason"].map(String::from).to_vec(),
+        rows: results.failed.iter().map(row).collect(),
+        note: "They have no value for that seed; means are over the other seeds.".into(),
     }
 }
 

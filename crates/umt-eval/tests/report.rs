@@ -49,6 +49,7 @@ fn results() -> Results {
             p_adjusted: d.p,
             verdict: levels::verdict(&d, d.p, 0.01),
         }],
+        failed: Vec::new(),
         expect: vec![Expectation { text: "umt.top1 above joint.top1".into(), held: true }],
         wall_seconds: 61.5,
         samples_per_second: BTreeMap::from([("joint".into(), 120.5)]),

@@ -253,7 +253,7 @@ fn gradient_share(run: &Opened, stage: &str, modality: Modality) -> Result<Vec<f
     let key = format!("gradient-share.{modality}");
     let mut seeds: Vec<Vec<f64>> = Vec::new();
     for done in run.stages(stage) {
-        seeds.push(done.epochs()?.iter().filter_map(|epoch| epoch["log"][&key].as_f64()).collect());
+        seeds.push(done.epochs()?.iter().filter_map(|epoch| epoch.log.get(&key).copied()).collect());
     }
     let epochs = seeds.iter().map(Vec::len).min().unwrap_or(0);
     Ok((0..epochs).map(|e| seeds.iter().map(|s| s[e]).sum::<f64>() / seeds.len() as f64).collect())

@@ -16,6 +16,7 @@ use umt_run::folder;
 use umt_run::record::Record;
 use umt_run::{Done, Finished, RunError, RunRecord, Stages};
 use umt_store::Store;
+use umt_train::EpochRow;
 
 /// What a run leaves behind.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct Report {
     pub ran: usize,
     /// The run's folder.
     pub folder: std::path::PathBuf,
+    /// The exit code of the first stage that failed.
+    pub failure: Option<u8>,
 }
 
 impl Report {
@@ -61,7 +64,8 @@ pub fn write(run: &Finished, call: &Call) -> Result<Report, ReportError> {
     store.commit(&store.path("report.html"), page.as_bytes())?;
     RunRecord::commit(store, &loaded.effective, &json)?;
     let text = text(&results, &notes);
-    Ok(Report { results, text, ran: finished.ran, folder: store.root().to_owned() })
+    let failure = finished.failed.first().map(|f| f.exit_code);
+    Ok(Report { results, text, ran: finished.ran, folder: store.root().to_owned(), failure })
 }
 
 /// All figures, from records alone.
@@ -106,6 +110,7 @@ fn results(loaded: &Loaded, finished: &Stages) -> Result<Results, ReportError> {
         rows,
         paired: compare::differences(&loaded.recipe, finished)?,
         expect: Vec::new(),
+        failed: finished.failed.iter().map(|f| f.row.clone()).collect(),
         wall_seconds: records().map(|r| r.wall_seconds).sum(),
         samples_per_second: means(&|r| r.samples_per_second),
         seconds_per_epoch: means(&epoch),
@@ -310,13 +315,12 @@ fn curves(finished: &Stages) -> Result<(Vec<Curve>, Vec<Curve>), ReportError> {
         if lines.is_empty() {
             continue;
         }
-        let points = |of: &dyn Fn(&serde_json::Value) -> Option<f64>| Curve {
+        let points = |of: &dyn Fn(&EpochRow) -> Option<f64>| Curve {
             label: id.clone(),
-            points: lines.iter().filter_map(|l| Some((l["epoch"].as_f64()?, of(l)?))).collect(),
+            points: lines.iter().filter_map(|row| Some((row.epoch as f64, of(row)?))).collect(),
         };
-        loss.push(points(&|l| l["loss"].as_f64()));
-        let figure = |l: &serde_json::Value| l["validation"]["miou"].as_f64().or(l["validation"]["top1"].as_f64());
-        validation.push(points(&figure));
+        loss.push(points(&|row| Some(row.loss)));
+        validation.push(points(&|row| Some(row.validation?.main())));
     }
     Ok((loss, validation))
 }

@@ -2,9 +2,9 @@
 
 use crate::done::Done;
 use crate::error::RunError;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use umt_distill::{JOINT, Losses};
+use umt_train::EpochRow;
 
 /// Losses before the first epoch and after the last, by modality; of the stage with several, under [`JOINT`].
 ///
@@ -23,8 +23,9 @@ pub(crate) fn courses(
             [one] => one.name(),
             _ => JOINT,
         };
-        let bytes = read(parent)?;
-        let Some(last) = String::from_utf8_lossy(&bytes).lines().filter_map(losses).next_back() else {
+        let rows = parent.parse_epochs(&read(parent)?)?;
+        let losses = |row: &EpochRow| Some(Losses { train: row.loss, validation: row.validation?.loss });
+        let Some(last) = rows.iter().filter_map(losses).next_back() else {
             let id = &parent.node.unit.id;
             let message = format!("stage `{id}` has not validated, so nothing can be measured on it");
             return Err(RunError::Usage(message));
@@ -32,9 +33,4 @@ pub(crate) fn courses(
         courses.insert(name.to_owned(), [Losses { train: untrained, validation: untrained }, last]);
     }
     Ok(courses)
-}
-
-fn losses(line: &str) -> Option<Losses> {
-    let row: Value = serde_json::from_str(line).ok()?;
-    Some(Losses { train: row["loss"].as_f64()?, validation: row["validation"]["loss"].as_f64()? })
 }

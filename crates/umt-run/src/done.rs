@@ -9,6 +9,7 @@ use umt_data::Split;
 use umt_eval::Predictions;
 use umt_recipe::plan::Node;
 use umt_store::{Digest, StoreError, read_verified};
+use umt_train::EpochRow;
 
 /// A stage that is done, with its folder.
 #[derive(Debug, Clone)]
@@ -63,13 +64,17 @@ impl Done {
     /// The lines of its training's log; none for a stage that does not train.
     ///
     /// # Errors
-    /// As [`Done::read`].
-    pub fn epochs(&self) -> Result<Vec<serde_json::Value>, RunError> {
+    /// As [`Done::read`]; a line of another form.
+    pub fn epochs(&self) -> Result<Vec<EpochRow>, RunError> {
         if !self.record.files.contains_key(METRICS) {
             return Ok(Vec::new());
         }
-        let text = self.read(METRICS)?;
-        Ok(String::from_utf8_lossy(&text).lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        self.parse_epochs(&self.read(METRICS)?)
+    }
+
+    pub(crate) fn parse_epochs(&self, log: &[u8]) -> Result<Vec<EpochRow>, RunError> {
+        let damaged = |reason| StoreError::Corrupt { path: self.dir.join(METRICS), reason };
+        Ok(EpochRow::read(log).map_err(damaged)?)
     }
 
     pub(crate) fn parse_predictions(&self, bytes: &[u8]) -> Result<Predictions, RunError> {

@@ -77,6 +77,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it is about one stage's method or values: other stages may be done all the same.
+    pub fn is_of_stage(&self) -> bool {
+        matches!(self, Self::Train { .. } | Self::Network { .. } | Self::Eval { .. }) && self.exit_code() <= 3
+    }
+
     /// The process's exit code: 2 usage or recipe, 3 non-finite, 4 corrupt store, 5 IO, 6 data, 130 or 143 for a
     /// signal, 1 for anything else.
     pub fn exit_code(&self) -> u8 {

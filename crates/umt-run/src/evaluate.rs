@@ -138,6 +138,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
         summary: summary::of_rows(&rows),
         rows,
         paired: Vec::new(),
+        failed: Vec::new(),
         expect: Vec::new(),
         ..opened.results
     };

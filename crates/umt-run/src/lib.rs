@@ -33,7 +33,7 @@ pub use error::RunError;
 pub use evaluate::{EvalOptions, Evaluated, evaluate};
 pub use opened::Opened;
 pub use record::{Record, Samples};
-pub use run::{Finished, Options, Stages, run, run_in};
+pub use run::{Failed, Finished, Options, Stages, run, run_in};
 pub use run_record::RunRecord;
 pub use search::{Axis, Search, Text, Trial, search};
 pub use watch::{Now, Unwatched, Watch};

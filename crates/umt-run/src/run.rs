@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use umt_eval::FailedRow;
 use umt_nn::Device;
 use umt_recipe::plan::{Node, Plan, canonical};
 use umt_recipe::{Loaded, Weights};
@@ -52,11 +53,22 @@ pub struct Finished {
     pub store: Store,
 }
 
-/// The stages of a plan, all finished.
+/// A stage that could not be done; the others went on.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Its row, seed and reason.
+    pub row: FailedRow,
+    /// The exit code of its error, or of the one that it needed.
+    pub exit_code: u8,
+}
+
+/// The stages of a plan, finished or failed.
 #[derive(Debug)]
 pub struct Stages {
-    /// Every stage of the plan.
+    /// Every finished stage of the plan.
     pub done: Vec<Done>,
+    /// Every other, in the order of the plan.
+    pub failed: Vec<Failed>,
     /// Rows in the order of the recipe.
     pub rows: Vec<String>,
     /// Stages that ran in this call.
@@ -175,12 +187,29 @@ pub(crate) fn execute(
     watch.on_plan(&loaded, &plan, store.root());
     given.remember(store)?;
     let mut done: Vec<Done> = Vec::with_capacity(plan.nodes.len());
-    let mut ran = 0;
+    // Where each stage of the plan is in `done`, or why it is not there.
+    let mut places: Vec<Result<usize, Failed>> = Vec::with_capacity(plan.nodes.len());
+    let (mut ran, mut first) = (0, None);
     for (i, node) in plan.nodes.iter().enumerate() {
         let now = Now { stage: &node.unit.id, seed: node.seed, position: i + 1, total: plan.nodes.len() };
         let dir = folder_of(store.root(), &node.unit.id, node.seed, &node.key);
-        if let Some(record) = reusable(&dir, node, &done, store, watch)? {
+        let failed = |reason, exit_code| Failed {
+            row: FailedRow { stage: node.unit.id.clone(), seed: node.seed, reason },
+            exit_code,
+        };
+        let parents: Result<Vec<usize>, &Failed> = node.parents.iter().map(|&p| places[p].as_ref().copied()).collect();
+        let parents = match parents {
+            Ok(parents) => parents,
+            Err(Failed { row, exit_code }) => {
+                let failed = failed(format!("it needs `{}`, which failed", row.stage), *exit_code);
+                watch.on_warning(&format!("stage {}, seed {}: {}", node.unit.id, node.seed, failed.row.reason));
+                places.push(Err(failed));
+                continue;
+            }
+        };
+        if let Some(record) = reusable(&dir, node, &parents, &done, store, watch)? {
             watch.on_finish(now, &record, true);
+            places.push(Ok(done.len()));
             done.push(Done { node: node.clone(), dir, record });
             continue;
         }
@@ -199,24 +228,40 @@ pub(crate) fn execute(
             now,
             node,
             dir: dir.clone(),
-            parents: node.parents.iter().map(|&p| &done[p]).collect(),
+            parents: parents.iter().map(|&p| &done[p]).collect(),
             read: RefCell::default(),
             device: &options.device,
             threads: options.threads,
         };
-        let record = work.run()?;
+        let record = match work.run() {
+            Ok(record) => record,
+            Err(error) if error.is_of_stage() => {
+                let text = error.to_string();
+                watch.on_warning(&format!("{text}; the other stages go on"));
+                places.push(Err(failed(text, error.exit_code())));
+                first.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         ran += 1;
         watch.on_finish(now, &record, false);
+        places.push(Ok(done.len()));
         done.push(Done { node: node.clone(), dir, record });
     }
+    let failed = places.into_iter().filter_map(Result::err).collect();
+    if let (true, Some(error)) = (done.is_empty(), first) {
+        return Err(error);
+    }
     let (classes, test_files) = (material.classes().to_vec(), material.test_files());
-    Ok(Stages { done, rows: plan.rows, ran, data_digest: digest, classes, test_files })
+    Ok(Stages { done, failed, rows: plan.rows, ran, data_digest: digest, classes, test_files })
 }
 
 /// The record of a finished stage whose parents still say what they said when it ran.
 fn reusable(
     dir: &Path,
     node: &Node,
+    parents: &[usize],
     done: &[Done],
     store: &Store,
     watch: &mut dyn Watch,
@@ -230,7 +275,7 @@ fn reusable(
                 let read = record.parents.get(&parent.node.key);
                 read.is_some_and(|read| read.iter().all(|(name, sha256)| parent.vouches(name).as_ref() == Some(sha256)))
             };
-            if node.parents.iter().all(|&p| same(&done[p])) {
+            if parents.iter().all(|&p| same(&done[p])) {
                 // Left by a process that ended right after it finished the stage.
                 forget_checkpoints(store, dir)?;
                 return Ok(Some(*record));

@@ -39,10 +39,14 @@ impl Validation {
         Self { top1, loss: loss / counted.max(1) as f64, miou: Some(miou) }
     }
 
+    /// The main metric: mean IoU where each pixel has a class, else top-1.
+    pub fn main(&self) -> f64 {
+        self.miou.unwrap_or(self.top1)
+    }
+
     /// Higher mean IoU, or top-1 where there is none, or the same at a lower loss.
     pub fn better_than(&self, other: &Self) -> bool {
-        let of = |scores: &Self| scores.miou.unwrap_or(scores.top1);
-        of(self) > of(other) || (of(self) == of(other) && self.loss < other.loss)
+        self.main() > other.main() || (self.main() == other.main() && self.loss < other.loss)
     }
 }
 

@@ -10,7 +10,7 @@ use umt_nn::{Array, Params};
 use umt_store::{Log, Store, checkpoint, tensors};
 
 use crate::progress::{Progress, Settings, Timing};
-use crate::rows::{Row, TimingRow};
+use crate::rows::{EpochRow, TimingRow};
 use crate::{EpochReport, TrainError};
 
 /// A run's folder, open for writing.
@@ -89,7 +89,7 @@ impl<'a> Folder<'a> {
     /// Adds an epoch's lines: to the metrics, which belong to the result, and to the timing, which
     /// does not.
     pub(crate) fn log(&mut self, report: &EpochReport<'_>) -> Result<(), TrainError> {
-        self.metrics.line(&render(&Row::from(report))?)?;
+        self.metrics.line(&render(&EpochRow::from(report))?)?;
         self.timing.line(&render(&TimingRow::from(report))?)?;
         Ok(())
     }

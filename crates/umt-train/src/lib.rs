@@ -41,6 +41,7 @@ pub use evaluate::{Validation, evaluate};
 pub use feed::{Feed, each_batch};
 pub use observer::{EpochReport, Observer, Silent, StepReport};
 pub use outcome::{Env, Kept, Outcome};
+pub use rows::EpochRow;
 pub use run::train;
 pub use source::{BatchSource, Batches};
 pub use task::{EpochContext, Evaluation, StepContext, StepOutput, Task};

@@ -1,12 +1,13 @@
 //! Training curves: a chart for the task's loss, one for validation, one for each further term of a method.
 
 use super::html::escape;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use umt_train::EpochRow;
 
 /// Rows of a stage's `metrics.jsonl`, by stage in the order of the table.
-pub(super) type Logs = Vec<(String, Vec<Value>)>;
+pub(super) type Logs = Vec<(String, Vec<EpochRow>)>;
 
 /// A chart: a line per stage.
 struct Chart {
@@ -70,31 +71,23 @@ fn numbers(chart: &Chart) -> String {
 }
 
 fn charts(logs: &Logs, validation: &str) -> Vec<Chart> {
-    let line = |of: &dyn Fn(&Value) -> Option<f64>, rows: &[Value]| -> Vec<(f64, f64)> {
-        rows.iter().filter_map(|row| Some((row["epoch"].as_f64()?, of(row)?))).collect()
+    let line = |of: &dyn Fn(&EpochRow) -> Option<f64>, rows: &[EpochRow]| -> Vec<(f64, f64)> {
+        rows.iter().filter_map(|row| Some((row.epoch as f64, of(row)?))).collect()
     };
-    let chart = |title: &str, of: &dyn Fn(&Value) -> Option<f64>| {
+    let chart = |title: &str, of: &dyn Fn(&EpochRow) -> Option<f64>| {
         let lines = logs.iter().map(|(stage, rows)| (stage.clone(), line(of, rows)));
         Chart { title: title.to_owned(), lines: lines.filter(|(_, points)| !points.is_empty()).collect() }
     };
     // What a method adds to the loss is apart from the task's own, which all stages have.
-    let task = |row: &Value| row["log"]["task"].as_f64().or_else(|| row["loss"].as_f64());
-    let score = |row: &Value| {
-        let scores = &row["validation"];
-        Some(100.0 * scores["miou"].as_f64().or_else(|| scores["top1"].as_f64())?)
-    };
     let mut all = vec![
-        chart("loss of the task on train", &task),
-        chart(&format!("{validation} on validation, %"), &score),
-        chart("loss on validation", &|row| row["validation"]["loss"].as_f64()),
+        chart("loss of the task on train", &|row| Some(row.task_loss())),
+        chart(&format!("{validation} on validation, %"), &|row| Some(100.0 * row.validation?.main())),
+        chart("loss on validation", &|row| Some(row.validation?.loss)),
     ];
-    let mut terms: BTreeMap<&str, ()> = BTreeMap::new();
-    for (_, rows) in logs {
-        let logged = rows.iter().filter_map(|row| row["log"].as_object());
-        terms.extend(logged.flat_map(|log| log.keys()).filter(|key| *key != "task").map(|key| (key.as_str(), ())));
-    }
-    all.extend(terms.keys().map(|term| chart(term, &|row| row["log"][*term].as_f64())));
-    all.push(chart("learning rate", &|row| row["lr"].as_f64()));
+    let logged = logs.iter().flat_map(|(_, rows)| rows).flat_map(|row| row.log.keys());
+    let terms: BTreeSet<&String> = logged.filter(|key| *key != "task").collect();
+    all.extend(terms.into_iter().map(|term| chart(term, &|row| row.log.get(term).copied())));
+    all.push(chart("learning rate", &|row| Some(f64::from(row.lr))));
     all.retain(|chart| chart.lines.iter().any(|(_, points)| points.len() > 1));
     all
 }
@@ -106,8 +99,9 @@ mod tests {
     #[test]
     fn the_task_is_apart_from_what_a_method_adds() {
         let row = |epoch: u64, loss: f64, task: Option<f64>| {
-            let log = task.map_or(json!({}), |task| json!({ "task": task, "distance.audio": loss - task }));
-            json!({ "epoch": epoch, "loss": loss, "log": log, "validation": { "top1": 0.5, "loss": 1.0 } })
+            let log = task.map(|task| [("task".to_owned(), task), ("distance.audio".to_owned(), loss - task)].into());
+            let validation = Some(umt_train::Validation { top1: 0.5, loss: 1.0, miou: None });
+            EpochRow { epoch, step: epoch, lr: 0.1, loss, log: log.unwrap_or_default(), validation, best: false }
         };
         let logs = vec![
             ("joint".to_owned(), vec![row(1, 2.0, None), row(2, 1.0, None)]),

@@ -33,13 +33,17 @@ impl Work<'_> {
         let recipe = self.recipe;
         let stage = &recipe.stage[self.node.unit.stage];
         let refit = stage.train.refit;
-        let (mut network, begin) = self.begin(stage)?;
+        let (mut network, mut begin) = self.begin(stage)?;
         let (network, outcome) = match stage.weights {
             Some(_) => {
                 self.place(network.params_mut())?;
                 (network, None)
             }
-            None => self.train(stage, network).map(|(network, outcome)| (network, Some(outcome)))?,
+            None => {
+                let (network, outcome, note) = self.train(stage, network)?;
+                begin += &note;
+                (network, Some(outcome))
+            }
         };
         let steps = outcome.as_ref().map_or(0, |o| o.steps);
 
@@ -164,13 +168,16 @@ impl Work<'_> {
         Ok((network, note))
     }
 
-    fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome), RunError> {
+    fn train(&mut self, stage: &Stage, network: Network) -> Result<(Network, Outcome, String), RunError> {
+        let mut note = String::new();
         let objective = stage.distill.clone().unwrap_or(ObjectiveConfig::Task);
         let (objective, teachers) = match objective.wants_courses() {
             true => {
                 let courses =
                     courses(&self.parents, self.material.classes().len(), &|parent| self.read(parent, METRICS))?;
-                (objective.measured(&courses).map_err(|e| self.nn(e))?, Vec::new())
+                let (objective, fallback) = objective.measured(&courses);
+                note = fallback.map(|text| format!(", {text}")).unwrap_or_default();
+                (objective, Vec::new())
             }
             false => (objective, self.parents.iter().map(|p| self.teacher(p)).collect::<Result<_, _>>()?),
         };
@@ -180,7 +187,7 @@ impl Work<'_> {
             .and_then(|task| task.with_pixel_loss(pixels))
             .map_err(|e| self.nn(e))?;
         let outcome = self.fit(stage, &mut task)?;
-        Ok((task.into_network(), outcome))
+        Ok((task.into_network(), outcome, note))
     }
 
     /// How pixels count in the loss, where they have classes.
