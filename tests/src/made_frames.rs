@@ -38,15 +38,39 @@ fn the_full_recipes_take_a_step_on_made_frames() -> Outcome {
         assert_eq!(image::image_dimensions(frames.join("label/0002.png"))?, size);
         let (frames, out) = (frames.display().to_string(), out.display().to_string());
         let narrow = ["encoder.rgb.width=4", "encoder.depth.width=4", "data.dense.size=[64, 64]", "train.batch=2"];
-        let mut arguments = vec!["reproduce", set, "--data", &frames, "--quick", "--out", &out, "--only", "umt"];
+        let mut arguments = vec!["reproduce", set, "--data", &frames, "--quick", "--out", &out, "--only", "joint,umt"];
         narrow.iter().for_each(|set| arguments.extend(["--set", set]));
         let (code, said) = call(&arguments)?;
         assert_eq!(code, 0, "{said}");
         let results = std::fs::read(folder.path().join(format!("runs/{set}/results.json")))?;
         let results: Value = serde_json::from_slice(&results)?;
         let rows = results["rows"].as_array().ok_or("no rows")?;
-        let miou = |r: &&Value| r["stage"] == "umt" && r["metric"] == "miou" && r["split"] == "test";
+        let miou =
+            |r: &&Value| r["stage"] == "umt" && r["metric"] == "miou" && r["split"] == "test" && r["given"].is_null();
         assert_eq!(rows.iter().filter(miou).count(), 1);
+        let file = |part: &str| format!("{frames}/{part}");
+        let (rgb, depth) = (file("rgb/0005.jpg"), file("depth/0005.png"));
+        let (model, overlays) = (format!("{out}/{set}"), folder.path().join("overlays").display().to_string());
+        let (code, said) = call(&[
+            "predict",
+            "--model",
+            &model,
+            "--only",
+            "joint,umt",
+            "--rgb",
+            &rgb,
+            "--depth",
+            &depth,
+            "--out",
+            &overlays,
+        ])?;
+        assert!(code == 0 && said.contains("umt") && said.contains("depth + rgb"), "{said}");
+        let size = image::image_dimensions(&rgb)?;
+        assert_eq!(image::image_dimensions(format!("{overlays}/0005.umt.png"))?, size);
+        // One of the two: the other encoder does not run.
+        let (code, said) =
+            call(&["predict", "--model", &model, "--only", "umt", "--depth", &depth, "--out", &overlays])?;
+        assert!(code == 0 && !said.contains("depth + rgb"), "{said}");
         let peak = results["peak_bytes"]["umt"].as_f64();
         assert!(!cfg!(target_os = "linux") || peak.is_some_and(|bytes| bytes > 1e6), "{peak:?}");
     }

@@ -9,7 +9,7 @@ use crate::tiny::{Outcome, Watcher, leftovers, options, recipe, run};
 const SAMPLES: usize = 48;
 
 /// A manifest of two classes: a low or a high tone with a dark or a bright picture.
-fn own_data(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
+pub fn own_data(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut rows = "id,label,split,audio,video\n".to_string();
     for i in 0..SAMPLES {
         let (label, split) = (i % 2, if i < 32 { "train" } else { "test" });

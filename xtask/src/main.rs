@@ -6,6 +6,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod reproduce;
 mod search;
 mod evaluate;
+mod predict;
 mod diagnose;
 mod data;
 mod bench;
@@ -41,6 +42,8 @@ enum Verb {
     Search(search::Args),
     /// Figures of a finished run on another set or split.
     Eval(evaluate::Args),
+    /// What networks of a finished run predict of files.
+    Predict(predict::Args),
     /// What is wrong with the networks of a finished run.
     Diagnose(diagnose::Args),
     /// Look at a data set, or fetch pretrained weights ahead of time.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Reproduce(args) => reproduce::run(args),
         Verb::Search(args) => search::run(args),
         Verb::Eval(args) => evaluate::run(args),
+        Verb::Predict(args) => predict::run(args),
         Verb::Diagnose(args) => diagnose::run(args),
         Verb::Data(args) => data::run(args),
         Verb::Bench(args) => bench::run(args),

@@ -94,13 +94,18 @@ impl SampleInfo {
 /// How the files of a set with a class for every pixel are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseForm {
-    /// The class of each id that a label file may hold; [`LabelMaps::VOID`] for none.
+    /// The class of each id that a label file may hold; [`LabelMaps::VOID`] for none. Empty where there are no label files.
     pub classes: Vec<u8>,
     /// What the values of depth files stand for.
     pub depth: DepthCode,
 }
 
 impl DenseForm {
+    /// Scenes that nobody has labelled: there are no label maps to read, and every pixel is void.
+    pub fn unlabelled(depth: DepthCode) -> Self {
+        Self { classes: Vec::new(), depth }
+    }
+
     /// Ids 1 to `classes` are the classes in order, 0 is none.
     pub(crate) fn in_order(classes: usize, depth: DepthCode) -> Self {
         let ids = std::iter::once(LabelMaps::VOID).chain(0..classes.min(254) as u8);

@@ -1,6 +1,6 @@
 //! One scene's files to what is stored: colours, depth in millimetres, and classes.
 
-use crate::{DataConfig, Dataset, DenseForm, Failure, Problem, SampleInfo, Source, Sums, rooms};
+use crate::{DataConfig, Dataset, DenseForm, Failure, LabelMaps, Problem, SampleInfo, Source, Sums, rooms};
 use std::path::{Path, PathBuf};
 use umt_depth::{DepthCode, DepthMap, IdMap, NyuMat, decode_depth, decode_ids};
 use umt_media::{Limits, MediaError, Modality, read_bounded};
@@ -108,13 +108,18 @@ impl<'a> SceneReader<'a> {
         }
         let rgb = config.rgb.as_ref().map(|_| self.rgb(sample)).transpose()?;
         let depth = config.depth.as_ref().map(|_| self.depth(sample)).transpose()?;
-        let ids = self.ids(sample)?;
+        let parts = rgb.as_ref().map(|part| part.size).or(depth.as_ref().map(|part| part.size));
+        let ids = match (self.form.classes.is_empty(), parts) {
+            (true, Some(size)) => Sized { size, data: Vec::new() },
+            _ => self.ids(sample)?,
+        };
         for (modality, size) in
             [(Modality::Rgb, rgb.as_ref().map(|p| p.size)), (Modality::Depth, depth.as_ref().map(|p| p.size))]
         {
             if let Some(size) = size.filter(|&size| size != ids.size) {
                 let [width, height] = ids.size;
-                let reason = format!("{}x{}, but the label map is {width}x{height}", size[0], size[1]);
+                let other = if ids.data.is_empty() { "colour image" } else { "label map" };
+                let reason = format!("{}x{}, but the {other} is {width}x{height}", size[0], size[1]);
                 return Err(fail(Problem::SizeMismatch, sample.sources.get(&modality), modality.name(), reason));
             }
         }
@@ -202,6 +207,9 @@ impl<'a> SceneReader<'a> {
 
     fn classes(&self, ids: Sized<Vec<u16>>, sample: &SampleInfo) -> Result<MapPixels, Failure> {
         let known = &self.form.classes;
+        if known.is_empty() {
+            return Ok(MapPixels { shape: turned(ids.size), data: vec![LabelMaps::VOID; ids.size[0] * ids.size[1]] });
+        }
         let mut data = Vec::with_capacity(ids.data.len());
         for (at, &id) in ids.data.iter().enumerate() {
             let Some(&class) = known.get(usize::from(id)) else {

@@ -20,3 +20,4 @@ mod diagnose;
 pub use diagnose::{DiagnoseOptions, Diagnoses, Diagnosis, diagnose, diagnosis_plot};
 pub use error::ReportError;
 pub use report::{Call, Report, render, render_results, write};
+pub use scenes::overlay;

@@ -95,6 +95,27 @@ fn colour(class: usize) -> [u8; 3] {
     colour
 }
 
+/// A PNG of predicted classes, `[height, width]`, half over the colours they were predicted from, where there are any.
+pub fn overlay([height, width]: [usize; 2], classes: &[u8], rgb: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut pixels = Vec::with_capacity(3 * classes.len());
+    for (i, &class) in classes.iter().enumerate() {
+        let shown = colour(usize::from(class));
+        match rgb.and_then(|rgb| rgb.get(3 * i..3 * i + 3)) {
+            Some(own) => pixels.extend(own.iter().zip(shown).map(|(a, b)| ((u16::from(*a) + u16::from(b)) / 2) as u8)),
+            None => pixels.extend(shown),
+        }
+    }
+    png_of([height, width], &pixels)
+}
+
+fn png_of([height, width]: [usize; 2], rgb: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().ok()?.write_image_data(rgb).ok()?;
+    Some(bytes)
+}
+
 /// A part of a frame as PNG in base64.
 fn picture(part: &str, [height, width]: [usize; 2], values: &[f32]) -> Option<String> {
     let far = values.iter().fold(1.0f32, |most, &v| most.max(v));
@@ -107,11 +128,7 @@ fn picture(part: &str, [height, width]: [usize; 2], values: &[f32]) -> Option<St
             .flat_map(|&class| if class == f32::from(LabelMaps::VOID) { [0; 3] } else { colour(class as usize) })
             .collect(),
     };
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().ok()?.write_image_data(&rgb).ok()?;
-    Some(base64(&bytes))
+    Some(base64(&png_of([height, width], &rgb)?))
 }
 
 fn shade(mm: f32, far: f32) -> [u8; 3] {

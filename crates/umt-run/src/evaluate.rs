@@ -210,7 +210,7 @@ impl Caches<'_> {
 }
 
 /// Another set has other statistics; the network wants its input as it was trained.
-fn shift(record: &Record, cache: &Cache) -> Shift {
+pub(crate) fn shift(record: &Record, cache: &Cache) -> Shift {
     match (record.audio_stats, cache.audio_stats()) {
         (Some([mean, std]), Some([own_mean, own_std])) if [mean, std] != [own_mean, own_std] => {
             let std = std.max(1e-6);
@@ -254,7 +254,7 @@ fn row(stage: &str, seed: u64, split: Split, metric: &str, value: f64, key: &str
     }
 }
 
-fn stage_error(error: PassError, stage: &str, seed: u64, stop: &Arc<AtomicUsize>) -> RunError {
+pub(crate) fn stage_error(error: PassError, stage: &str, seed: u64, stop: &Arc<AtomicUsize>) -> RunError {
     let stage = stage.to_owned();
     match error {
         PassError::Data(error) => error.into(),

@@ -19,6 +19,7 @@ pub mod frames;
 mod weights;
 mod material;
 pub mod pass;
+pub mod predict;
 mod segmented;
 mod course;
 mod work;

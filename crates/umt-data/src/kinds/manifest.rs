@@ -55,6 +55,15 @@ enum Column {
     Group,
 }
 
+/// The rows of a manifest, whatever modalities it has.
+///
+/// # Errors
+/// As [`super::open`] of such a list.
+pub fn listed(path: &Path) -> Result<Vec<SampleInfo>, DataError> {
+    let inside = path.join(list::MANIFEST);
+    Ok(read(if path.is_dir() { &inside } else { path }, &DataConfig::default())?.samples)
+}
+
 fn read(path: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
     let mut rows = Rows::open(path, FORM)?;
     let error = |line, reason| DataError::List { path: path.to_owned(), line, reason, expected: FORM.to_owned() };

@@ -11,6 +11,7 @@ mod synthetic_rooms;
 mod vggsound;
 
 pub use list::is_manifest;
+pub use manifest::listed;
 
 use crate::{DataConfig, DataError, Dataset};
 use std::path::Path;
