@@ -52,24 +52,44 @@ pub enum OnError {
 
 /// How sound enters the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(from = "WrittenAudio", rename_all = "kebab-case")]
 pub struct AudioInput {
     /// Waveform to spectrogram.
     pub front_end: FrontEndConfig,
     /// Length of the window in seconds.
     pub seconds: f64,
     /// Where the window lies; evaluation always uses the centre instead of a random one.
-    #[serde(default)]
     pub window: AudioWindow,
     /// What fills the window when the clip is shorter.
-    #[serde(default)]
     pub fill: Fill,
-    /// Shift and scale of the spectrogram.
-    #[serde(default)]
+    /// Shift and scale of the spectrogram; when left out, [`AudioNormalise::of`] the front-end.
     pub normalise: AudioNormalise,
     /// A clip with less sound than this is `short`; default: half the window.
-    #[serde(default)]
     pub min_seconds: Option<f64>,
+}
+
+/// [`AudioInput`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenAudio {
+    front_end: FrontEndConfig,
+    seconds: f64,
+    #[serde(default)]
+    window: AudioWindow,
+    #[serde(default)]
+    fill: Fill,
+    #[serde(default)]
+    normalise: Option<AudioNormalise>,
+    #[serde(default)]
+    min_seconds: Option<f64>,
+}
+
+impl From<WrittenAudio> for AudioInput {
+    fn from(written: WrittenAudio) -> Self {
+        let WrittenAudio { front_end, seconds, window, fill, normalise, min_seconds } = written;
+        let normalise = normalise.unwrap_or_else(|| AudioNormalise::of(&front_end));
+        Self { front_end, seconds, window, fill, normalise, min_seconds }
+    }
 }
 
 /// Where the window of sound lies.
@@ -96,6 +116,17 @@ pub enum AudioNormalise {
     Clip,
     /// Not at all (the front-end has done it).
     None,
+}
+
+impl AudioNormalise {
+    /// What a front-end is published with: `ogm-ge` takes its log magnitudes as they are, and `fbank` has a mean and a std of its own;
+    /// to standardise them again would be another input. Others are standardised over the training samples.
+    pub fn of(front_end: &FrontEndConfig) -> Self {
+        match front_end {
+            FrontEndConfig::OgmGe { .. } | FrontEndConfig::Fbank { .. } => Self::None,
+            FrontEndConfig::VggSound { .. } | FrontEndConfig::LogMel { .. } => Self::Train,
+        }
+    }
 }
 
 /// How video enters the network.

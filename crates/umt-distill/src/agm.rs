@@ -1,6 +1,7 @@
 //! Adaptive gradient modulation (Li, Li, Hu, Xu, Wang and Zhuang, "Boosting Multi-modal Model Performance with
 //! Adaptive Gradient Modulation", ICCV 2023).
 
+use crate::ogm::within_window;
 use crate::scores::Figures;
 use crate::{Objective, PREFIX, Pass, Shape};
 use candle_core::Tensor;
@@ -26,7 +27,7 @@ pub struct Agm {
     pub alpha: f64,
     /// First epoch with modulation, from 0; the means are kept from the first step on.
     pub start: u64,
-    /// Last epoch with modulation; none: to the end.
+    /// Last epoch with modulation; none: the first half of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
 }
@@ -50,7 +51,7 @@ impl Objective for Agm {
         let means: Figures = scores.keys().copied().zip(kept.iter().map(|x| f64::from(*x))).collect();
         let (now, usual) = (advantages(&scores), advantages(&means));
 
-        let active = self.start <= pass.context.epoch && self.end.is_none_or(|end| pass.context.epoch <= end);
+        let active = self.start <= pass.context.epoch && within_window(self.end, &pass.context);
         let mut logits: Option<Tensor> = None;
         for (modality, share) in &shares {
             let factor = (self.alpha * (usual[modality] - now[modality]).min(10.0)).exp();

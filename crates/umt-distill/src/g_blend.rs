@@ -19,7 +19,8 @@ use umt_train::{BatchSource, EpochContext, TrainError, each_batch};
 /// Three ways to the weights. *Given*: `weights`. *Measured*, the paper's offline form: from finished runs of each
 /// modality alone and of all together ([`crate::ObjectiveConfig::measured`]; in a recipe `from` names them). *Online*,
 /// with `every`: the weights begin equal and are taken anew each so many epochs. There the paper trains copies of the
-/// model by each loss alone; here the losses of the one model are read, the training losses as they came by.
+/// model by each loss alone; here the losses of the one model are read, the training losses as they came by. The authors published the
+/// weighted sum alone, no code that estimates. `O` may be near 0 by accident: below 0.01 it counts as 0.01, which is not in the paper.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GBlend {

@@ -16,7 +16,9 @@ use umt_train::StepContext;
 /// `P <- P - P h (P h)^T / (a + h^T P h)`, recursive least squares.
 ///
 /// This is the paper's formula. The authors' code differs: it lets a fall from 0.1 to 0.01 over each epoch and divides P
-/// by its Frobenius norm after each step.
+/// by its Frobenius norm after each step; it takes in the features of the batch whose gradient it projects, where this takes in
+/// those of the step before; both modalities see one and the same batch; the weights at test time are one scalar per batch. Its test for
+/// the parameter to project, `module.weight`, does not hold for its head, so that nothing is projected there.
 ///
 /// Only one encoder runs per step: a step costs as much less, and an epoch trains each encoder on one batch in M. For
 /// as many updates of each as other methods make, give it M times the epochs. The features of all modalities must have

@@ -25,7 +25,7 @@ pub struct Ogm {
     pub alpha: f64,
     /// First epoch with modulation, from 0.
     pub start: u64,
-    /// Last epoch with modulation; none: to the end.
+    /// Last epoch with modulation; none: the first half of the run, as the authors modulate 50 of 100 epochs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
 }
@@ -39,7 +39,7 @@ impl Default for Ogm {
 impl Ogm {
     /// Whether modulation is on in a step's epoch.
     pub(crate) fn active(&self, context: &StepContext) -> bool {
-        self.start <= context.epoch && self.end.is_none_or(|end| context.epoch <= end)
+        self.start <= context.epoch && within_window(self.end, context)
     }
 
     /// The factor of each encoder's gradients, logged beside the ratio it comes from.
@@ -66,6 +66,14 @@ impl Ogm {
         within("alpha", self.alpha, self.alpha > 0.0 && self.alpha.is_finite(), "above 0")?;
         let end = self.end.unwrap_or(u64::MAX);
         within("end", end as f64, self.start <= end, "at or after `start`")
+    }
+}
+
+/// Whether a step lies before the end of a modulation: an epoch that is given, or half of the run.
+pub(crate) fn within_window(end: Option<u64>, context: &StepContext) -> bool {
+    match end {
+        Some(end) => context.epoch <= end,
+        None => 2 * context.step < context.total,
     }
 }
 

@@ -18,8 +18,8 @@ use umt_train::{EpochContext, TrainError};
 /// `mu * sum_m clip(rho_m - 1, 0, 1) H(p_m)`. With more than two modalities `rho_m` is taken over the mean of the others.
 ///
 /// The authors compute prototypes between epochs from a tenth of the training set; here they are the means over the
-/// epoch's own batches, which costs no pass, and the first epoch trains the task alone. A class without a prototype
-/// takes no part.
+/// epoch's own batches, which costs no pass, and the first epoch trains the task alone. Their released code gives the slower modality
+/// the whole of alpha, where this is the paper's clipped ratio, which pulls less near balance. A class without a prototype takes no part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pmr {

@@ -227,7 +227,7 @@ fn encoder_grads(step: u64) -> Grads {
 #[test]
 fn gradient_modulation_agrees_with_the_reference() {
     let golden = golden();
-    let ogm = Ogm { alpha: 0.4, ..Ogm::default() };
+    let ogm = Ogm { alpha: 0.4, end: Some(u64::MAX), ..Ogm::default() };
     for noisy in [false, true] {
         let config = if noisy { ObjectiveConfig::OgmGe(OgmGe(ogm.clone())) } else { ObjectiveConfig::Ogm(ogm.clone()) };
         let mut run = Run::new(&config);
@@ -255,10 +255,23 @@ fn gradient_modulation_agrees_with_the_reference() {
     }
 }
 
+/// By default the first half of the run is modulated: steps 0 and 1 of 4.
+#[test]
+fn modulation_ends_with_half_of_the_run() {
+    for config in [ObjectiveConfig::Ogm(Ogm::default()), ObjectiveConfig::OgmGe(OgmGe::default())] {
+        let mut run = Run::new(&config);
+        for t in 0..4 {
+            let step = run.step(t, t, &labels(0), encoder_grads(t), &Grads::new());
+            let untouched = NAMES.iter().all(|m| step.result.grads[&conv(*m)] == encoder_grads(t)[&conv(*m)]);
+            assert_eq!(untouched, t >= 2, "step {t} of {}", config.kind());
+        }
+    }
+}
+
 #[test]
 fn agm_agrees_with_the_reference() {
     let golden = &golden()["agm"];
-    let mut run = Run::new(&ObjectiveConfig::Agm(Agm { alpha: 0.8, ..Agm::default() }));
+    let mut run = Run::new(&ObjectiveConfig::Agm(Agm { alpha: 0.8, end: Some(u64::MAX), ..Agm::default() }));
     for (t, expected) in (0..).zip(golden.as_array().unwrap()) {
         let step = run.step(t, 0, &labels(t), Grads::new(), &Grads::new());
         check(&format!("agm step {t}"), &step, expected);
@@ -349,7 +362,7 @@ fn mla_agrees_with_the_reference() {
 #[test]
 fn umt_with_ogm_ge_has_the_loss_of_one_and_the_gradients_of_the_other() {
     let golden = golden();
-    let ogm = ObjectiveConfig::Ogm(Ogm { alpha: 0.4, ..Ogm::default() });
+    let ogm = ObjectiveConfig::Ogm(Ogm { alpha: 0.4, end: Some(u64::MAX), ..Ogm::default() });
     // The order in the list does not count.
     let of = vec![ogm, ObjectiveConfig::Feature(Feature::new(10.0))];
     let mut run = Run::new(&ObjectiveConfig::Combined(Combined { of }));

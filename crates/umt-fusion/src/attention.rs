@@ -125,10 +125,15 @@ pub(crate) fn init_norm(params: &mut Params, name: &str, width: usize) {
     params.insert(format!("{name}.bias"), Param::weight(Array::zeros(&[width])));
 }
 
-/// Layer normalisation over the last axis (Ba et al. 2016), with PyTorch's constant.
-pub(crate) fn norm(weights: &Weights, name: &str, x: &Tensor) -> Result<Tensor, NnError> {
+/// Each row of the last axis at mean 0 and variance 1, with PyTorch's constant of layer normalisation.
+pub(crate) fn standardised(x: &Tensor) -> Result<Tensor, NnError> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + 1e-5)?.sqrt()?;
-    let scaled = centred.broadcast_div(&deviation)?.broadcast_mul(weights.get(&format!("{name}.weight"))?)?;
+    Ok(centred.broadcast_div(&deviation)?)
+}
+
+/// Layer normalisation over the last axis (Ba et al. 2016), with PyTorch's constant.
+pub(crate) fn norm(weights: &Weights, name: &str, x: &Tensor) -> Result<Tensor, NnError> {
+    let scaled = standardised(x)?.broadcast_mul(weights.get(&format!("{name}.weight"))?)?;
     Ok(scaled.broadcast_add(weights.get(&format!("{name}.bias"))?)?)
 }

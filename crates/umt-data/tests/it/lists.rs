@@ -95,12 +95,15 @@ fn broken_lists_name_file_line_and_form() {
         ("a,0,,train\n", "the label is empty"),
         ("../a,0,x,train\n", "the id is `../a`"),
         ("a,0,x,train\nb,0,y,test\na,0,x,train\n", "`a_000000` was named before (line 1)"),
-        ("a,0,x,train\n", "no sample of split `test`"),
     ] {
         let folder = folder(&[("list.csv", text)]);
         let error = refused("vggsound", folder.path(), &lenient());
         assert!(error.contains(said) && error.contains("list.csv"), "{error}");
     }
+    // A list without test samples can be opened, and not trained on.
+    let untested = folder(&[("list.csv", "a,0,x,train\n")]);
+    let error = open("vggsound", Some(untested.path()), &lenient()).unwrap().trainable().unwrap_err();
+    assert!(error.exit_code() == 6 && error.to_string().contains("no sample of split `test`"), "{error}");
     let foreign = folder(&[("iris.csv", "sepal,petal\n1,2\n")]);
     let error = refused("av-digits", foreign.path(), &lenient());
     assert!(error.contains("iris.csv, line 1") && error.contains("manifest"), "{error}");

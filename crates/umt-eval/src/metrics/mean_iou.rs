@@ -3,17 +3,19 @@
 use super::{Metric, Reads};
 use crate::{Confusion, EvalError};
 
-/// Intersection over union of each class; `None` for those that are neither there nor predicted.
+/// Intersection over union of each class; `None` for those that do not occur in the truth, predicted or not.
 pub fn class_iou(confusion: &Confusion) -> Vec<Option<f64>> {
     let of = |class| {
         let hits = confusion.hits(class);
         let union = confusion.support(class) + confusion.predicted(class) - hits;
-        (union > 0).then(|| hits as f64 / union as f64)
+        (confusion.support(class) > 0).then(|| hits as f64 / union as f64)
     };
     (0..confusion.classes()).map(of).collect()
 }
 
-/// The mean of [`class_iou`] over the classes that have one.
+/// The mean of [`class_iou`] over the classes that occur in the truth, as ESANet's code has it (Seichter et al., ICRA 2021): on a whole
+/// test split that is every class; a rare class that is missing from a small or drawn one does not count as 0 because some pixel was
+/// taken for it.
 pub struct MeanIou;
 
 impl Metric for MeanIou {
@@ -37,6 +39,15 @@ impl Metric for MeanIou {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Class 2 is predicted and never true: it counts for nothing, and its pixel is an error of class 0.
+    #[test]
+    fn classes_that_do_not_occur_do_not_count() {
+        let mut counts = Confusion::new(4);
+        counts.add_maps(&[0, 0, 1, 1, 255], &[0, 2, 1, 1, 2], 255).unwrap();
+        assert_eq!(class_iou(&counts), [Some(0.5), Some(1.0), None, None]);
+        assert_eq!(MeanIou.of_pixels(&counts).unwrap(), 0.75);
+    }
 
     #[test]
     fn batches_add_up_and_wrong_maps_change_nothing() {

@@ -24,7 +24,7 @@ def pictures(salt):
 def miou(matrix):
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     union = matrix.sum(-1) + matrix.sum(-2) - hits
-    return np.nanmean(np.where(union > 0, hits / np.maximum(union, 1), np.nan), -1)
+    return np.nanmean(np.where(matrix.sum(-1) > 0, hits / np.maximum(union, 1), np.nan), -1)
 
 
 a, b = [pictures(3), pictures(4)], [pictures(1), pictures(2)]

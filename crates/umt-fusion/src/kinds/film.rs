@@ -5,7 +5,8 @@ use candle_core::Tensor;
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
-/// `h = x_last; h <- gamma_m(x_m) * h + beta_m(x_m)` for each other modality in order; `head(h)`.
+/// `h = x_last; h <- (1 + gamma_m(x_m)) * h + beta_m(x_m)` for each other modality in order; `head(h)`. The 1 is in the authors' code: a
+/// network begins near the identity. That of OGM-GE, which many tables use, leaves it out.
 ///
 /// The last modality by name is modulated: with audio and video, sound modulates what is seen.
 pub struct Film;
@@ -27,7 +28,7 @@ impl Fusion for Film {
         let (mut h, width) = (x.clone(), x.dim(1)?);
         for (modality, x) in features.iter().filter(|(modality, _)| *modality != base) {
             let both = weights.linear(&format!("film.{modality}"), x)?;
-            h = ((both.narrow(1, 0, width)? * h)? + both.narrow(1, width, width)?)?;
+            h = (((both.narrow(1, 0, width)? + 1.0)? * h)? + both.narrow(1, width, width)?)?;
         }
         weights.linear("head", &h)
     }

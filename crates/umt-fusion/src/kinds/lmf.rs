@@ -1,13 +1,15 @@
 //! Low-rank multi-modal fusion (Liu et al., "Efficient low-rank multimodal fusion with
 //! modality-specific factors", ACL 2018).
 
-use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
+use crate::{Encoded, Fusion, Shapes, Weights, attention::standardised, fusion::no_modality};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use umt_nn::{NnError, Params, init};
 use umt_random::Rng;
 
-/// `h = sum_r prod_m W_m^r [x_m; 1]`, products element by element; `head(relu(h))`.
+/// `h = 1 / sqrt(R) * sum_r prod_m W_m^r [n(x_m); 1]`, products element by element; `head(relu(h))`. `n` brings each feature to mean 0
+/// and variance 1 over its values: products of features as they come grow with the square of their scale, too large for a rate that suits
+/// concatenation. (The authors' code has batch-norm there, which would tie a sample to its batch, and a learned sum over ranks.)
 ///
 /// What the tensor of all products of features (see [`crate::TensorFusion`]) times a weight tensor of
 /// rank `rank` gives, without either: `rank * width * (d_m + 1)` values per modality in place of a
@@ -34,12 +36,12 @@ impl Fusion for Lmf {
             return Err(NnError::Unsupported("lmf needs rank and width above 0".into()));
         }
         for (modality, width) in shapes.widths() {
-            // Of variance 1 for features of variance 1, the constant's part like the feature's: smaller factors would
-            // make a product that lets hardly a gradient through.
+            // Of variance 1 for features of variance 1, the constant's half like the feature's: so is the product, whatever
+            // the number of modalities, and the sum over ranks.
             let (name, length) = (format!("factor.{modality}"), self.rank * self.width);
-            let bound = (3.0 / width.max(1) as f32).sqrt();
+            let bound = (1.5 / width.max(1) as f32).sqrt();
             init::uniform(params, &format!("{name}.weight"), &[length, width], bound, rng);
-            init::uniform(params, &format!("{name}.bias"), &[length], 3f32.sqrt(), rng);
+            init::uniform(params, &format!("{name}.bias"), &[length], 1.5f32.sqrt(), rng);
         }
         init::linear(params, "head", self.width, shapes.classes, rng);
         Ok(())
@@ -48,13 +50,14 @@ impl Fusion for Lmf {
     fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
         let mut product: Option<Tensor> = None;
         for (modality, x) in &encoded.features {
-            let factor = weights.linear(&format!("factor.{modality}"), x)?;
+            let factor = weights.linear(&format!("factor.{modality}"), &standardised(x)?)?;
             product = Some(match product {
                 Some(product) => (product * factor)?,
                 None => factor,
             });
         }
         let product = product.ok_or_else(no_modality)?.reshape(((), self.rank, self.width))?;
-        weights.linear("head", &product.sum(1)?.relu()?)
+        let sum = (product.sum(1)? / (self.rank as f64).sqrt())?;
+        weights.linear("head", &sum.relu()?)
     }
 }

@@ -16,8 +16,8 @@ use umt_random::Rng;
 /// of the last maps.
 ///
 /// Maps of different sizes (a spectrogram's and a clip's) meet in their means, so they need not agree
-/// in anything. `z` has a length of `sum of channels / ratio`, as in the paper; the ReLU is in the
-/// authors' code. With gates from what the other modality shows, an encoder is no longer uni-modal
+/// in anything. `z` has a length of `sum of channels / ratio`, as in the paper (the authors' code has twice that); the ReLU is in the
+/// authors' code, and the factor 2, which begins near the identity, is in the paper and not in that code. With gates from what the other modality shows, an encoder is no longer uni-modal
 /// behind the first chosen stage: its feature, and a probe of it, know something of the others. With
 /// one modality this is a squeeze-excite network and a linear head. Parameters:
 /// `mmtm.<stage>.squeeze`, `mmtm.<stage>.excite.<modality>`, `head`.

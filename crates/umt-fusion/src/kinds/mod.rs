@@ -2,6 +2,7 @@
 
 mod bottleneck;
 mod concat;
+mod concat_stages;
 mod cosine;
 mod cross_attention;
 mod film;
@@ -15,6 +16,7 @@ mod tensor;
 
 pub use bottleneck::Bottleneck;
 pub use concat::Concat;
+pub use concat_stages::ConcatStages;
 pub use cosine::Cosine;
 pub use cross_attention::CrossAttention;
 pub use film::Film;
@@ -51,6 +53,8 @@ pub enum FusionConfig {
     Tensor(TensorFusion),
     /// Squeeze and joint excitation between encoder stages.
     Mmtm(Mmtm),
+    /// The means of the maps of several stages side by side, one linear classifier.
+    ConcatStages(ConcatStages),
     /// Squeeze-excite per stream, streams added.
     SeAdd(SeAdd),
     /// Tokens of each modality attend to those of the others.
@@ -82,6 +86,7 @@ impl FusionConfig {
             ("lmf", Self::Lmf(Lmf { rank: 3, width: 8 })),
             ("tensor", Self::Tensor(TensorFusion { width: 4 })),
             ("mmtm", Self::Mmtm(Mmtm::default())),
+            ("concat-stages", Self::ConcatStages(ConcatStages::default())),
             ("se-add", Self::SeAdd(SeAdd { reduction: 4, ..SeAdd::default() })),
             ("cross-attention", Self::CrossAttention(CrossAttention { width: 8, heads: 2, layers: 2, grid: [2; 3] })),
             (
@@ -103,6 +108,7 @@ impl FusionConfig {
             Self::Lmf(fusion) => Box::new(fusion),
             Self::Tensor(fusion) => Box::new(fusion),
             Self::Mmtm(fusion) => Box::new(fusion),
+            Self::ConcatStages(fusion) => Box::new(fusion),
             Self::SeAdd(fusion) => Box::new(fusion),
             Self::CrossAttention(fusion) => Box::new(fusion),
             Self::Bottleneck(fusion) => Box::new(fusion),

@@ -1,7 +1,7 @@
 //! Tensor fusion network (Zadeh et al., "Tensor fusion network for multimodal sentiment analysis",
 //! EMNLP 2017).
 
-use crate::{Encoded, Fusion, Shapes, Weights, fusion::no_modality};
+use crate::{Encoded, Fusion, Shapes, Weights, attention::standardised, fusion::no_modality};
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use umt_nn::{NnError, Params, init};
@@ -10,7 +10,8 @@ use umt_random::Rng;
 /// Most values of the tensor of one sample.
 const MOST: usize = 1 << 16;
 
-/// `z = [1; e_1] x ... x [1; e_M]` (outer product), `e_m = relu(P_m x_m)`; `head(z)`.
+/// `z = [1; e_1] x ... x [1; e_M]` (outer product), `e_m = relu(P_m n(x_m))`; `head(z)`. `n` brings
+/// each feature to mean 0 and variance 1 over its values, as the batch-norm of the authors' sub-networks does over a batch.
 ///
 /// The tensor holds each product of any of the modalities' values, single modalities and the constant
 /// included: `(width + 1)^M` values. `P_m`, `project.<modality>`, brings each feature to `width`, so
@@ -53,7 +54,7 @@ impl Fusion for TensorFusion {
     fn forward(&self, weights: &Weights, encoded: &Encoded) -> Result<Tensor, NnError> {
         let mut z: Option<Tensor> = None;
         for (modality, x) in &encoded.features {
-            let e = weights.linear(&format!("project.{modality}"), x)?.relu()?;
+            let e = weights.linear(&format!("project.{modality}"), &standardised(x)?)?.relu()?;
             let n = e.dim(0)?;
             let one = Tensor::ones((n, 1), DType::F32, e.device())?;
             let e = Tensor::cat(&[&one, &e], 1)?;

@@ -163,7 +163,7 @@ class Film(Fused):
 
     def fuse(self, maps, f):
         gamma, beta = self.film["audio"](f["audio"]).chunk(2, 1)
-        return self.head(gamma * f["video"] + beta)
+        return self.head((1 + gamma) * f["video"] + beta)
 
 
 class Gated(Fused):
@@ -188,10 +188,11 @@ class Lmf(Fused):
 
     def fuse(self, maps, f):
         one = torch.ones(len(f["audio"]), 1)
-        z = torch.einsum("na,nv->nav", *(torch.cat([f[m], one], 1) for m in ("audio", "video")))
+        norm = lambda x: nn.functional.layer_norm(x, x.shape[1:])
+        z = torch.einsum("na,nv->nav", *(torch.cat([norm(f[m]), one], 1) for m in ("audio", "video")))
         w = {m: torch.cat([l.weight, l.bias[:, None]], 1).view(3, 8, 33) for m, l in self.factor.items()}
         tensor = torch.einsum("rha,rhv->hav", w["audio"], w["video"])
-        return self.head(torch.relu(torch.einsum("hav,nav->nh", tensor, z)))
+        return self.head(torch.relu(torch.einsum("hav,nav->nh", tensor, z) / 3**0.5))
 
 
 class Tensor(Fused):
@@ -202,7 +203,7 @@ class Tensor(Fused):
 
     def fuse(self, maps, f):
         one = torch.ones(len(f["audio"]), 1)
-        e = [torch.cat([one, torch.relu(self.project[m](f[m]))], 1) for m in ("audio", "video")]
+        e = [torch.cat([one, torch.relu(self.project[m](nn.functional.layer_norm(f[m], f[m].shape[1:])))], 1) for m in ("audio", "video")]
         return self.head(torch.einsum("na,nv->nav", *e).flatten(1))
 
 
@@ -219,6 +220,19 @@ class Mmtm(Concat):
         part = self.mmtm[str(index)]
         z = torch.relu(part["squeeze"](torch.cat([mean(maps["audio"]), mean(maps["video"])], 1)))
         return {m: scale(x, 2 * torch.sigmoid(part["excite"][m](z))) for m, x in maps.items()}
+
+
+class ConcatStages(Fused):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(2 * (4 + 4 + 8 + 16 + 32), 5)
+
+    def between(self, index, maps):
+        self.means = ([] if index == 0 else self.means) + [mean(maps["audio"]), mean(maps["video"])]
+        return maps
+
+    def fuse(self, maps, f):
+        return self.head(torch.cat(self.means, 1))
 
 
 class SeAdd(Fused):
@@ -352,6 +366,7 @@ FUSIONS = {
     "lmf": Lmf,
     "tensor": Tensor,
     "mmtm": Mmtm,
+    "concat-stages": ConcatStages,
     "se-add": SeAdd,
     "cross-attention": CrossAttention,
     "bottleneck": Bottleneck,
