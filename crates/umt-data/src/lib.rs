@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod audio_input;
 mod config;
 mod dense;
 mod dataset;
@@ -55,13 +56,11 @@ mod rooms;
 mod generate;
 mod error;
 
+pub use audio_input::{AudioInput, AudioNormalise, AudioWindow};
 pub use batch::Batch;
 pub use cache::{Cache, Progress};
 pub use check::{CheckOptions, CheckReport, check, check_with};
-pub use config::{
-    AudioInput, AudioNormalise, AudioWindow, AugmentConfig, DataConfig, OnError, ValidationConfig, VideoInput,
-    VideoNormalise,
-};
+pub use config::{AugmentConfig, DataConfig, OnError, ValidationConfig, VideoInput, VideoNormalise};
 pub use dataset::{Dataset, DenseForm, SampleInfo, Source, Split};
 pub use decode::{AudioData, Decoded, Failure, Sums, VideoData};
 pub use dense::{DenseInput, DepthInput, DepthNormalise, LabelMaps, RgbInput};
