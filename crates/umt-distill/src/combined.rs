@@ -18,19 +18,23 @@ pub struct Combined {
 }
 
 /// Each decides by itself how fast which modality learns.
-const BALANCING: [&str; 7] = ["agm", "g-blend", "mla", "mmpareto", "ogm", "ogm-ge", "pmr"];
+const BALANCING: [&str; 9] = ["agm", "dgl", "g-blend", "mla", "mmpareto", "ogm", "ogm-ge", "pmr", "smp"];
 /// Each trains a head on every modality.
 const HEADS: [&str; 3] = ["aux-heads", "g-blend", "mmpareto"];
-/// Each weighs modalities by the loss of whole inputs.
-const WHOLE: [&str; 3] = ["agm", "g-blend", "mmpareto"];
+/// Each weighs modalities, or combines samples, by the loss of whole inputs.
+const WHOLE: [&str; 5] = ["agm", "dgl", "g-blend", "mmpareto", "tcmax"];
+/// Each puts a loss of its own in the place of the task's.
+const LOSSES: [&str; 3] = ["agm", "g-blend", "tcmax"];
+/// Each leaves modalities out.
+const LEAVING: [&str; 2] = ["dropout", "opm"];
 
 impl Combined {
     /// The parts in the order in which they apply.
     fn parts(&self) -> Vec<Box<dyn Objective>> {
         let rank = |part: &&ObjectiveConfig| match part.kind() {
-            "dropout" => 0,
+            kind if LEAVING.contains(&kind) => 0,
             kind if WHOLE.contains(&kind) => 1,
-            "ogm" | "ogm-ge" => 3,
+            "ogm" | "ogm-ge" | "smp" => 3,
             _ => 2,
         };
         let mut parts: Vec<&ObjectiveConfig> = self.of.iter().collect();
@@ -71,7 +75,13 @@ impl Objective for Combined {
         if let Some(pair) = both(&HEADS, &HEADS) {
             return refuse(format!("{pair} do not go together: each trains a head on every modality"));
         }
-        if let Some(pair) = both(&["dropout"], &WHOLE) {
+        if let Some(pair) = both(&LOSSES, &LOSSES) {
+            return refuse(format!("{pair} do not go together: each has a loss in the place of the task's"));
+        }
+        if let Some(pair) = both(&LEAVING, &LEAVING) {
+            return refuse(format!("{pair} do not go together: each leaves modalities out"));
+        }
+        if let Some(pair) = both(&LEAVING, &WHOLE) {
             return refuse(format!("{pair} do not go together: modalities would be weighed by inputs that lack some"));
         }
         self.of.iter().try_for_each(|part| {
@@ -87,6 +97,7 @@ impl Objective for Combined {
         self.parts().iter().map(|part| part.needs()).fold(Needs::default(), |all, needs| Needs {
             features: all.features || needs.features,
             logits: all.logits || needs.logits,
+            alone: all.alone || needs.alone,
         })
     }
 

@@ -1,8 +1,8 @@
 //! The list of objectives.
 
 use crate::{
-    Agm, AuxHeads, Combined, Dropout, Feature, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto, Objective, Ogm, OgmGe,
-    Pmr, Shape, TaskOnly, blend,
+    Agm, AuxHeads, Combined, Dgl, Dropout, Feature, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto, Objective, Ogm,
+    OgmGe, Opm, Pmr, Shape, Smp, TaskOnly, TcMax, blend,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +43,15 @@ pub enum ObjectiveConfig {
     Dropout(Dropout),
     /// One modality per step, one head for all.
     Mla(Mla),
+    /// The encoder whose teacher is the least sure is trained first.
+    Smp(Smp),
+    /// Encoders learn from their modality alone, the fusion from all.
+    Dgl(Dgl),
+    /// The modality that is ahead is left out by chance.
+    Opm(Opm),
+    /// Right combinations of features and class against all others.
+    #[serde(rename = "tcmax")]
+    TcMax(TcMax),
     /// Several of these.
     Combined(Combined),
 }
@@ -65,6 +74,11 @@ impl ObjectiveConfig {
             Self::MmCosine(MmCosine::default()),
             Self::Dropout(Dropout::default()),
             Self::Mla(Mla::default()),
+            // Not from the first epoch on, in which a test sees every encoder trained.
+            Self::Smp(Smp { start: 1, end: Some(1) }),
+            Self::Dgl(Dgl::default()),
+            Self::Opm(Opm::default()),
+            Self::TcMax(TcMax::default()),
             Self::Combined(Combined { of: vec![Self::Feature(Feature::new(10.0)), Self::OgmGe(ogm_ge)] }),
         ];
         all.into_iter().map(|example| (example.kind(), example)).collect()
@@ -86,6 +100,10 @@ impl ObjectiveConfig {
             Self::MmCosine(_) => "mmcosine",
             Self::Dropout(_) => "dropout",
             Self::Mla(_) => "mla",
+            Self::Smp(_) => "smp",
+            Self::Dgl(_) => "dgl",
+            Self::Opm(_) => "opm",
+            Self::TcMax(_) => "tcmax",
             Self::Combined(_) => "combined",
         }
     }
@@ -106,6 +124,10 @@ impl ObjectiveConfig {
             Self::MmCosine(objective) => Box::new(objective),
             Self::Dropout(objective) => Box::new(objective),
             Self::Mla(objective) => Box::new(objective),
+            Self::Smp(objective) => Box::new(objective),
+            Self::Dgl(objective) => Box::new(objective),
+            Self::Opm(objective) => Box::new(objective),
+            Self::TcMax(objective) => Box::new(objective),
             Self::Combined(objective) => Box::new(objective),
         }
     }

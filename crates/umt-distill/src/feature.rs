@@ -226,6 +226,6 @@ impl Objective for Feature {
     }
 
     fn needs(&self) -> Needs {
-        Needs { features: true, logits: false }
+        Needs { features: true, ..Needs::default() }
     }
 }

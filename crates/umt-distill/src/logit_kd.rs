@@ -61,6 +61,6 @@ impl Objective for LogitKd {
     }
 
     fn needs(&self) -> Needs {
-        Needs { features: false, logits: true }
+        Needs { logits: true, ..Needs::default() }
     }
 }

@@ -51,6 +51,14 @@ impl<'a> NetworkTask<'a> {
                 format!("the teacher of {} and its student do not classify the same, samples or pixels", all.join("+"));
             return Err(NnError::Unsupported(reason));
         }
+        if needs.alone {
+            let alone: BTreeSet<Modality> = teachers.iter().filter_map(|teacher| only(teacher)).collect();
+            if let Some(modality) = network.modalities().find(|modality| !alone.contains(modality)) {
+                return Err(NnError::Unsupported(format!(
+                    "no teacher has {modality} alone, which the objective needs"
+                )));
+            }
+        }
         let (widths, classes) = (network.shapes().widths(), network.shapes().classes);
         let shape = Shape { widths, classes, dense: network.is_dense() };
         let mut rng = umt_random::stream(seed, "init.objective", 0, 0);
@@ -85,8 +93,10 @@ impl<'a> NetworkTask<'a> {
         let mut targets = Targets::without_teacher(labels);
         let (needs, stages) = (self.objective.needs(), self.objective.maps());
         for teacher in &self.teachers {
-            if needs.logits {
-                targets.logits.push(teacher.logits(batch.inputs())?.to_tensor()?);
+            if needs.logits || needs.alone {
+                let logits = teacher.logits(batch.inputs())?.to_tensor()?;
+                targets.alone.extend(only(teacher).map(|modality| (modality, logits.clone())));
+                targets.logits.push(logits);
             }
             if needs.features && stages.is_empty() {
                 targets.teachers.append(&mut teacher.encode(batch.inputs())?.features);
@@ -97,6 +107,12 @@ impl<'a> NetworkTask<'a> {
         }
         Ok(targets)
     }
+}
+
+/// The modality of a network that has one.
+fn only(network: &Network) -> Option<Modality> {
+    let mut all = network.modalities();
+    all.next().filter(|_| all.next().is_none())
 }
 
 /// The share of each encoder in the norms of all encoders' gradients, as `gradient-share.<modality>`; nothing for one.

@@ -19,6 +19,8 @@ pub struct Targets {
     pub maps: BTreeMap<Modality, BTreeMap<usize, Array>>,
     /// Logits of each frozen teacher for the same augmented inputs, `[n, classes]` or `[n, h, w, classes]`; outside any graph.
     pub logits: Vec<Tensor>,
+    /// Logits of the teachers that have one modality, by it; where an objective asks for them.
+    pub alone: BTreeMap<Modality, Tensor>,
 }
 
 impl Targets {
@@ -29,7 +31,7 @@ impl Targets {
 
     /// Labels without a teacher.
     pub fn without_teacher(labels: Labels) -> Self {
-        Self { labels, teachers: BTreeMap::new(), maps: BTreeMap::new(), logits: Vec::new() }
+        Self { labels, teachers: BTreeMap::new(), maps: BTreeMap::new(), logits: Vec::new(), alone: BTreeMap::new() }
     }
 }
 
@@ -64,12 +66,14 @@ pub struct Needs {
     pub features: bool,
     /// Logits, of one teacher or several.
     pub logits: bool,
+    /// Logits of one teacher for each modality, which has no other.
+    pub alone: bool,
 }
 
 impl Needs {
     /// Whether there must be teachers at all.
     pub fn any(self) -> bool {
-        self.features || self.logits
+        self.features || self.logits || self.alone
     }
 }
 

@@ -44,12 +44,7 @@ impl Ogm {
 
     /// The factor of each encoder's gradients, logged beside the ratio it comes from.
     pub(crate) fn coefficients(&self, pass: &Pass<'_>, loss: &mut Loss) -> Result<Figures, NnError> {
-        let mut scores = Figures::new();
-        for &modality in pass.outputs.features().keys() {
-            let alone = pass.outputs.tensor(&pass.outputs.alone(modality)?)?;
-            let own = pass.targets.labels.own_probability(&alone)?;
-            scores.insert(modality, own.into_iter().sum());
-        }
+        let scores = scores(pass)?;
         let mut all = Figures::new();
         for (modality, ratio) in ratios(&scores) {
             let coefficient = if ratio > 1.0 { 1.0 - (self.alpha * ratio).tanh() } else { 1.0 };
@@ -67,6 +62,16 @@ impl Ogm {
         let end = self.end.unwrap_or(u64::MAX);
         within("end", end as f64, self.start <= end, "at or after `start`")
     }
+}
+
+/// The sum over the batch of the true class's probability under each modality's own part of the logits.
+pub(crate) fn scores(pass: &Pass<'_>) -> Result<Figures, NnError> {
+    let mut scores = Figures::new();
+    for &modality in pass.outputs.features().keys() {
+        let alone = pass.outputs.tensor(&pass.outputs.alone(modality)?)?;
+        scores.insert(modality, pass.targets.labels.own_probability(&alone)?.into_iter().sum());
+    }
+    Ok(scores)
 }
 
 /// Whether a step lies before the end of a modulation: an epoch that is given, or half of the run.

@@ -4,7 +4,9 @@
 use candle_core::{Device, Tensor, Var};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use umt_distill::{Agm, AuxHeads, LogitKd, Mla, MmCosine, MmPareto, Objective, Shape, blend, loss};
+use umt_distill::{
+    Agm, AuxHeads, Dgl, LogitKd, Mla, MmCosine, MmPareto, Objective, Opm, Shape, Smp, TcMax, blend, loss,
+};
 use umt_distill::{
     Combined, Distance, Feature, GBlend, Losses, ObjectiveConfig, Ogm, OgmGe, Pmr, Ramp, Scale, Targets,
 };
@@ -100,6 +102,7 @@ impl Run {
         let targets = Targets {
             teachers: NAMES.into_iter().zip([tensor(WIDTH, 3, 2.0), tensor(WIDTH, 4, 2.0)]).collect(),
             logits: vec![tensor(CLASSES, 5, 6.0), tensor(CLASSES, 6, 6.0)],
+            alone: NAMES.into_iter().zip([tensor(CLASSES, 5, 6.0), tensor(CLASSES, 6, 6.0)]).collect(),
             ..Targets::of(Tensor::from_slice(labels, N, &Device::Cpu).unwrap())
         };
         let running = self.objective.encoders(&NAMES, &context);
@@ -252,6 +255,43 @@ fn gradient_modulation_agrees_with_the_reference() {
     for (epoch, untouched) in [(0, true), (1, false), (2, true)] {
         let step = late.step(0, epoch, &labels(0), encoder_grads(0), &Grads::new());
         assert_eq!(NAMES.iter().all(|m| step.result.grads[&conv(*m)] == encoder_grads(0)[&conv(*m)]), untouched);
+    }
+}
+
+#[test]
+fn prioritisation_disentangling_and_total_correlation_agree_with_the_reference() {
+    let golden = golden();
+    let mut run = Run::new(&ObjectiveConfig::Smp(Smp { start: 0, end: Some(u64::MAX) }));
+    for (t, expected) in (0..).zip(golden["smp"].as_array().unwrap()) {
+        let step = run.step(t, 0, &labels(t), encoder_grads(t), &Grads::new());
+        check("smp", &step, expected);
+        for m in NAMES {
+            close("smp norm", step.result.grads[&norm(m)].as_slice(), &expected[format!("norm.{m}")]);
+            close("smp conv", step.result.grads[&conv(m)].as_slice(), &expected[format!("conv.{m}")]);
+        }
+    }
+    let mut run = Run::new(&ObjectiveConfig::Dgl(Dgl::default()));
+    for (t, expected) in (0..).zip(golden["dgl"].as_array().unwrap()) {
+        let own = encoder_grads(t + 7);
+        let step = run.step(t, 0, &labels(t), encoder_grads(t), &own);
+        close("dgl loss", &[step.result.loss], &expected["loss"]);
+        close("dgl head", step.result.grads["head.weight"].as_slice(), &expected["head"]);
+        close("dgl bias", step.result.grads["head.bias"].as_slice(), &expected["bias"]);
+        for m in NAMES {
+            close("dgl alone", &[step.result.log[&format!("alone.{m}")]], &expected[format!("alone.{m}")]);
+            assert_eq!(step.result.grads[&conv(m)], own[&conv(m)], "the encoder's own loss alone");
+            assert_eq!(step.result.grads[&norm(m)], own[&norm(m)], "the encoder's own loss alone");
+        }
+    }
+    plain("tcmax", ObjectiveConfig::TcMax(TcMax::default()));
+    let opm = |q, lambda| ObjectiveConfig::Opm(Opm { q, lambda, p: 1.0, warmup: 0.0 });
+    plain("opm", opm(1.0, 0.0));
+    let mut run = Run::new(&opm(0.5, 0.5));
+    for (t, expected) in (0..).zip(golden["opm"].as_array().unwrap()) {
+        let step = run.step(t, 0, &labels(t), Grads::new(), &Grads::new());
+        for m in NAMES {
+            close("opm q", &[step.result.log[&format!("left-out.{m}")]], &expected[format!("q.{m}")]);
+        }
     }
 }
 

@@ -127,6 +127,53 @@ def ogm(alpha):
     return steps
 
 
+def smp():
+    """The surer teacher's encoder is stopped: its convolutions, not its normalisations."""
+    steps = []
+    for t in range(3):
+        s = Step(t)
+        sure = [F.softmax(z, 1)[range(N), s.y].sum().item() for z in s.teacher_logits]
+        k = {m: float(sure[i] < sure[1 - i]) for i, m in enumerate(NAMES)}
+        more = {f"conv.{m}": k[m] * s.conv[m] for m in NAMES}
+        more.update({f"norm.{m}": s.norm[m] for m in NAMES})
+        steps.append(s.report(s.task(), **more))
+    return steps
+
+
+def dgl():
+    """Each modality's own loss, the other's features zero, the whole bias; the head learns from the task."""
+    steps = []
+    for t in range(2):
+        s = Step(t)
+        zero = lambda m: {n: s.x[n] if n == m else torch.zeros_like(s.x[n]) for n in NAMES}
+        alone = {f"alone.{m}": F.cross_entropy(s.classify(zero(m)), s.y) for m in NAMES}
+        steps.append(s.report(s.task(), **alone))
+    return steps
+
+
+def opm():
+    """q = 1 for the modality that is ahead: it is always left out, and with features of one length the other counts twice."""
+    steps = []
+    for t in range(3):
+        s = Step(t)
+        score = {m: F.softmax(s.part(m), 1)[range(N), s.y].sum().item() for m in NAMES}
+        ahead = max(score, key=score.get)
+        q = {m: min(1.0, 0.5 * (1 + 0.5 * math.tanh(score[m] / score[n] - 1))) if m == ahead else 0.0 for m, n in zip(NAMES, NAMES[::-1])}
+        x = {m: torch.zeros_like(s.x[m]) * s.x[m] if m == ahead else 2 * s.x[m] for m in NAMES}
+        steps.append(s.report(F.cross_entropy(s.classify(x), s.y), **{f"q.{m}": torch.tensor(q[m]) for m in NAMES}))
+    return steps
+
+
+def tcmax():
+    steps = []
+    for t in range(2):
+        s = Step(t)
+        z = s.part("audio")[:, None, :] + s.part("video")[None, :, :]
+        right = z[range(N), range(N), s.y]
+        steps.append(s.report(-(right - torch.logsumexp(z.reshape(-1), 0)).mean() - math.log(N * N * CLASSES)))
+    return steps
+
+
 class Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, k):
@@ -285,6 +332,10 @@ def main():
         "mmpareto": mmpareto(1.5),
         "mmcosine": mmcosine(7.0),
         "mla": mla(0.1),
+        "smp": smp(),
+        "dgl": dgl(),
+        "opm": opm(),
+        "tcmax": tcmax(),
     }
     short = lambda v: [round(x, 9) for x in v] if isinstance(v, list) and v and isinstance(v[0], float) else v
     tidy = lambda v: {k: tidy(x) for k, x in v.items()} if isinstance(v, dict) else [tidy(x) for x in v] if isinstance(v, list) and v and isinstance(v[0], (dict, list)) else short(v)
