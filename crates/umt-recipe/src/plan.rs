@@ -17,7 +17,7 @@ use umt_fusion::HeadConfig;
 use umt_media::Modality;
 
 /// Raised when the same settings would no longer give the same results.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One stage of one seed.
 #[derive(Debug, Clone)]
