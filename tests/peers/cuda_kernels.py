@@ -8,6 +8,7 @@ the compiler for the device.
 import ctypes
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -17,19 +18,10 @@ import torch
 import torch.nn.functional as F
 
 SOURCES = pathlib.Path(__file__).resolve().parents[2] / "crates/umt-nn/src/cuda/kernels"
-FILES = ["elementwise", "reduce", "norm", "pool", "sample", "cross_entropy", "optim", "conv"]
-SHIM = """
-#include <cmath>
-#include <cstring>
-#define __global__
-#define __device__
-#define __forceinline__ inline
-struct Dim { long x; };
-static thread_local Dim blockIdx, threadIdx, blockDim;
-static inline float __uint_as_float(unsigned v) { float f; memcpy(&f, &v, 4); return f; }
-static inline unsigned __float_as_uint(float f) { unsigned v; memcpy(&v, &f, 4); return v; }
-"""
+FILES = ["elementwise", "reduce", "norm", "pool", "sample", "cross_entropy", "many", "conv"]
+SHIM = runpy.run_path(str(pathlib.Path(__file__).with_name("soft_cuda") / "shim.py"))["SHIM"]
 BLOCK = 256
+MOST, SWEEP, SHARES = 96, 16, 64  # Of many.rs: arrays of a launch, values of a thread, shares of a sum.
 
 
 def build(folder, bf16):
@@ -74,12 +66,41 @@ class Kernels:
                 passed.append(ctypes.c_void_p(value.ctypes.data))
             elif kind.startswith("float "):
                 passed.append(ctypes.c_float(value))
-            elif kind.startswith("i64 "):
-                passed.append(ctypes.c_longlong(int(value)))
+            elif kind.startswith("I "):
+                passed.append(ctypes.c_int(int(value)))
+            elif isinstance(value, ctypes.Structure):
+                passed.append(value)
             else:  # A structure of 64-bit whole numbers, by value.
                 structure = type(kind.split()[0], (ctypes.Structure,), {"_fields_": [("v", ctypes.c_longlong * len(value))]})
                 passed.append(structure((ctypes.c_longlong * len(value))(*map(int, value))))
         getattr(self.shared, f"run_{name}")(ctypes.c_longlong(int(threads)), *passed)
+
+
+class Many(ctypes.Structure):
+    """Arrays of one launch, as `many.rs` describes them: up to four of each length, and the first block of threads of each."""
+    _fields_ = [("at", ctypes.c_void_p * MOST * 4), ("len", ctypes.c_uint * MOST), ("first", ctypes.c_uint * (MOST + 1)), ("count", ctypes.c_uint)]
+
+    def __init__(self, entries, blocks):
+        super().__init__()
+        self.entries, self.count = entries, len(entries)
+        for i, arrays in enumerate(entries):
+            for j, array in enumerate(arrays):
+                self.at[j][i] = array.ctypes.data
+            self.len[i] = arrays[0].size
+            self.first[i + 1] = self.first[i] + blocks(arrays[0].size)
+        self.threads = self.first[self.count] * BLOCK
+
+
+def sweep(n):
+    return -(-n // (SWEEP * BLOCK))
+
+
+def packs(n, bf16=False):
+    return -(-n // (8 if bf16 else 4))
+
+
+def lanes(c):
+    return 4 if c % 4 == 0 else 1
 
 
 rng = np.random.default_rng(5)
@@ -171,16 +192,17 @@ def norms(k):
         chunk = 16
         blocks = -(-rows // chunk)
         sums = np.full(blocks * 2 * c, np.nan)
-        k("moments", blocks * c, z, sums, rows, c, chunk, blocks * c)
+        w = lanes(c)
+        n = blocks * c // w
+        k("moments", n, z, sums, rows, c, chunk, w, n)
         sums, parts, _ = folded(k, sums, blocks, 2 * c)
-        mean, var, inv, a, b, next_mean, next_var = (np.full(c, np.nan, np.float32) for _ in range(7))
-        k("statistics", c, sums, parts, z, rows, mean, var, c)
+        mean, inv, a, b, next_mean, next_var = (np.full(c, np.nan, np.float32) for _ in range(6))
         unbiased = rows / max(rows - 1, 1)
-        k("prepare", c, mean, var, gamma, beta, *running, 1e-5, 0.1, unbiased, inv, a, b, next_mean, next_var, c)
+        k("statistics", c, sums, parts, z, rows, gamma, beta, *running, 1e-5, 0.1, unbiased, mean, inv, a, b, next_mean, next_var, c)
         close("running mean", next_mean, rm.numpy())
         close("running variance", next_var, rv.numpy())
         y = np.full_like(z, np.nan)
-        k("scale_shift", z.size, z, a, b, added, skip, y, relu, c, z.size)
+        k("scale_shift", packs(z.size), z, a, b, added, skip, y, relu, c, z.size)
         close("batch-norm", y, ty.detach().numpy(), 1e-4)
         dy = f32(rows, c)
         ty.backward(torch.from_numpy(dy.astype(np.float64)))
@@ -188,11 +210,11 @@ def norms(k):
         wants = int(relu and skip)
         dskip, dz = np.full_like(z, np.nan), np.full_like(z, np.nan)
         sums = np.full(blocks * 2 * c, np.nan)
-        k("backward_sums", blocks * c, z, kind, y, a, b, dy, mean, dskip, wants, sums, rows, c, chunk, blocks * c)
+        k("backward_sums", n, z, kind, y, a, b, dy, mean, dskip, wants, sums, rows, c, chunk, w, n)
         sums, parts, _ = folded(k, sums, blocks, 2 * c)
         dgamma, dbeta, factors = np.full(c, np.nan, np.float32), np.full(c, np.nan, np.float32), np.full(3 * c, np.nan, np.float32)
         k("backward_factors", c, sums, parts, rows, gamma, inv, dgamma, dbeta, factors, c)
-        k("backward_apply", z.size, z, 0 if wants else kind, y, a, b, dskip if wants else dy, mean, factors, dz, c, z.size)
+        k("backward_apply", z.size // w, z, 0 if wants else kind, y, a, b, dskip if wants else dy, mean, factors, dz, c, w, z.size // w)
         # Of two rows the gradient is almost nothing, and rounding is all that is left.
         if rows > 2:
             close("batch-norm, gradient", dz, tz.grad.numpy(), 1e-4)
@@ -209,14 +231,17 @@ def pools(k):
         ty, at = F.max_pool2d(tx, kernel, stride, pad, return_indices=True)
         oh, ow = ty.shape[2:]
         shape = [2, h, w, c, oh, ow, kernel, kernel, stride, stride, pad, pad]
-        y, place = np.full((2, oh, ow, c), np.nan, np.float32), np.zeros((2, oh, ow, c), np.uint32)
-        k("max_pool", y.size, x, y, place, shape, y.size)
+        y, place, wide = np.full((2, oh, ow, c), np.nan, np.float32), np.zeros((2, oh, ow, c), np.uint16), lanes(c)
+        k("max_pool", y.size // wide, x, y, place, shape, wide, y.size // wide)
         close("max-pool", y, nhwc(ty), 0)
-        close("max-pool, places", place.astype(np.float64), nhwc(at), 0)
+        # Places count within each window, PyTorch's over the picture.
+        row = np.arange(oh)[None, :, None, None] * stride - pad + place // kernel
+        column = np.arange(ow)[None, None, :, None] * stride - pad + place % kernel
+        close("max-pool, places", (row * w + column).astype(np.float64), nhwc(at), 0)
         dy = f32(2, oh, ow, c)
         ty.backward(nchw(dy))
         dx = np.full_like(x, np.nan)
-        k("max_pool_backward", dx.size, place, dy, dx, shape, dx.size)
+        k("max_pool_backward", dx.size // wide, place, dy, dx, shape, wide, dx.size // wide)
         close("max-pool, gradient", dx, nhwc(tx.grad))
 
 
@@ -239,37 +264,37 @@ def samples(k):
         for h, w, to in [(7, 5, (14, 10)), (7, 5, (3, 2)), (1, 1, (3, 4)), (6, 8, (5, 7))]:
             axis = lambda n, o: resize(torch.eye(n, dtype=torch.float64)[None, :, :, None], (o, 1))[0, :, :, 0].T.numpy()
             rows, columns = axis(h, to[0]), axis(w, to[1])
-            c = 3
+            c, wide = (3, 1) if h == 7 else (8, 4)
             x = f32(2, h, w, c)
             tx = nchw(x).requires_grad_()
             ty = resize(tx, to)
             y = np.full((2, *to, c), np.nan, np.float32)
-            k("sample", y.size, x, y, *table(rows), *table(columns), h, w, *to, c, y.size)
+            k("sample", y.size // wide, x, y, *table(rows), *table(columns), h, w, *to, c, wide, y.size // wide)
             close(f"resize, {name}", y, nhwc(ty))
             dy = f32(2, *to, c)
             ty.backward(nchw(dy))
             dx = np.full_like(x, np.nan)
-            k("sample", dx.size, dy, dx, *table(rows.T), *table(columns.T), *to, h, w, c, dx.size)
+            k("sample", dx.size // wide, dy, dx, *table(rows.T), *table(columns.T), *to, h, w, c, wide, dx.size // wide)
             close(f"resize, {name}, gradient", dx, nhwc(tx.grad))
     for h, w, to in [(1, 1, (2, 2)), (1, 1, (1, 1)), (4, 5, (7, 9)), (4, 3, (8, 6))]:
-        c = 3
+        c, wide = (3, 1) if h == 1 else (4, 4)
         x, weight, bias, skip = f32(2, h, w, c), f32(3, 3, c), f32(c), f32(2, *to, c)
         tx = nchw(x).requires_grad_()
         tw = torch.from_numpy(weight.astype(np.float64)).permute(2, 0, 1)[:, None].contiguous().requires_grad_()
         up = F.interpolate(tx, scale_factor=2, mode="nearest")[:, :, : to[0], : to[1]]
         ty = F.conv2d(up, tw, torch.from_numpy(bias.astype(np.float64)), padding=1, groups=c) + nchw(skip)
         y = np.full((2, *to, c), np.nan, np.float32)
-        k("upsample", y.size, x, weight, bias, skip, 1, y, h, w, *to, c, y.size)
+        k("upsample", y.size // wide, x, weight, bias, skip, 1, y, h, w, *to, c, wide, y.size // wide)
         close("upsampling", y, nhwc(ty))
         dy = f32(2, *to, c)
         ty.backward(nchw(dy))
         dx = np.full_like(x, np.nan)
-        k("upsample_backward", dx.size, dy, weight, dx, h, w, *to, c, dx.size)
+        k("upsample_backward", dx.size // wide, dy, weight, dx, h, w, *to, c, wide, dx.size // wide)
         close("upsampling, gradient", dx, nhwc(tx.grad))
         pixels, chunk = 2 * to[0] * to[1], 16
         blocks = -(-pixels // chunk)
         sums = np.full(blocks * 9 * c, np.nan)
-        k("upsample_weight", sums.size, x, dy, sums, h, w, *to, c, pixels, chunk, sums.size)
+        k("upsample_weight", sums.size // wide, x, dy, sums, h, w, *to, c, pixels, chunk, wide, sums.size // wide)
         dw = folded(k, sums, blocks, 9 * c)[2].reshape(3, 3, c)
         close("upsampling, gradient to the weights", dw, tw.grad[:, 0].permute(1, 2, 0).numpy())
 
@@ -292,51 +317,50 @@ def losses(k):
 
 
 def reductions(k):
-    for rows, c in [(1, 1), (100, 3), (3000, 5)]:
+    for rows, c in [(1, 1), (100, 3), (3000, 5), (777, 8)]:
         x, y = f32(rows, c), f32(rows, c)
         chunk = 16
         blocks = -(-rows // chunk)
-        sums = np.full(blocks * c, np.nan)
-        k("column_sums", sums.size, x, sums, rows, c, chunk, sums.size)
+        sums, wide = np.full(blocks * c, np.nan), lanes(c)
+        n = sums.size // wide
+        k("group_sums", n, x, sums, rows, c, blocks, chunk, wide, n)
         close("sums over rows", folded(k, sums, blocks, c)[2], x.sum(0, dtype=np.float64), 1e-4)
         masked, sums = x.copy(), np.full(blocks * c, np.nan)
-        k("masked_column_sums", sums.size, y, masked, sums, rows, c, chunk, sums.size)
+        k("masked_sums", n, y, masked, sums, rows, c, blocks, chunk, wide, n)
         close("masked gradient", masked, x * (y > 0), 0)
         close("masked sums over rows", folded(k, sums, blocks, c)[2], (x * (y > 0)).sum(0, dtype=np.float64), 1e-4)
         threads = 17
-        for name, extra, want in [("squares", (), (x.astype(np.float64) ** 2).sum()), ("not_finite", (), 0.0)]:
-            out = np.full(threads, np.nan)
-            k(name, threads, x, *extra, out, x.size, threads)
-            close(name, np.array(out.sum()), want, 1e-6)
         grad, out = np.full_like(x, np.nan), np.full(threads, np.nan)
         k("squared_distance", threads, x, y, 0.5, grad, out, x.size, threads)
         close("squared distance", np.array(out.sum()), ((x - y).astype(np.float64) ** 2).sum(), 1e-6)
         close("squared distance, gradient", grad, (x - y) * 0.5, 1e-6)
-    bad = f32(100)
-    bad[[3, 50, 99]] = [np.nan, np.inf, -np.inf]
-    out = np.full(7, np.nan)
-    k("not_finite", 7, bad, out, 100, 7)
-    close("not finite", np.array(out.sum()), 3.0, 0)
+    few = [f32(n) for n in (1, 3, 4, 5, 4096, 200_003)]
+    many = Many([(x,) for x in few], lambda n: min(max(-(-n // (64 * BLOCK)), 1), 64))
+    sums, shares = np.full(many.threads, np.nan), np.full(SHARES * len(few), np.nan)
+    k("squares", many.threads, many, sums)
+    k("add_shares", shares.size, many, sums, shares, 0)
+    close("squares", shares.reshape(-1, SHARES).sum(1), np.array([(x.astype(np.float64) ** 2).sum() for x in few]), 1e-12)
     for groups, rows, c in [(1, 1, 1), (3, 35, 4), (2, 200, 5)]:
         x, y, gate = f32(groups, rows, c), f32(groups, rows, c), f32(groups, c)
         chunk = 16
         chunks = -(-rows // chunk)
-        n = groups * chunks * c
-        sums, out = np.full(n, np.nan), np.full((groups, c), np.nan, np.float32)
-        k("group_sums", n, x, sums, rows, c, chunks, chunk, n)
+        wide = lanes(c)
+        n, some = groups * chunks * c // wide, x.size // wide
+        sums, out = np.full(groups * chunks * c, np.nan), np.full((groups, c), np.nan, np.float32)
+        k("group_sums", n, x, sums, rows, c, chunks, chunk, wide, n)
         k("finish_groups", out.size, sums, out, 1 / rows, chunks, c, out.size)
         close("means of groups", out, x.mean(1, dtype=np.float64), 1e-4)
-        k("group_products", n, x, y, sums, rows, c, chunks, chunk, n)
+        k("group_products", n, x, y, sums, rows, c, chunks, chunk, wide, n)
         k("finish_groups", out.size, sums, out, 1.0, chunks, c, out.size)
         close("gradient to gates", out, (x.astype(np.float64) * y).sum(1), 1e-4)
         out = np.full_like(x, np.nan)
-        k("gate", x.size, x, gate, out, 0, rows, c, x.size)
+        k("gate", some, x, gate, out, 0, rows, c, wide, some)
         close("gates", out, x * gate[:, None], 1e-6)
-        k("gate", x.size, y, gate, out, 1, rows, c, x.size)
+        k("gate", some, y, gate, out, 1, rows, c, wide, some)
         close("two gates", out, (x + y) * gate[:, None], 1e-5)
-        k("spread_rows", x.size, gate, 0.25, out, 0, rows, c, x.size)
+        k("spread_rows", some, gate, 0.25, out, 0, rows, c, wide, some)
         close("spread rows", out, np.broadcast_to(gate[:, None] * 0.25, x.shape), 1e-6)
-        k("spread_rows", x.size, gate, 0.5, out, 1, rows, c, x.size)
+        k("spread_rows", some, gate, 0.5, out, 1, rows, c, wide, some)
         close("added rows", out, np.broadcast_to(gate[:, None] * 0.75, x.shape), 1e-6)
 
 
@@ -345,79 +369,96 @@ def elements(k):
     sigmoid = lambda v: 1 / (1 + np.exp(-v.astype(np.float64)))
     relu = lambda v: np.maximum(v, 0)
     out = x.copy()
-    k("add_assign", n, out, y, n)
+    k("add_assign", packs(n), out, y, n)
     close("add", out, x + y, 1e-6)
     out = x.copy()
-    k("relu_backward", n, y, out, n)
+    k("relu_backward", packs(n), y, out, n)
     close("relu, gradient", out, x * (y > 0), 0)
     out = np.full_like(x, np.nan)
-    k("sigmoid", n, x, out, n)
+    k("sigmoid", packs(n), x, out, n)
     close("sigmoid", out, sigmoid(x), 1e-6)
     grad = np.full_like(x, np.nan)
-    k("sigmoid_backward", n, out, y, grad, n)
+    k("sigmoid_backward", packs(n), out, y, grad, n)
     close("sigmoid, gradient", grad, y * sigmoid(x) * (1 - sigmoid(x)), 1e-6)
-    out = x.copy()
-    k("scale", n, out, 0.3, n)
-    close("scale", out, x * 0.3, 1e-6)
+    few = [f32(n) for n in (1, 7, 5000)]
+    want, many = [v * np.float32(0.3) for v in few], Many([(v,) for v in few], sweep)
+    k("scale_all", many.threads, many, 0.3)
+    for v, w in zip(few, want):
+        close("scale", v, w, 1e-6)
     rows, bias = x.reshape(333, 3).copy(), f32(3)
-    k("bias_relu", n, rows, bias, 1, 1, 3, n)
+    k("bias_relu", packs(n), rows, bias, 1, 1, 3, n)
     close("bias, relu", rows, relu(x.reshape(333, 3) + bias), 1e-6)
-    a, b = f32(20, 3), f32(20, 5)
-    joined, part = np.full((20, 8), np.nan, np.float32), np.full((20, 5), np.nan, np.float32)
-    k("copy_columns", 60, a, 3, 0, joined, 8, 0, 3, 60)
-    k("copy_columns", 100, b, 5, 0, joined, 8, 3, 5, 100)
-    close("side by side", joined, np.concatenate([a, b], 1), 0)
-    k("copy_columns", 100, joined, 8, 3, part, 5, 0, 5, 100)
-    close("a part", part, b, 0)
-    for stride in (1, 2, 3):
-        clip = f32(2, 7, 4)
+    for widths in ((3, 5), (4, 8)):
+        (u, v), wide, all_ = widths, lanes(widths[0]), sum(widths)
+        a, b = f32(20, u), f32(20, v)
+        joined, part = np.full((20, all_), np.nan, np.float32), np.full((20, v), np.nan, np.float32)
+        k("copy_columns", 20 * u // wide, a, u, 0, joined, all_, 0, u, wide, 20 * u // wide)
+        k("copy_columns", 20 * v // wide, b, v, 0, joined, all_, u, v, wide, 20 * v // wide)
+        close("side by side", joined, np.concatenate([a, b], 1), 0)
+        k("copy_columns", 20 * v // wide, joined, all_, u, part, v, 0, v, wide, 20 * v // wide)
+        close("a part", part, b, 0)
+    for stride, slice_ in ((1, 4), (2, 4), (3, 4), (2, 3)):
+        clip, wide = f32(2, 7, slice_), lanes(slice_)
         kept = -(-7 // stride)
-        some, back = np.full((2, kept, 4), np.nan, np.float32), np.full_like(clip, np.nan)
-        k("take_slices", some.size, clip, some, 7, kept, stride, 4, some.size)
+        some, back = np.full((2, kept, slice_), np.nan, np.float32), np.full_like(clip, np.nan)
+        k("take_slices", some.size // wide, clip, some, 7, kept, stride, slice_, wide, some.size // wide)
         close("slices", some, clip[:, ::stride], 0)
         want = np.zeros_like(clip)
         want[:, ::stride] = some
-        k("put_slices", clip.size, some, back, 7, kept, stride, 4, clip.size)
+        k("put_slices", clip.size // wide, some, back, 7, kept, stride, slice_, wide, clip.size // wide)
         close("slices, gradient", back, want, 0)
 
 
 def optimizers(k):
+    sizes = (77, 5000)
+
+    def begin():
+        values = [f32(n) for n in sizes]
+        return values, [torch.nn.Parameter(torch.from_numpy(v.astype(np.float64))) for v in values]
+
+    def gradients(theirs):
+        grads = [f32(n) for n in sizes]
+        for parameter, grad in zip(theirs, grads):
+            parameter.grad = torch.from_numpy(grad.astype(np.float64))
+        return grads
+
     for nesterov in (False, True):
-        p, tp = f32(77), None
-        tp = torch.nn.Parameter(torch.from_numpy(p.astype(np.float64)))
-        theirs = torch.optim.SGD([tp], lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-2)
-        m = np.zeros_like(p)
+        values, theirs = begin()
+        optimizer = torch.optim.SGD(theirs, lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=1e-2)
+        velocity = [np.zeros_like(p) for p in values]
         for _ in range(4):
-            g = f32(77)
-            tp.grad = torch.from_numpy(g.astype(np.float64))
-            theirs.step()
-            k("sgd", 77, p, g, m, 0.05, 0.9, int(nesterov), 1e-2, 77)
-        close("SGD", p, tp.detach().numpy())
-    p, g = f32(77), f32(77)
-    want = p - 0.05 * (g + 0.01 * p)
-    k("sgd_plain", 77, p, g, 0.05, 0.01, 77)
-    close("SGD without momentum", p, want)
-    p = f32(77)
-    tp = torch.nn.Parameter(torch.from_numpy(p.astype(np.float64)))
-    theirs = torch.optim.AdamW([tp], lr=0.05, betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-2)
-    m, v = np.zeros_like(p), np.zeros_like(p)
+            grads = gradients(theirs)
+            optimizer.step()
+            many = Many(list(zip(values, grads, velocity)), sweep)
+            k("sgd", many.threads, many, 0.05, 0.9, int(nesterov), 1e-2)
+        for p, t in zip(values, theirs):
+            close("SGD", p, t.detach().numpy())
+    values, grads = [f32(n) for n in sizes], [f32(n) for n in sizes]
+    want, many = [p - 0.05 * (g + 0.01 * p) for p, g in zip(values, grads)], Many(list(zip(values, grads)), sweep)
+    k("sgd_plain", many.threads, many, 0.05, 0.01)
+    for p, w in zip(values, want):
+        close("SGD without momentum", p, w)
+    values, theirs = begin()
+    optimizer = torch.optim.AdamW(theirs, lr=0.05, betas=(0.9, 0.99), eps=1e-8, weight_decay=1e-2)
+    first, second = ([np.zeros_like(p) for p in values] for _ in range(2))
     for step in range(1, 5):
-        g = f32(77)
-        tp.grad = torch.from_numpy(g.astype(np.float64))
-        theirs.step()
+        grads = gradients(theirs)
+        optimizer.step()
         rate, root = 0.05 / (1 - 0.9**step), 1 / np.sqrt(1 - 0.99**step)
-        k("adamw", 77, p, g, m, v, 0.9, 0.99, 1e-8, 1 - 0.05 * 1e-2, rate, root, 77)
-    close("AdamW", p, tp.detach().numpy())
+        many = Many(list(zip(values, grads, first, second)), sweep)
+        k("adamw", many.threads, many, 0.9, 0.99, 1e-8, 1 - 0.05 * 1e-2, rate, root)
+    for p, t in zip(values, theirs):
+        close("AdamW", p, t.detach().numpy())
 
 
 def bfloat16(k):
     x = np.concatenate([f32(5000) * 10.0 ** rng.integers(-30, 30, 5000).astype(np.float32), [0.0, -0.0, np.inf, 1 + 2**-8, 1 + 3 * 2**-8]])
     x = x.astype(np.float32)
     half, back = np.zeros(x.size, np.uint16), np.full_like(x, np.nan)
-    k("from_float", x.size, x, half, x.size)
+    k("from_float", packs(x.size, True), x, half, x.size)
     want = torch.from_numpy(x).to(torch.bfloat16)
     assert (half == want.view(torch.int16).numpy().view(np.uint16)).all(), "rounding to bfloat16"
-    k("to_float", x.size, half, back, x.size)
+    k("to_float", packs(x.size, True), half, back, x.size)
     assert (back == want.float().numpy()).all(), "bfloat16 to float"
     y = np.array([np.nan], np.float32)
     k("from_float", 1, y, half, 1)
@@ -425,7 +466,7 @@ def bfloat16(k):
     # One that stores what it computes: rounded once.
     a, b = torch.randn(999).to(torch.bfloat16), torch.randn(999).to(torch.bfloat16)
     own, other = a.view(torch.int16).numpy().copy(), b.view(torch.int16).numpy().copy()
-    k("add_assign", 999, own, other, 999)
+    k("add_assign", packs(999, True), own, other, 999)
     assert (own == (a + b).view(torch.int16).numpy()).all(), "sum in bfloat16"
 
 

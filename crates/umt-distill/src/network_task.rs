@@ -153,7 +153,7 @@ impl Task for NetworkTask<'_> {
         let result = self.network.train_step_of(&running, &objective.maps(), batch.inputs(), &mut |outputs| {
             loss(objective, outputs, &targets, *context)
         })?;
-        Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads })
+        Ok(StepOutput { loss: result.loss, log: result.log, grads: result.grads, squares: result.squares })
     }
 
     fn figures(&self, squares: &BTreeMap<String, f64>) -> Vec<(String, f32)> {

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use umt_media::Modality;
-use umt_nn::{Array, NnError, Params, Tape, Value, layers::ParamBuilder};
+use umt_nn::{Array, NnError, Params, Tape, Value, layers::ParamBuilder, optim::Squares};
 
 /// Encoders by modality, what joins them, and all their parameters.
 ///
@@ -347,8 +347,9 @@ impl Network {
         };
         let Loss { value, log, figures, buffers, finish, .. } = loss;
         let (grads, others) = result;
+        let squares = if finish.is_empty() { Some(Squares::of(&grads, inputs.values())?) } else { None };
         let (loss, log) = read_figures(&value, log, figures)?;
-        let mut result = StepResult { loss, log, grads };
+        let mut result = StepResult { loss, log, grads, squares };
         for finish in finish {
             finish(&mut result, &others)?;
         }

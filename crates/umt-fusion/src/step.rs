@@ -5,7 +5,7 @@ use crate::{Encoded, Fusion, Weights};
 use candle_core::{Tensor, backprop::GradStore};
 use std::collections::BTreeMap;
 use umt_media::Modality;
-use umt_nn::{Array, Grads, NnError, Params, Value, compute::squared_distance};
+use umt_nn::{Array, Device, Grads, NnError, Params, Value, compute::squared_distance, optim::Squares};
 
 /// How much of each sample is kept, by modality: 1 for all, 0 for nothing; a modality that is not there is kept whole.
 pub type Kept = BTreeMap<Modality, Vec<f32>>;
@@ -294,10 +294,9 @@ pub fn read_figures(
 ) -> Result<(f32, BTreeMap<String, f32>), NnError> {
     let (names, mut scalars): (Vec<String>, Vec<Tensor>) = figures.into_iter().unzip();
     scalars.push(value.detach());
-    let mut values = Tensor::stack(&scalars, 0)?.to_vec1::<f32>()?;
-    let loss = values.pop().unwrap_or(f32::NAN);
-    log.extend(names.into_iter().zip(values));
-    Ok((loss, log))
+    let values = Array::from_tensor(&Tensor::stack(&scalars, 0)?)?.to_device(&Device::Cpu)?;
+    log.extend(names.into_iter().zip(values.as_slice().iter().copied()));
+    Ok((values.as_slice().last().copied().unwrap_or(f32::NAN), log))
 }
 
 /// A forward and backward pass.
@@ -308,4 +307,6 @@ pub struct StepResult {
     pub log: BTreeMap<String, f32>,
     /// Gradients of every learnt parameter of the encoders that ran.
     pub grads: Grads,
+    /// Σx² of the gradients, asked for before the loss was waited for; none where they were not, or changed since.
+    pub squares: Option<Squares>,
 }

@@ -242,6 +242,7 @@ impl Array {
         };
         match unique {
             Some(memory) => {
+                memory.arrive()?;
                 memory.forget_values();
                 Ok(memory)
             }

@@ -3,9 +3,10 @@
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::{Array, NnError};
+use std::time::{Duration, Instant};
 
 /// How a device may round in convolutions and matrix products. The host computes in `f32`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// `f32` throughout.
     #[default]
@@ -30,6 +31,48 @@ impl Precision {
     /// The precision of a name.
     pub fn of(name: &str) -> Option<Self> {
         [Self::F32, Self::Tf32, Self::Bf16].into_iter().find(|precision| precision.as_str() == name)
+    }
+}
+
+/// What a device was asked for since it was opened, by this crate's own operators and arrays: candle's tensors are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceCounts {
+    /// Times that cuDNN was asked for its algorithms: once for each shape, direction and precision of a convolution.
+    pub lookups: u64,
+    /// Shapes that cuDNN has no algorithm for: plain kernels compute them.
+    pub plain_convolutions: u64,
+    /// Copies between host and device.
+    pub copies: u64,
+    /// Kernels launched, without those of cuDNN.
+    pub launches: u64,
+    /// Times that the driver was asked for memory.
+    pub allocations: u64,
+    /// Times that the host waited for the device.
+    pub waits: u64,
+    /// How long it waited.
+    pub waited: Duration,
+}
+
+/// Time on a device.
+pub enum Span {
+    /// On the host.
+    Host(Instant),
+    /// On the stream that computes.
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Span),
+}
+
+impl Span {
+    /// Seconds from the first work that was asked for since [`Device::start`] to the end of the last, which is waited for.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn end(self) -> Result<f64, NnError> {
+        match self {
+            Self::Host(started) => Ok(started.elapsed().as_secs_f64()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(span) => span.end(),
+        }
     }
 }
 
@@ -163,6 +206,39 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(gpu) => gpu.zeros(shape),
         }
+    }
+
+    /// What the device was asked for so far; nothing for the host.
+    pub fn counts(&self) -> DeviceCounts {
+        match self {
+            Self::Cpu => DeviceCounts::default(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.counts(),
+        }
+    }
+
+    /// Whether a device keeps freed memory for the next array of its size (it does from the start). Without, each array is memory of the driver of
+    /// its own, which is slow, but a checker of the driver's memory then sees every access outside an array's bounds or life.
+    pub fn keep_freed_memory(&self, keeps: bool) {
+        match self {
+            Self::Cpu => {
+                let _ = keeps;
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => gpu.keep_freed_memory(keeps),
+        }
+    }
+
+    /// Marks the time on the device from now to [`Span::end`].
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn start(&self) -> Result<Span, NnError> {
+        Ok(match self {
+            Self::Cpu => Span::Host(Instant::now()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(gpu) => Span::Cuda(gpu.start()?),
+        })
     }
 
     /// Waits until everything asked of the device is done.

@@ -32,6 +32,8 @@ pub mod compute;
 pub mod cuda;
 mod error;
 pub mod init;
+#[cfg(any(test, feature = "cuda"))]
+mod kept;
 pub mod kernels;
 pub mod layers;
 mod ops;
@@ -44,7 +46,7 @@ mod tape;
 pub mod timing;
 
 pub use array::Array;
-pub use device::{Device, Precision};
+pub use device::{Device, DeviceCounts, Precision, Span};
 pub use error::{NnError, within};
 pub use ops::{BatchNormOptions, ConvOptions, PoolOptions};
 pub use params::{Grads, Key, Layout, Param, Params, Role, Tensors, batch_counters};

@@ -8,7 +8,7 @@ use umt_data::Batch;
 use umt_media::Modality;
 use umt_nn::{Array, Device, NnError};
 
-/// A batch, and its inputs as arrays where the task computes.
+/// A batch whose inputs are arrays where the task computes.
 #[derive(Clone, Debug)]
 pub struct Feed {
     batch: Batch,
@@ -20,8 +20,10 @@ impl Feed {
     ///
     /// # Errors
     /// An input whose values do not fit its shape; a device that fails.
-    pub fn new(batch: Batch, device: &Device) -> Result<Self, NnError> {
-        let sent = batch.inputs.iter().map(|(&modality, x)| Ok((modality, device.send(&x.shape, &x.data)?)));
+    pub fn new(mut batch: Batch, device: &Device) -> Result<Self, NnError> {
+        // What was sent is freed here: by the thread that feeds, not by the one that trains.
+        let loaded = std::mem::take(&mut batch.inputs).into_iter();
+        let sent = loaded.map(|(modality, x)| Ok((modality, device.send(&x.shape, &x.data)?)));
         let inputs = sent.collect::<Result<_, NnError>>()?;
         Ok(Self { batch, inputs })
     }
@@ -36,7 +38,7 @@ impl Feed {
     }
 }
 
-/// The batch as it was loaded.
+/// The batch as it was loaded, without its inputs.
 impl Deref for Feed {
     type Target = Batch;
 

@@ -1,11 +1,10 @@
 //! Stops a run at the first NaN or infinity, with its name.
 
-use std::collections::BTreeMap;
-use umt_data::Batch;
 use umt_nn::kernels::all_finite;
+use umt_nn::optim::FoundSquares;
 use umt_nn::{Array, NnError, Params, compute};
 
-use crate::{StepOutput, TrainError};
+use crate::{Feed, StepOutput, TrainError};
 
 /// Looks at what goes into a step, what comes out of it, and the weights.
 ///
@@ -15,39 +14,48 @@ pub(crate) struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Every value of every input, before the step; names the one sample it belongs to.
-    pub(crate) fn batch(&self, batch: &Batch, step: u64) -> Result<(), TrainError> {
+    /// The batch before the step; on the host every value of every input too. A device looks at its own along with the gradients, see
+    /// [`Guard::output`].
+    pub(crate) fn batch(&self, batch: &Feed, step: u64) -> Result<(), TrainError> {
         let labels = batch.maps.as_ref().map_or(batch.labels.len(), |maps| maps.shape[0]);
         if batch.ids.is_empty() || labels != batch.ids.len() {
             let reason = format!("{} ids and {labels} labels in one batch", batch.ids.len());
             return Err(TrainError::Batches { reason });
         }
-        for (modality, input) in &batch.inputs {
-            if let Some((at, value)) = first_bad(&input.data) {
-                let sample = at * batch.ids.len() / input.data.len();
+        self.inputs(batch, |input| input.device().is_cpu(), step)
+    }
+
+    /// Names the one sample that a value of these inputs belongs to which is not finite.
+    fn inputs(&self, batch: &Feed, which: impl Fn(&Array) -> bool, step: u64) -> Result<(), TrainError> {
+        for (modality, input) in batch.inputs().iter().filter(|(_, input)| which(input)) {
+            if let Some((at, value)) = first_bad(input.as_slice()) {
+                let sample = at * batch.ids.len() / input.len();
                 return Err(self.found(step, format!("input {modality}"), value, &batch.ids[sample..=sample]));
             }
         }
         Ok(())
     }
 
-    /// Loss, gradients (by their Σx²) and figures of a step, before the update. When one is not finite and a weight is not either,
+    /// Inputs on a device, loss, gradients (by their Σx²) and figures of a step, before the update. When one is not finite and a weight is not either,
     /// the weight is named, because it came first.
     pub(crate) fn output(
         &self,
         output: &StepOutput,
-        squares: &BTreeMap<String, f64>,
+        squares: &FoundSquares,
         params: &Params,
-        batch: &Batch,
+        batch: &Feed,
         step: u64,
     ) -> Result<(), TrainError> {
+        if !squares.finite_inputs {
+            self.inputs(batch, |_| true, step)?;
+        }
         let figures = std::iter::once(("loss", output.loss))
             .chain(output.log.iter().map(|(name, &value)| (name.as_str(), value)))
             .find(|(_, value)| !value.is_finite())
             .map(|(name, value)| (name.to_owned(), value));
         let bad = match figures {
             Some(figure) => Some(figure),
-            None => squares.iter().find(|(_, sum)| !sum.is_finite()).map(|(name, _)| {
+            None => squares.grads.iter().find(|(_, sum)| !sum.is_finite()).map(|(name, _)| {
                 let value = output.grads.get(name).and_then(|grad| first_bad(grad.as_slice()));
                 (format!("gradient of {name}"), value.map_or(f32::NAN, |(_, value)| value))
             }),

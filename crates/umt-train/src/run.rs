@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use umt_nn::NnError;
-use umt_nn::optim::{scale_to_norm, squares};
+use umt_nn::optim::{Squares, scale_to_norm};
 
 use crate::evaluate::validate;
 use crate::feed::{Feeds, feed};
@@ -82,11 +82,15 @@ fn one_step(run: &mut Session<'_, '_>, batches: &mut Feeds<'_>, pace: &mut Pace)
         output => output?,
     };
     // One pass over all gradients tells whether they are finite, their norm and the encoders' shares.
-    let squares = squares(&output.grads)?;
+    let squares = match output.squares.take() {
+        Some(squares) => squares,
+        None => Squares::of(&output.grads, batch.inputs().values())?,
+    };
+    let squares = squares.read()?;
     run.guard.output(&output, &squares, run.task.params(), &batch, step)?;
-    output.log.extend(run.task.figures(&squares));
+    output.log.extend(run.task.figures(&squares.grads));
     if let Some(max) = config.clip {
-        scale_to_norm(&mut output.grads, squares.values().sum::<f64>().sqrt(), max)?;
+        scale_to_norm(&mut output.grads, squares.grads.values().sum::<f64>().sqrt(), max)?;
     }
     let lr = config.schedule.lr(config.lr, step, run.total);
     if let Some(momentum) = config.schedule.momentum(step, run.total) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use umt_eval::Confusion;
-use umt_nn::{Array, Grads, Params};
+use umt_nn::{Array, Grads, Params, optim::Squares};
 
 use crate::{BatchSource, Feed, TrainError};
 
@@ -88,7 +88,7 @@ pub struct StepContext {
 }
 
 /// What one step yields.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StepOutput {
     /// Mean loss over the batch, the quantity whose gradients these are.
     pub loss: f32,
@@ -96,4 +96,6 @@ pub struct StepOutput {
     pub log: BTreeMap<String, f32>,
     /// Gradient by parameter name.
     pub grads: Grads,
+    /// Σx² of the gradients, where the task asked for them before it waited for a device.
+    pub squares: Option<Squares>,
 }

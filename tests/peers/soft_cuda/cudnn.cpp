@@ -5,8 +5,9 @@
 #include <cstring>
 
 extern "C" void soft_push(void* stream, void (*work)(void*), void* data);
+extern "C" void soft_count(const char* what);
 
-enum { SUCCESS = 0, BAD = 2000, FLOAT = 0, BFLOAT16 = 9, NHWC = 1 };
+enum { SUCCESS = 0, BAD = 2000, NOT_SUPPORTED = 3000, NO_MEMORY = 4004, DEFAULT = 0, TENSOR = 1, FMA = 3, FLOAT = 0, BFLOAT16 = 9, NHWC = 1 };
 struct Sizes { int kind = -1, n = 0, c = 0, h = 0, w = 0; };
 struct Conv { int ph, pw, sh, sw, dh, dw, groups = 1, math = 0; };
 struct Handle { void* stream; };
@@ -57,23 +58,35 @@ static void run(void* data) {
     delete &t;
 }
 
-static int queue(void* h, int what, const float* one, const float* zero, void* x, void* w, void* conv, void* y, const void* a, const void* b,
+// Algorithms 5 and 1 are deterministic, 5 with tensor cores where they may be used. A workspace is that of an algorithm and its math type together.
+enum { NONDETERMINISTIC = 7, NEVER = 6, FIRST = 5, SECOND = 1 };
+static size_t workspace(int algo, int math) { return 64 + 32 * (size_t)algo + 8 * (size_t)math; }
+
+static int queue(void* h, int what, int algo, const float* one, const float* zero, void* x, void* w, void* conv, void* y, const void* a, const void* b,
                  void* space, size_t bytes, void* out) {
     Sizes &xs = *(Sizes*)x, &ws = *(Sizes*)w, &ys = *(Sizes*)y;
     Conv& c = *(Conv*)conv;
-    bool fits = *one == 1.0f && *zero == 0.0f && bytes == 64 && space && xs.kind == ws.kind && ws.kind == ys.kind && xs.c == ws.c * c.groups &&
-                ys.c == ws.n && xs.n == ys.n && ys.h == (xs.h + 2 * c.ph - c.dh * (ws.h - 1) - 1) / c.sh + 1 &&
+    bool fits = *one == 1.0f && *zero == 0.0f && bytes == workspace(algo, c.math) && space && xs.kind == ws.kind && ws.kind == ys.kind &&
+                xs.c == ws.c * c.groups && ys.c == ws.n && xs.n == ys.n && ys.h == (xs.h + 2 * c.ph - c.dh * (ws.h - 1) - 1) / c.sh + 1 &&
                 ys.w == (xs.w + 2 * c.pw - c.dw * (ws.w - 1) - 1) / c.sw + 1;
-    if (!fits) return BAD;
+    if (!fits || (algo != FIRST && algo != SECOND)) return BAD;
+    // As cuDNN does for some shapes in spite of its ranking.
+    if (algo == FIRST && ws.h == 1) return NOT_SUPPORTED;
+    if (algo == FIRST && ws.n % 3 == 0) return NO_MEMORY;
+    soft_count("convolutions");
     soft_push(((Handle*)h)->stream, run, new Work{what, xs, ws, ys, c, a, b, out});
     return SUCCESS;
 }
 static int ways(void* conv, int room, int* count, Way* found) {
-    if (room < 2) return BAD;
-    // First one that may not be taken, so that a choice is seen.
-    found[0] = {7, SUCCESS, 0, 64, 0, ((Conv*)conv)->math, {}};
-    found[1] = {1, SUCCESS, 0, 64, 1, ((Conv*)conv)->math, {}};
-    *count = 2;
+    if (room < 4) return BAD;
+    soft_count("look-ups");
+    // What may be used of the ranking depends on the precision that is asked for; its first two may never be.
+    int asked = ((Conv*)conv)->math, tensor = asked == FMA ? FMA : TENSOR, plain = asked == FMA ? FMA : DEFAULT;
+    found[0] = {NONDETERMINISTIC, SUCCESS, 0, workspace(NONDETERMINISTIC, tensor), 0, tensor, {}};
+    found[1] = {NEVER, NOT_SUPPORTED, 0, 0, 1, tensor, {}};
+    found[2] = {FIRST, SUCCESS, 0, workspace(FIRST, tensor), 1, tensor, {}};
+    found[3] = {SECOND, SUCCESS, 0, workspace(SECOND, plain), 1, plain, {}};
+    *count = 4;
     return SUCCESS;
 }
 
@@ -107,14 +120,14 @@ int cudnnGetConvolutionBackwardDataAlgorithm_v7(void*, void*, void*, void* c, vo
 int cudnnGetConvolutionBackwardFilterAlgorithm_v7(void*, void*, void*, void* c, void*, int n, int* k, Way* f) { return ways(c, n, k, f); }
 int cudnnConvolutionForward(void* h, const void* one, void* x, const void* xp, void* w, const void* wp, void* c, int algo, void* space, size_t bytes,
                             const void* zero, void* y, void* yp) {
-    return algo != 1 ? BAD : queue(h, 0, (const float*)one, (const float*)zero, x, w, c, y, xp, wp, space, bytes, yp);
+    return queue(h, 0, algo, (const float*)one, (const float*)zero, x, w, c, y, xp, wp, space, bytes, yp);
 }
 int cudnnConvolutionBackwardData(void* h, const void* one, void* w, const void* wp, void* y, const void* dyp, void* c, int algo, void* space,
                                  size_t bytes, const void* zero, void* x, void* dxp) {
-    return algo != 1 ? BAD : queue(h, 1, (const float*)one, (const float*)zero, x, w, c, y, wp, dyp, space, bytes, dxp);
+    return queue(h, 1, algo, (const float*)one, (const float*)zero, x, w, c, y, wp, dyp, space, bytes, dxp);
 }
 int cudnnConvolutionBackwardFilter(void* h, const void* one, void* x, const void* xp, void* y, const void* dyp, void* c, int algo, void* space,
                                    size_t bytes, const void* zero, void* w, void* dwp) {
-    return algo != 1 ? BAD : queue(h, 2, (const float*)one, (const float*)zero, x, w, c, y, xp, dyp, space, bytes, dwp);
+    return queue(h, 2, algo, (const float*)one, (const float*)zero, x, w, c, y, xp, dyp, space, bytes, dwp);
 }
 }

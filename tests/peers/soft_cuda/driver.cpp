@@ -3,6 +3,9 @@
 // Work queued on a stream runs only when something waits for it, so a missing wait shows as wrong values. Memory is filled with
 // NaN when it is given out, ends at a page that may not be touched, and is unmapped when its free is due, so that reading too
 // early, too far or too late shows. Kernels are those of crates/umt-nn/src/cuda/kernels, compiled for the host (compile.py).
+//
+// With SOFT_CUDA_IDLE nothing is computed and memory is zeros that nobody touches: networks of any size then run as fast as the host asks for
+// them, and what they ask for can be counted (SOFT_CUDA_LOG).
 #include <sys/mman.h>
 #include <cstdint>
 #include <cstdio>
@@ -50,8 +53,16 @@ static std::map<Ptr, size_t> mapped;  // Start of the mapping and its length, by
 static std::map<Ptr, size_t> lengths;
 static std::map<uintptr_t, size_t> pinned;
 static size_t in_use = 0;
-static long launches = 0;
 static std::map<std::string, long> launched;
+static std::map<std::string, long> asked;  // Calls by what they ask for.
+static const bool idle = getenv("SOFT_CUDA_IDLE") != nullptr;
+extern "C" void soft_count(const char* what) { LOCK; asked[what]++; }
+// The host waits for a stream's work up to a mark; nothing is waited for where that is done.
+static void wait(Stream* stream, uint64_t upto) {
+    if (stream->done >= upto || stream->queue.empty()) return;
+    asked["waits"]++;
+    stream->run(upto);
+}
 static Stream* of(void* stream) { return stream ? (Stream*)stream : &null_stream; }
 
 static R give(Ptr* out, size_t bytes) {
@@ -60,7 +71,7 @@ static R give(Ptr* out, size_t bytes) {
     char* base = (char*)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) return 2;
     mprotect(base + whole, page, PROT_NONE);
-    memset(base, 0xff, whole);
+    if (!idle) memset(base, 0xff, whole);
     Ptr at = (Ptr)(base + whole - room);
     mapped[at] = whole + page;
     lengths[at] = bytes;
@@ -104,7 +115,7 @@ R cuGetErrorString(R, const char** s) { *s = "error of the driver that stands in
 R cuStreamCreate(void** s, unsigned) { *s = new Stream; return OK; }
 R cuStreamCreateWithPriority(void** s, unsigned, int) { *s = new Stream; return OK; }
 R cuStreamDestroy_v2(void* s) { LOCK; of(s)->run(UINT64_MAX); return OK; }
-R cuStreamSynchronize(void* s) { LOCK; of(s)->run(UINT64_MAX); return OK; }
+R cuStreamSynchronize(void* s) { LOCK; wait(of(s), UINT64_MAX); return OK; }
 R cuStreamWaitEvent(void* s, void* e, unsigned) {
     LOCK;
     Mark mark = ((Event*)e)->mark;
@@ -112,23 +123,26 @@ R cuStreamWaitEvent(void* s, void* e, unsigned) {
     return OK;
 }
 R cuStreamIsCapturing(void*, int* v) { *v = 0; return OK; }
-R cuEventCreate(void** e, unsigned) { *e = new Event; return OK; }
+R cuEventCreate(void** e, unsigned) { LOCK; asked["events"]++; *e = new Event; return OK; }
 R cuEventDestroy_v2(void* e) { LOCK; delete (Event*)e; return OK; }
 R cuEventRecord(void* e, void* s) { LOCK; ((Event*)e)->mark = {of(s), of(s)->pushed}; return OK; }
 R cuEventSynchronize(void* e) {
     LOCK;
     Mark mark = ((Event*)e)->mark;
-    if (mark.stream) mark.stream->run(mark.upto);
+    if (mark.stream) wait(mark.stream, mark.upto);
     return OK;
 }
+R cuEventElapsedTime(float* ms, void*, void*) { *ms = 1.0f; return OK; }
+R cuEventElapsedTime_v2(float* ms, void*, void*) { *ms = 1.0f; return OK; }
 R cuEventQuery(void* e) { LOCK; Mark m = ((Event*)e)->mark; return !m.stream || m.stream->done >= m.upto ? OK : NOT_READY; }
 
-R cuMemAllocAsync(Ptr* p, size_t n, void*) { LOCK; return give(p, n); }
-R cuMemAlloc_v2(Ptr* p, size_t n) { LOCK; return give(p, n); }
+R cuMemAllocAsync(Ptr* p, size_t n, void*) { LOCK; asked["allocations"]++; return give(p, n); }
+R cuMemAlloc_v2(Ptr* p, size_t n) { LOCK; asked["allocations"]++; return give(p, n); }
 R cuMemFreeAsync(Ptr p, void* s) { LOCK; of(s)->push([p] { take_back(p); }); return OK; }
 R cuMemFree_v2(Ptr p) { LOCK; take_back(p); return OK; }
 R cuMemHostAlloc(void** p, size_t n, unsigned) {
     LOCK;
+    asked["page-locked allocations"]++;
     *p = aligned_alloc(4096, (n + 4095) / 4096 * 4096);
     memset(*p, 0xff, n);
     pinned[(uintptr_t)*p] = n;
@@ -143,6 +157,8 @@ static bool is_pinned(const void* p) {
 }
 R cuMemcpyHtoDAsync_v2(Ptr to, const void* from, size_t n, void* s) {
     LOCK;
+    asked["copies to the device"]++;
+    if (idle) return OK;
     if (is_pinned(from)) {
         of(s)->push([=] { memcpy((void*)to, from, n); });
     } else {  // Pageable memory is read before the call returns.
@@ -153,12 +169,18 @@ R cuMemcpyHtoDAsync_v2(Ptr to, const void* from, size_t n, void* s) {
 }
 R cuMemcpyDtoHAsync_v2(void* to, Ptr from, size_t n, void* s) {
     LOCK;
-    of(s)->push([=] { memcpy(to, (void*)from, n); });
-    if (!is_pinned(to)) of(s)->run(UINT64_MAX);  // Pageable memory is written before the call returns.
+    asked["copies from the device"]++;
+    of(s)->push([=] { idle ? memset(to, 0, n) : memcpy(to, (void*)from, n); });
+    if (!is_pinned(to)) wait(of(s), UINT64_MAX);  // Pageable memory is written before the call returns.
     return OK;
 }
-R cuMemcpyDtoDAsync_v2(Ptr to, Ptr from, size_t n, void* s) { LOCK; of(s)->push([=] { memmove((void*)to, (void*)from, n); }); return OK; }
-R cuMemsetD8Async(Ptr to, unsigned char v, size_t n, void* s) { LOCK; of(s)->push([=] { memset((void*)to, v, n); }); return OK; }
+R cuMemcpyDtoDAsync_v2(Ptr to, Ptr from, size_t n, void* s) {
+    LOCK;
+    asked["copies on the device"]++;
+    of(s)->push([=] { if (!idle) memmove((void*)to, (void*)from, n); });
+    return OK;
+}
+R cuMemsetD8Async(Ptr to, unsigned char v, size_t n, void* s) { LOCK; of(s)->push([=] { if (!idle) memset((void*)to, v, n); }); return OK; }
 
 R cuModuleLoadData(void** m, const void* image) {
     LOCK;
@@ -206,9 +228,10 @@ R cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, un
     Function* function = (Function*)f;
     auto copies = std::make_shared<std::vector<std::vector<char>>>();
     for (int i = 0; i < function->count; i++) copies->emplace_back((char*)values[i], (char*)values[i] + function->sizes[i]);
-    launches++;
+    asked["launches"]++;
     launched[function->name]++;
     of(s)->push([=] {
+        if (idle) return;
         std::vector<void*> arguments;
         for (auto& copy : *copies) arguments.push_back(copy.data());
         function->run(arguments.data(), gx, bx);
@@ -220,9 +243,10 @@ __attribute__((destructor)) static void told() {
     const char* path = getenv("SOFT_CUDA_LOG");
     FILE* file = path ? fopen(path, "w") : nullptr;
     if (!file) return;
-    for (auto& [name, count] : launched) fprintf(file, "%s %ld\n", name.c_str(), count);
+    for (auto& [name, count] : launched) fprintf(file, "kernel %s %ld\n", name.c_str(), count);
+    for (auto& [name, count] : asked) fprintf(file, "count %s %ld\n", name.c_str(), count);
     fclose(file);
 }
 // What the other libraries that stand in need: work in order on a stream.
-void soft_push(void* stream, void (*work)(void*), void* data) { LOCK; of(stream)->push([=] { work(data); }); }
+void soft_push(void* stream, void (*work)(void*), void* data) { LOCK; of(stream)->push([=] { if (!idle) work(data); }); }
 }

@@ -122,7 +122,7 @@ impl Run {
             others.insert(name.clone(), own);
         }
         let (value, log) = read_figures(&loss.value, loss.log, loss.figures).unwrap();
-        let mut result = StepResult { loss: value, log, grads };
+        let mut result = StepResult { loss: value, log, grads, squares: None };
         for finish in loss.finish {
             finish(&mut result, &others).unwrap();
         }

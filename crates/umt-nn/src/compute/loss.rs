@@ -42,15 +42,40 @@ pub fn squared_distance(a: &Array, b: &Array, scale: f32) -> Result<(f64, Array)
     Ok((sum, grad))
 }
 
-/// Σx² of each array in f64, in a fixed order; a device is waited for once.
-///
-/// # Errors
-/// When a device fails.
-pub fn sums_of_squares(arrays: &[&Array]) -> Result<Vec<f64>> {
-    if let Some(_first) = arrays.first() {
-        on_device!(_first, gpu => cuda::sums_of_squares(gpu, arrays));
+/// Σx² of some arrays in f64, in a fixed order, on their way from where the arrays are.
+#[derive(Debug)]
+pub struct Sums(Whence);
+
+#[derive(Debug)]
+enum Whence {
+    Host(Vec<f64>),
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Fetched),
+}
+
+impl Sums {
+    /// Asks for the sums. The host has them at once; a device makes them when it is that far.
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub fn of_squares(arrays: &[&Array]) -> Result<Self> {
+        if let Some(_first) = arrays.first() {
+            on_device!(_first, gpu => Ok(Self(Whence::Cuda(cuda::sums_of_squares(gpu, arrays)?))));
+        }
+        Ok(Self(Whence::Host(arrays.iter().map(|x| kernels::sum_of_squares(x.as_slice())).collect())))
     }
-    Ok(arrays.iter().map(|x| kernels::sum_of_squares(x.as_slice())).collect())
+
+    /// The sums, in the arrays' order; a device is waited for if it is not that far.
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub fn read(self) -> Result<Vec<f64>> {
+        match self.0 {
+            Whence::Host(sums) => Ok(sums),
+            #[cfg(feature = "cuda")]
+            Whence::Cuda(fetched) => fetched.read(),
+        }
+    }
 }
 
 /// Whether each array has neither NaN nor infinity; a device is waited for once.
@@ -59,7 +84,7 @@ pub fn sums_of_squares(arrays: &[&Array]) -> Result<Vec<f64>> {
 /// When a device fails.
 pub fn all_finite(arrays: &[&Array]) -> Result<Vec<bool>> {
     if let Some(_first) = arrays.first() {
-        on_device!(_first, gpu => cuda::all_finite(gpu, arrays));
+        on_device!(_first, _gpu => Ok(Sums::of_squares(arrays)?.read()?.into_iter().map(f64::is_finite).collect()));
     }
     Ok(arrays.iter().map(|x| kernels::all_finite(x.as_slice())).collect())
 }

@@ -28,7 +28,7 @@ macro_rules! on_device {
 mod loss;
 mod maps;
 
-pub use loss::{all_finite, cross_entropy, squared_distance, sums_of_squares};
+pub use loss::{Sums, all_finite, cross_entropy, squared_distance};
 pub use maps::resize;
 pub(crate) use maps::{
     Slices, average_pool, average_pool_backward, join_columns, put_slices, resize_backward, split_columns, take_slices,
@@ -101,9 +101,12 @@ pub(crate) fn add_assign(a: &mut Array, b: &Array) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn scale(x: &mut Array, factor: f32) -> Result<()> {
-    on_device!(mut x, gpu => cuda::scale(gpu, x, factor));
-    x.make_mut().iter_mut().for_each(|x| *x *= factor);
+/// `x *= factor` for each array.
+pub(crate) fn scale_all(arrays: &mut [&mut Array], factor: f32) -> Result<()> {
+    if let Some(_first) = arrays.first() {
+        on_device!(mut _first, gpu => cuda::scale_all(gpu, arrays, factor));
+    }
+    arrays.iter_mut().flat_map(|x| x.make_mut()).for_each(|x| *x *= factor);
     Ok(())
 }
 
@@ -298,24 +301,58 @@ pub(crate) fn gated_sum_backward(
     Ok((dx, dgate))
 }
 
-pub(crate) fn sgd_plain(p: &mut Array, g: &Array, lr: f32, decay: f32) -> Result<()> {
-    on_device!(mut p, gpu => cuda::sgd_plain(gpu, p, g, lr, decay));
-    for (w, &g) in p.make_mut().iter_mut().zip(g.as_slice()) {
-        *w -= lr * (g + decay * *w);
+/// A parameter and its gradient.
+pub(crate) struct PlainUpdate<'a> {
+    pub p: &'a mut Array,
+    pub g: &'a Array,
+}
+
+/// As [`PlainUpdate`], with a velocity.
+pub(crate) struct SgdUpdate<'a> {
+    pub p: &'a mut Array,
+    pub g: &'a Array,
+    pub m: &'a mut Array,
+}
+
+/// As [`PlainUpdate`], with two moments and the settings of this parameter's step.
+pub(crate) struct AdamWUpdate<'a> {
+    pub p: &'a mut Array,
+    pub g: &'a Array,
+    pub m: &'a mut Array,
+    pub v: &'a mut Array,
+    pub o: AdamWStep,
+}
+
+pub(crate) fn sgd_plain(updates: &mut [PlainUpdate<'_>], lr: f32, decay: f32) -> Result<()> {
+    if let Some(_first) = updates.first() {
+        on_device!(mut _first.p, gpu => cuda::sgd_plain(gpu, updates, lr, decay));
+    }
+    for PlainUpdate { p, g } in updates {
+        for (w, &g) in p.make_mut().iter_mut().zip(g.as_slice()) {
+            *w -= lr * (g + decay * *w);
+        }
     }
     Ok(())
 }
 
-pub(crate) fn sgd_step(p: &mut Array, g: &Array, m: &mut Array, o: SgdStep) -> Result<()> {
-    on_device!(mut p, gpu => cuda::sgd_step(gpu, p, g, m, o));
+pub(crate) fn sgd_step(updates: &mut [SgdUpdate<'_>], o: SgdStep) -> Result<()> {
+    if let Some(_first) = updates.first() {
+        on_device!(mut _first.p, gpu => cuda::sgd_step(gpu, updates, o));
+    }
     let SgdStep { lr, momentum, nesterov, weight_decay } = o;
-    kernels::sgd_step(p.make_mut(), g.as_slice(), m.make_mut(), lr, momentum, nesterov, weight_decay);
+    for SgdUpdate { p, g, m } in updates {
+        kernels::sgd_step(p.make_mut(), g.as_slice(), m.make_mut(), lr, momentum, nesterov, weight_decay);
+    }
     Ok(())
 }
 
-pub(crate) fn adamw_step(p: &mut Array, g: &Array, m: &mut Array, v: &mut Array, o: AdamWStep) -> Result<()> {
-    on_device!(mut p, gpu => cuda::adamw_step(gpu, p, g, m, v, o));
-    let (betas, p, m, v) = ([o.beta1, o.beta2], p.make_mut(), m.make_mut(), v.make_mut());
-    kernels::adamw_step(p, g.as_slice(), m, v, o.lr, betas, o.eps, o.weight_decay, o.step);
+pub(crate) fn adamw_step(updates: &mut [AdamWUpdate<'_>]) -> Result<()> {
+    if let Some(_first) = updates.first() {
+        on_device!(mut _first.p, gpu => cuda::adamw_step(gpu, updates));
+    }
+    for AdamWUpdate { p, g, m, v, o } in updates {
+        let (betas, p, m, v) = ([o.beta1, o.beta2], p.make_mut(), m.make_mut(), v.make_mut());
+        kernels::adamw_step(p, g.as_slice(), m, v, o.lr, betas, o.eps, o.weight_decay, o.step);
+    }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Convolution: cuDNN where the build has it and it knows a deterministic way, plain kernels elsewhere and for depth-wise ones.
 
-use super::cudarc::driver::DeviceRepr;
 use super::elementwise::bias_relu;
-use super::launch::launch;
+use super::launch::{launch, plain_arguments};
 use super::reduce::{Sums, blocks};
 use super::{Attempt, Gpu, Kind, Memory, Source};
 use crate::kernels::ConvShape;
@@ -13,8 +12,7 @@ use crate::{Array, NnError, Precision};
 #[repr(C)]
 struct Shape([i64; 16]);
 
-// SAFETY: the kernel's structure is sixteen 64-bit whole numbers in a row, and so is this.
-unsafe impl DeviceRepr for Shape {}
+plain_arguments!(Shape);
 
 impl Shape {
     fn new(s: &ConvShape) -> Self {
@@ -49,7 +47,7 @@ pub(crate) fn conv2d(
     let mut y = Memory::uninit(gpu, s.y_len(), kind)?;
     if s.y_len() > 0 && !by_cudnn(s, || library::forward(gpu, s, &x, &w, &mut y))? {
         let (shape, n) = (Shape::new(s), s.y_len() as i64);
-        launch!(gpu, Source::Conv, kind, "conv_forward", s.y_len(); [&x.bytes, &w.bytes, &mut y.bytes, &shape, &n]);
+        launch!(gpu, Source::Conv, kind, "conv_forward", s.y_len(), s.x_len().max(s.y_len()); [&x.bytes, &w.bytes, &mut y.bytes, &shape, &n]);
     }
     bias_relu(gpu, &mut y, bias, s.k, relu)?;
     Ok(Array::on_device(&[s.n, s.out_h(), s.out_w(), s.k], y))
@@ -62,7 +60,7 @@ pub(crate) fn conv2d_grad_input(gpu: &Gpu, s: &ConvShape, dy: &Array, w: &Array)
     let mut dx = Memory::uninit(gpu, s.x_len(), kind)?;
     if s.y_len() > 0 && !by_cudnn(s, || library::grad_input(gpu, s, &dy, &w, &mut dx))? {
         let (shape, n) = (Shape::new(s), s.x_len() as i64);
-        launch!(gpu, Source::Conv, kind, "conv_grad_input", s.x_len(); [&dy.bytes, &w.bytes, &mut dx.bytes, &shape, &n]);
+        launch!(gpu, Source::Conv, kind, "conv_grad_input", s.x_len(), s.x_len().max(s.y_len()); [&dy.bytes, &w.bytes, &mut dx.bytes, &shape, &n]);
     }
     Ok(Array::on_device(&[s.n, s.h, s.w, s.c], dx))
 }
@@ -80,11 +78,11 @@ pub(crate) fn conv2d_grad_weight(gpu: &Gpu, s: &ConvShape, x: &Array, dy: &Array
         return Ok(Array::on_device(&shape, dw));
     }
     let pixels = s.n * s.out_h() * s.out_w();
-    let (chunk, count) = blocks(pixels, s.w_len());
+    let (chunk, count) = blocks(pixels, s.w_len(), 1);
     let mut sums = Sums::uninit(gpu, count, s.w_len())?;
     let n = count * s.w_len();
     let (conv, rows, part, all) = (Shape::new(s), pixels as i64, chunk as i64, n as i64);
-    launch!(gpu, Source::Conv, kind, "conv_grad_weight", n;
+    launch!(gpu, Source::Conv, kind, "conv_grad_weight", n, n.max(s.x_len()).max(s.y_len());
         [&x.bytes, &dy.bytes, &mut sums.values, &conv, &rows, &part, &all]);
     sums.finish(gpu, &shape)
 }

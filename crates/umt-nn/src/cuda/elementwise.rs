@@ -1,6 +1,6 @@
 //! Element by element, and copies of parts.
 
-use super::launch::launch;
+use super::launch::{lanes, launch, packs, wide};
 use super::{Attempt, Gpu, Memory, Source};
 use crate::{Array, NnError};
 
@@ -9,7 +9,7 @@ pub(crate) fn add_assign(gpu: &Gpu, a: &mut Array, b: &Array) -> Result<(), NnEr
     let a = a.memory_mut(gpu)?;
     let b = gpu.take(b, a.kind())?;
     let n = a.len() as i64;
-    launch!(gpu, Source::Elementwise, a.kind(), "add_assign", a.len(); [&mut a.bytes, &b.bytes, &n]);
+    launch!(gpu, Source::Elementwise, a.kind(), "add_assign", packs(a.kind(), a.len()), a.len(); [&mut a.bytes, &b.bytes, &n]);
     Ok(())
 }
 
@@ -18,7 +18,7 @@ pub(crate) fn relu_backward(gpu: &Gpu, y: &Array, d: &mut Array) -> Result<(), N
     let d = d.memory_mut(gpu)?;
     let y = gpu.take(y, d.kind())?;
     let n = d.len() as i64;
-    launch!(gpu, Source::Elementwise, d.kind(), "relu_backward", d.len(); [&y.bytes, &mut d.bytes, &n]);
+    launch!(gpu, Source::Elementwise, d.kind(), "relu_backward", packs(d.kind(), d.len()), d.len(); [&y.bytes, &mut d.bytes, &n]);
     Ok(())
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn sigmoid(gpu: &Gpu, x: &Array) -> Result<Array, NnError> {
     let from = gpu.held(x)?;
     let mut y = Memory::uninit(gpu, from.len(), from.kind())?;
     let n = from.len() as i64;
-    launch!(gpu, Source::Elementwise, from.kind(), "sigmoid", from.len(); [&from.bytes, &mut y.bytes, &n]);
+    launch!(gpu, Source::Elementwise, from.kind(), "sigmoid", packs(from.kind(), from.len()), from.len(); [&from.bytes, &mut y.bytes, &n]);
     Ok(Array::on_device(x.shape(), y))
 }
 
@@ -38,16 +38,8 @@ pub(crate) fn sigmoid_backward(gpu: &Gpu, y: &Array, dy: &Array) -> Result<Array
     let mut dx = Memory::uninit(gpu, out.len(), out.kind())?;
     let n = out.len() as i64;
     let kind = out.kind();
-    launch!(gpu, Source::Elementwise, kind, "sigmoid_backward", out.len(); [&out.bytes, &d.bytes, &mut dx.bytes, &n]);
+    launch!(gpu, Source::Elementwise, kind, "sigmoid_backward", packs(kind, out.len()), out.len(); [&out.bytes, &d.bytes, &mut dx.bytes, &n]);
     Ok(Array::on_device(y.shape(), dx))
-}
-
-/// `x *= factor`
-pub(crate) fn scale(gpu: &Gpu, x: &mut Array, factor: f32) -> Result<(), NnError> {
-    let x = x.memory_mut(gpu)?;
-    let n = x.len() as i64;
-    launch!(gpu, Source::Elementwise, x.kind(), "scale", x.len(); [&mut x.bytes, &factor, &n]);
-    Ok(())
 }
 
 /// `relu?(a z + b (+ skip))`, `a` and `b` by channel.
@@ -89,7 +81,7 @@ fn affine(
     let skip = skip.map(|skip| gpu.take(skip, kind)).transpose()?;
     let (with_skip, relu, count) = (i64::from(skip.is_some()), i64::from(relu), n as i64);
     let skip = skip.as_ref().map_or(&z.bytes, |skip| &skip.bytes);
-    launch!(gpu, Source::Elementwise, kind, "scale_shift", n;
+    launch!(gpu, Source::Elementwise, kind, "scale_shift", packs(kind, n), n;
         [&z.bytes, &a.bytes, &b.bytes, skip, &with_skip, &mut y.bytes, &relu, &c, &count]);
     Ok(())
 }
@@ -99,11 +91,11 @@ pub(super) fn bias_relu(gpu: &Gpu, y: &mut Memory, bias: Option<&Array>, c: usiz
     if bias.is_none() && !relu {
         return Ok(());
     }
-    let none = Memory::uninit(gpu, 1, super::Kind::F32)?;
     let held = bias.map(|bias| gpu.parameter(bias)).transpose()?;
-    let values = held.as_ref().map_or(&none.bytes, |bias| &bias.bytes);
     let (with_bias, relu, c, n) = (i64::from(held.is_some()), i64::from(relu), c as i64, y.len() as i64);
-    launch!(gpu, Source::Elementwise, y.kind(), "bias_relu", y.len(); [&mut y.bytes, values, &with_bias, &relu, &c, &n]);
+    // Not read where there is none.
+    let values = held.as_ref().map_or(&y.bytes, |bias| &bias.bytes);
+    launch!(gpu, Source::Elementwise, y.kind(), "bias_relu", packs(y.kind(), y.len()), y.len(); [&y.bytes, values, &with_bias, &relu, &c, &n]);
     Ok(())
 }
 
@@ -144,9 +136,13 @@ fn copy_columns(
     [y_width, y_at]: [usize; 2],
     width: usize,
 ) -> Result<(), NnError> {
-    let n = x.len() / x_width.max(1) * width;
-    let [xw, xa, yw, ya, w, all] = [x_width, x_at, y_width, y_at, width, n].map(|size| size as i64);
-    launch!(gpu, Source::Elementwise, y.kind(), "copy_columns", n; [&x.bytes, &xw, &xa, &mut y.bytes, &yw, &ya, &w, &all]);
+    // Whole accesses, where every row and every part of one begins at a multiple of their width.
+    let all_wide = [x_width, x_at, y_width, y_at].iter().all(|size| size.is_multiple_of(wide(y.kind())));
+    let lanes = if all_wide { lanes(y.kind(), width) } else { 1 };
+    let n = x.len() / x_width.max(1) * width / lanes;
+    let [xw, xa, yw, ya, w, l, all] = [x_width, x_at, y_width, y_at, width, lanes, n].map(|size| size as i64);
+    launch!(gpu, Source::Elementwise, y.kind(), "copy_columns", n, x.len().max(y.len());
+        [&x.bytes, &xw, &xa, &mut y.bytes, &yw, &ya, &w, &l, &all]);
     Ok(())
 }
 
@@ -160,8 +156,10 @@ pub(crate) fn take_slices(
     let from = gpu.held(x)?;
     let n: usize = shape.iter().product();
     let mut y = Memory::uninit(gpu, n, from.kind())?;
-    let (a, k, s, l, count) = (all as i64, kept as i64, stride as i64, slice as i64, n as i64);
-    launch!(gpu, Source::Elementwise, from.kind(), "take_slices", n; [&from.bytes, &mut y.bytes, &a, &k, &s, &l, &count]);
+    let lanes = lanes(from.kind(), slice);
+    let [a, k, s, l, wide, count] = [all, kept, stride, slice, lanes, n / lanes].map(|size| size as i64);
+    launch!(gpu, Source::Elementwise, from.kind(), "take_slices", n / lanes, from.len();
+        [&from.bytes, &mut y.bytes, &a, &k, &s, &l, &wide, &count]);
     Ok(Array::on_device(shape, y))
 }
 
@@ -175,7 +173,9 @@ pub(crate) fn put_slices(
     let from = gpu.held(dy)?;
     let n: usize = shape.iter().product();
     let mut dx = Memory::uninit(gpu, n, from.kind())?;
-    let (a, k, s, l, count) = (all as i64, kept as i64, stride as i64, slice as i64, n as i64);
-    launch!(gpu, Source::Elementwise, from.kind(), "put_slices", n; [&from.bytes, &mut dx.bytes, &a, &k, &s, &l, &count]);
+    let lanes = lanes(from.kind(), slice);
+    let [a, k, s, l, wide, count] = [all, kept, stride, slice, lanes, n / lanes].map(|size| size as i64);
+    launch!(gpu, Source::Elementwise, from.kind(), "put_slices", n / lanes, n;
+        [&from.bytes, &mut dx.bytes, &a, &k, &s, &l, &wide, &count]);
     Ok(Array::on_device(shape, dx))
 }

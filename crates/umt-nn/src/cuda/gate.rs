@@ -1,6 +1,6 @@
 //! Channels multiplied by gates.
 
-use super::launch::launch;
+use super::launch::{lanes, launch};
 use super::pool::parts;
 use super::{Attempt, Gpu, Memory, Source};
 use crate::{Array, NnError};
@@ -12,10 +12,12 @@ pub(crate) fn gated_sum(gpu: &Gpu, rows: usize, c: usize, streams: &[(&Array, &A
     };
     let kind = gpu.held(first)?.kind();
     let mut y = Memory::uninit(gpu, first.len(), kind)?;
-    let (r, k, n) = (rows as i64, c as i64, first.len() as i64);
+    let lanes = lanes(kind, c);
+    let [r, k, wide, n] = [rows, c, lanes, first.len() / lanes].map(|size| size as i64);
     for (i, (x, gate)) in streams.iter().enumerate() {
         let (x, gate, add) = (gpu.take(x, kind)?, gpu.take(gate, kind)?, i64::from(i > 0));
-        launch!(gpu, Source::Reduce, kind, "gate", x.len(); [&x.bytes, &gate.bytes, &mut y.bytes, &add, &r, &k, &n]);
+        launch!(gpu, Source::Reduce, kind, "gate", x.len() / lanes, x.len();
+            [&x.bytes, &gate.bytes, &mut y.bytes, &add, &r, &k, &wide, &n]);
     }
     Ok(Array::on_device(first.shape(), y))
 }
@@ -34,18 +36,20 @@ pub(crate) fn gated_sum_backward(
     let kind = held.kind();
     let (factor, d) = (gpu.take(gate, kind)?, gpu.take(dy, kind)?);
     let (groups, (chunk, count)) = (factor.len() / c.max(1), parts(rows));
-    let n = groups * count * c;
-    // SAFETY: written in whole by the kernel below.
-    let mut sums = unsafe { gpu.stream().alloc::<f64>(n.max(1)) }.attempt("memory for sums")?;
-    let (r, k, p, l, all) = (rows as i64, c as i64, count as i64, chunk as i64, n as i64);
-    launch!(gpu, Source::Reduce, kind, "group_products", n; [&held.bytes, &d.bytes, &mut sums, &r, &k, &p, &l, &all]);
+    let lanes = lanes(kind, c);
+    let n = groups * count * c / lanes;
+    let mut sums = gpu.block(8 * groups * count * c)?;
+    let [r, k, p, l, wide, all] = [rows, c, count, chunk, lanes, n].map(|size| size as i64);
+    launch!(gpu, Source::Reduce, kind, "group_products", n, held.len();
+        [&held.bytes, &d.bytes, &mut sums, &r, &k, &p, &l, &wide, &all]);
     let mut dgate = Memory::uninit(gpu, factor.len(), kind)?;
     let (one, outputs) = (1.0f32, factor.len() as i64);
     launch!(gpu, Source::Reduce, kind, "finish_groups", factor.len(); [&sums, &mut dgate.bytes, &one, &p, &k, &outputs]);
     let dx = if wants_x {
         let mut dx = Memory::uninit(gpu, held.len(), kind)?;
-        let (add, values) = (0i64, held.len() as i64);
-        launch!(gpu, Source::Reduce, kind, "gate", held.len(); [&d.bytes, &factor.bytes, &mut dx.bytes, &add, &r, &k, &values]);
+        let (add, threads) = (0i64, (held.len() / lanes) as i64);
+        launch!(gpu, Source::Reduce, kind, "gate", held.len() / lanes, held.len();
+            [&d.bytes, &factor.bytes, &mut dx.bytes, &add, &r, &k, &wide, &threads]);
         Some(Array::on_device(x.shape(), dx))
     } else {
         None

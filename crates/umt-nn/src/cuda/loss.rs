@@ -22,13 +22,13 @@ pub(crate) fn cross_entropy(
         let expected = format!("[{}, classes]", labels.len());
         return if labels.is_empty() { Ok((0.0, None)) } else { Err(NnError::shape("cross-entropy", expected, shape)) };
     }
-    let marks = gpu.stream().clone_htod(labels).attempt("labels")?;
+    let marks = gpu.upload(labels)?;
     let by_class = Memory::upload(gpu, weights.unwrap_or(&[]))?;
     let mut grad = Memory::uninit(gpu, if wants_grad { held.len() } else { 0 }, held.kind())?;
     let mut losses = Sums::uninit(gpu, labels.len(), 1)?;
     let (with_weights, with_grad) = (i64::from(weights.is_some()), i64::from(wants_grad));
     let (c, rows) = (classes as i64, labels.len() as i64);
-    launch!(gpu, Source::CrossEntropy, held.kind(), "cross_entropy", labels.len();
+    launch!(gpu, Source::CrossEntropy, held.kind(), "cross_entropy", labels.len(), held.len();
         [&held.bytes, &marks, &by_class.bytes, &with_weights, &smoothing, &scale, &mut grad.bytes, &with_grad,
          &mut losses.values, &c, &rows]);
     let grad = wants_grad.then(|| Array::on_device(shape, grad));
@@ -42,7 +42,7 @@ pub(crate) fn squared_distance(gpu: &Gpu, a: &Array, b: &Array, scale: f32) -> R
     let mut grad = Memory::uninit(gpu, own.len(), own.kind())?;
     let mut sums = Sums::uninit(gpu, share(own.len()), 1)?;
     let (n, threads) = (own.len() as i64, sums.rows as i64);
-    launch!(gpu, Source::Reduce, own.kind(), "squared_distance", sums.rows;
+    launch!(gpu, Source::Reduce, own.kind(), "squared_distance", sums.rows, own.len();
         [&own.bytes, &other.bytes, &scale, &mut grad.bytes, &mut sums.values, &n, &threads]);
     Ok((sums.total(gpu)?, Array::on_device(a.shape(), grad)))
 }

@@ -1,7 +1,7 @@
 //! Resizing, average pooling, learned upsampling.
 
-use super::cudarc::driver::CudaSlice;
-use super::launch::launch;
+use super::allocator::Block;
+use super::launch::{lanes, launch};
 use super::reduce::{Sums, blocks};
 use super::{Attempt, Gpu, Memory, Source, lock};
 use crate::kernels::{Factors, PoolShape, Resize};
@@ -17,9 +17,9 @@ pub(super) enum TableKey {
 
 /// The host's table ([`Factors`]) on the device: for each output its sources and their factors.
 pub(super) struct Table {
-    first: CudaSlice<i32>,
-    source: CudaSlice<i32>,
-    factor: CudaSlice<f32>,
+    first: Block,
+    source: Block,
+    factor: Block,
     outputs: usize,
 }
 
@@ -44,13 +44,15 @@ impl Table {
             // Never read, but memory has a size.
             (source, factor) = (vec![0], vec![0.0]);
         }
-        let stream = gpu.stream();
         let outputs = first.len() - 1;
-        let first = stream.clone_htod(&first).attempt("a table")?;
-        let source = stream.clone_htod(&source).attempt("a table")?;
-        let factor = stream.clone_htod(&factor).attempt("a table")?;
-        Ok(Self { first, source, factor, outputs })
+        let [first, source] = [first, source].map(|numbers| gpu.upload(&bytes(&numbers, i32::to_ne_bytes)));
+        let factor = gpu.upload(&bytes(&factor, f32::to_ne_bytes))?;
+        Ok(Self { first: first?, source: source?, factor, outputs })
     }
+}
+
+fn bytes<T: Copy>(values: &[T], of: impl Fn(T) -> [u8; 4]) -> Vec<u8> {
+    values.iter().flat_map(|&value| of(value)).collect()
 }
 
 impl Gpu {
@@ -70,11 +72,12 @@ fn sample(gpu: &Gpu, x: &Array, shape: [usize; 4], keys: [TableKey; 2]) -> Resul
     let x = gpu.held(x)?;
     let len = n * rows.outputs * columns.outputs * c;
     let mut y = Memory::uninit(gpu, len, x.kind())?;
-    let (oh, ow) = (rows.outputs as i64, columns.outputs as i64);
-    let (h, w, k, all) = (h as i64, w as i64, c as i64, len as i64);
-    launch!(gpu, Source::Sample, x.kind(), "sample", len;
+    let lanes = lanes(x.kind(), c);
+    let [h, w, oh, ow, k, wide, all] =
+        [h, w, rows.outputs, columns.outputs, c, lanes, len / lanes].map(|size| size as i64);
+    launch!(gpu, Source::Sample, x.kind(), "sample", len / lanes, len.max(x.len());
         [&x.bytes, &mut y.bytes, &rows.first, &rows.source, &rows.factor, &columns.first, &columns.source, &columns.factor,
-         &h, &w, &oh, &ow, &k, &all]);
+         &h, &w, &oh, &ow, &k, &wide, &all]);
     Ok(Array::on_device(&[n, rows.outputs, columns.outputs, c], y))
 }
 
@@ -142,9 +145,10 @@ pub(crate) fn upsample(
     let len = n * to[0] * to[1] * c;
     let mut y = Memory::uninit(gpu, len, x.kind())?;
     let added = skip.as_ref().map_or(&x.bytes, |skip| &skip.bytes);
-    let (h, w, oh, ow, k, all) = (h as i64, w as i64, to[0] as i64, to[1] as i64, c as i64, len as i64);
-    launch!(gpu, Source::Sample, x.kind(), "upsample", len;
-        [&x.bytes, &weight.bytes, &bias.bytes, added, &with_skip, &mut y.bytes, &h, &w, &oh, &ow, &k, &all]);
+    let lanes = lanes(x.kind(), c);
+    let [h, w, oh, ow, k, wide, all] = [h, w, to[0], to[1], c, lanes, len / lanes].map(|size| size as i64);
+    launch!(gpu, Source::Sample, x.kind(), "upsample", len / lanes, len.max(x.len());
+        [&x.bytes, &weight.bytes, &bias.bytes, added, &with_skip, &mut y.bytes, &h, &w, &oh, &ow, &k, &wide, &all]);
     Ok(Array::on_device(&[n, to[0], to[1], c], y))
 }
 
@@ -164,19 +168,20 @@ pub(crate) fn upsample_backward(
     let kind = held.kind();
     let (factors, d) = (gpu.parameter(weight)?, gpu.take(dy, kind)?);
     let pixels = n * to[0] * to[1];
-    let (chunk, count) = blocks(pixels, 9 * c);
+    let lanes = lanes(kind, c);
+    let (chunk, count) = blocks(pixels, 9 * c, lanes);
     let mut sums = Sums::uninit(gpu, count, 9 * c)?;
-    let threads = count * 9 * c;
-    let (ih, iw, oh, ow, k) = (h as i64, w as i64, to[0] as i64, to[1] as i64, c as i64);
-    let (rows, part, all) = (pixels as i64, chunk as i64, threads as i64);
-    launch!(gpu, Source::Sample, kind, "upsample_weight", threads;
-        [&held.bytes, &d.bytes, &mut sums.values, &ih, &iw, &oh, &ow, &k, &rows, &part, &all]);
+    let threads = count * 9 * c / lanes;
+    let [ih, iw, oh, ow, k, wide] = [h, w, to[0], to[1], c, lanes].map(|size| size as i64);
+    let [rows, part, all] = [pixels, chunk, threads].map(|size| size as i64);
+    launch!(gpu, Source::Sample, kind, "upsample_weight", threads, d.len().max(held.len());
+        [&held.bytes, &d.bytes, &mut sums.values, &ih, &iw, &oh, &ow, &k, &rows, &part, &wide, &all]);
     let dw = sums.finish(gpu, weight.shape())?;
     let dx = if wants_x {
         let mut dx = Memory::uninit(gpu, held.len(), kind)?;
-        let values = held.len() as i64;
-        launch!(gpu, Source::Sample, kind, "upsample_backward", held.len();
-            [&d.bytes, &factors.bytes, &mut dx.bytes, &ih, &iw, &oh, &ow, &k, &values]);
+        let values = (held.len() / lanes) as i64;
+        launch!(gpu, Source::Sample, kind, "upsample_backward", held.len() / lanes, d.len().max(held.len());
+            [&d.bytes, &factors.bytes, &mut dx.bytes, &ih, &iw, &oh, &ow, &k, &wide, &values]);
         Some(Array::on_device(x.shape(), dx))
     } else {
         None

@@ -1,12 +1,12 @@
 //! Memory of a device: what an array there holds.
 
-use super::cudarc::driver::{CudaSlice, CudaStream};
-use super::launch::launch;
-use super::{Attempt, Gpu, Source};
+use super::allocator::Block;
+use super::cudarc::driver::{CudaEvent, DevicePtr, DevicePtrMut, result, sys};
+use super::launch::{launch, packs};
+use super::{Attempt, Gpu, Source, lock};
 use crate::{Array, NnError, buffer::Buffer};
-use candle_core::cuda_backend::WrapErr;
 use candle_core::{CudaDevice, CudaStorage, Shape, Storage, Tensor};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// How values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,42 +27,54 @@ impl Kind {
 /// `len` values on a device. Held as bytes, so that a launch does not depend on how they are stored.
 pub(crate) struct Memory {
     gpu: Gpu,
-    pub(super) bytes: CudaSlice<u8>,
+    pub(super) bytes: Block,
     len: usize,
     kind: Kind,
     /// A copy of the values, once somebody asked for them.
     host: OnceLock<Buffer>,
+    /// The values in another form, once an operator made it.
+    derived: OnceLock<Arc<Memory>>,
+    /// Of what is copied on another stream: the end of the copy, until the computing stream was told to wait for it.
+    arrival: Mutex<Option<Arc<CudaEvent>>>,
 }
 
 impl Memory {
     /// Memory whose values are unspecified until written.
     pub(super) fn uninit(gpu: &Gpu, len: usize, kind: Kind) -> Result<Self, NnError> {
-        Self::on_stream(gpu, &gpu.stream(), len, kind)
+        let bytes = gpu.block(len * kind.bytes())?;
+        let (host, derived, arrival) = Default::default();
+        Ok(Self { gpu: gpu.clone(), bytes, len, kind, host, derived, arrival })
     }
 
-    /// The same of `f32`, on another stream than the one that computes.
-    pub(super) fn for_copy(gpu: &Gpu, stream: &Arc<CudaStream>, len: usize) -> Result<Self, NnError> {
-        Self::on_stream(gpu, stream, len, Kind::F32)
+    /// `f32` values that are there when `arrival` has passed.
+    pub(super) fn arriving(gpu: &Gpu, len: usize, bytes: Block, arrival: Arc<CudaEvent>) -> Self {
+        let (arrival, host, derived) = (Mutex::new(Some(arrival)), OnceLock::new(), OnceLock::new());
+        Self { gpu: gpu.clone(), bytes, len, kind: Kind::F32, host, derived, arrival }
     }
 
-    fn on_stream(gpu: &Gpu, stream: &Arc<CudaStream>, len: usize, kind: Kind) -> Result<Self, NnError> {
-        let size = len.max(1) * kind.bytes();
-        // SAFETY: every operator writes its whole output before anything reads it.
-        let bytes = unsafe { stream.alloc::<u8>(size) }.attempt(&format!("{size} bytes on the device"))?;
-        Ok(Self { gpu: gpu.clone(), bytes, len, kind, host: OnceLock::new() })
+    /// Makes the computing stream wait for the copy that brings the values, before anything reads or writes them there.
+    pub(crate) fn arrive(&self) -> Result<(), NnError> {
+        let mut arrival = lock(&self.arrival);
+        if let Some(event) = &*arrival {
+            self.gpu.stream().wait(event).attempt("waiting for a copy")?;
+            *arrival = None;
+        }
+        Ok(())
     }
 
     pub(super) fn zeros(gpu: &Gpu, len: usize) -> Result<Self, NnError> {
-        let mut memory = Self::uninit(gpu, len, Kind::F32)?;
-        gpu.stream().memset_zeros(&mut memory.bytes).attempt("zeros")?;
+        let memory = Self::uninit(gpu, len, Kind::F32)?;
+        let stream = gpu.stream();
+        stream.context().bind_to_thread().attempt("zeros")?;
+        // SAFETY: the memory has at least so many bytes; zero bytes are a zero.
+        unsafe { result::memset_d8_async(memory.bytes.at, 0, memory.bytes.bytes(), stream.cu_stream()) }
+            .attempt("zeros")?;
         Ok(memory)
     }
 
     pub(super) fn upload(gpu: &Gpu, values: &[f32]) -> Result<Self, NnError> {
         let mut memory = Self::uninit(gpu, values.len(), Kind::F32)?;
-        if !values.is_empty() {
-            gpu.stream().memcpy_htod(as_bytes(values), &mut memory.bytes).attempt("copy to the device")?;
-        }
+        gpu.copy_in(as_bytes(values), &mut memory.bytes)?;
         Ok(memory)
     }
 
@@ -87,8 +99,25 @@ impl Memory {
         fetched.as_slice()
     }
 
+    /// The values are about to change.
     pub(crate) fn forget_values(&mut self) {
-        self.host = OnceLock::new();
+        (self.host, self.derived) = Default::default();
+    }
+
+    /// The values as `make` lays them out in `kind`, made once until they change. An operator asks for one form of a parameter only.
+    #[cfg(feature = "cudnn")]
+    pub(super) fn derived(
+        &self,
+        kind: Kind,
+        make: impl FnOnce() -> Result<Self, NnError>,
+    ) -> Result<Arc<Self>, NnError> {
+        if let Some(known) = self.derived.get().filter(|known| known.kind == kind) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(make()?);
+        // Another thread may have been first, with the same values.
+        let _ = self.derived.set(made.clone());
+        Ok(made)
     }
 
     /// A copy of the values on the host.
@@ -96,29 +125,26 @@ impl Memory {
         if self.kind != Kind::F32 {
             return self.cast(Kind::F32)?.fetch();
         }
+        self.arrive()?;
         let mut buffer = Buffer::uninit(self.len);
-        if self.len > 0 {
-            let to = as_bytes_mut(buffer.as_mut_slice());
-            self.gpu.stream().memcpy_dtoh(&self.bytes, to).attempt("copy from the device")?;
-            // The copy is only queued; the buffer may be read when the stream is through.
-            self.gpu.finish()?;
-        }
+        self.gpu.copy_out(&self.bytes, as_bytes_mut(buffer.as_mut_slice()))?;
         Ok(buffer)
     }
 
     /// The same values stored otherwise.
     pub(super) fn cast(&self, kind: Kind) -> Result<Self, NnError> {
+        self.arrive()?;
         let mut to = Self::uninit(&self.gpu, self.len, kind)?;
         let n = self.len as i64;
         match (self.kind, kind) {
             (from, to_kind) if from == to_kind => {
-                self.gpu.stream().memcpy_dtod(&self.bytes, &mut to.bytes).attempt("copy on the device")?;
+                self.gpu.copy_along(self.bytes.at, to.bytes.at, self.len * kind.bytes())?;
             }
             (Kind::Bf16, _) => {
-                launch!(self.gpu, Source::Elementwise, Kind::Bf16, "to_float", self.len; [&self.bytes, &mut to.bytes, &n]);
+                launch!(self.gpu, Source::Elementwise, Kind::Bf16, "to_float", packs(Kind::Bf16, self.len), self.len; [&self.bytes, &mut to.bytes, &n]);
             }
             (Kind::F32, _) => {
-                launch!(self.gpu, Source::Elementwise, Kind::Bf16, "from_float", self.len; [&self.bytes, &mut to.bytes, &n]);
+                launch!(self.gpu, Source::Elementwise, Kind::Bf16, "from_float", packs(Kind::Bf16, self.len), self.len; [&self.bytes, &mut to.bytes, &n]);
             }
         }
         Ok(to)
@@ -128,19 +154,12 @@ impl Memory {
     pub(crate) fn to_storage(&self) -> Result<CudaStorage, NnError> {
         let converted = if self.kind == Kind::F32 { None } else { Some(self.cast(Kind::F32)?) };
         let source = converted.as_ref().unwrap_or(self);
+        source.arrive()?;
         let stream = self.gpu.stream();
-        let len = self.len.max(1);
         // SAFETY: written in whole by the copy below.
-        let mut values = unsafe { stream.alloc::<f32>(len) }.attempt("memory for a tensor")?;
-        {
-            let mut all = values.slice_mut(0..len);
-            // SAFETY: `len` floats are `4 * len` bytes.
-            let bytes = unsafe { all.transmute_mut::<u8>(4 * len) };
-            let Some(mut bytes) = bytes else {
-                return Err(NnError::Device("a tensor's memory is too small".into()));
-            };
-            stream.memcpy_dtod(&source.bytes, &mut bytes).attempt("copy on the device")?;
-        }
+        let mut values = unsafe { stream.alloc::<f32>(self.len.max(1)) }.attempt("memory for a tensor")?;
+        self.gpu.loaded.counters.allocation();
+        self.gpu.copy_along(source.bytes.at, values.device_ptr_mut(&stream).0, 4 * self.len)?;
         Ok(CudaStorage::wrap_cuda_slice(values, self.gpu.device().clone()))
     }
 
@@ -155,7 +174,7 @@ impl Memory {
 pub(crate) fn from_tensor(device: &CudaDevice, tensor: &Tensor) -> Result<Memory, NnError> {
     let tensor = tensor.contiguous()?;
     let gpu = Gpu::of(device)?;
-    let mut memory = Memory::uninit(&gpu, tensor.elem_count(), Kind::F32)?;
+    let memory = Memory::uninit(&gpu, tensor.elem_count(), Kind::F32)?;
     if memory.len == 0 {
         return Ok(memory);
     }
@@ -163,19 +182,63 @@ pub(crate) fn from_tensor(device: &CudaDevice, tensor: &Tensor) -> Result<Memory
     let Storage::Cuda(storage) = &*storage else {
         return Err(NnError::Device("a tensor that is not on its device".into()));
     };
-    let values = storage.as_cuda_slice::<f32>()?;
     let from = layout.start_offset();
-    let values = values.slice(from..from + memory.len);
-    // SAFETY: `len` floats are `4 * len` bytes.
-    let bytes = unsafe { values.transmute::<u8>(4 * memory.len) };
-    let Some(bytes) = bytes else {
+    let Some(values) = storage.as_cuda_slice::<f32>()?.try_slice(from..from + memory.len) else {
         return Err(NnError::Device("a tensor's memory is too small".into()));
     };
-    gpu.stream().memcpy_dtod(&bytes, &mut memory.bytes).w()?;
+    let stream = gpu.stream();
+    let (at, _reading) = values.device_ptr(&stream);
+    gpu.copy_along(at, memory.bytes.at, 4 * memory.len)?;
+    drop(_reading);
     Ok(memory)
 }
 
 impl Gpu {
+    /// Queues a copy from the host; `values` have been read when this returns.
+    pub(super) fn copy_in(&self, values: &[u8], to: &mut Block) -> Result<(), NnError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let stream = self.stream();
+        stream.context().bind_to_thread().attempt("copy to the device")?;
+        self.loaded.counters.copy();
+        // SAFETY: the caller made the memory for these values; the driver reads pageable memory before it returns.
+        unsafe { result::memcpy_htod_async(to.at, values, stream.cu_stream()) }.attempt("copy to the device")
+    }
+
+    /// A block with these bytes.
+    pub(super) fn upload(&self, values: &[u8]) -> Result<Block, NnError> {
+        let mut block = self.block(values.len())?;
+        self.copy_in(values, &mut block)?;
+        Ok(block)
+    }
+
+    /// Copies to the host, and waits until that is done.
+    pub(super) fn copy_out(&self, from: &Block, to: &mut [u8]) -> Result<(), NnError> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let stream = self.stream();
+        stream.context().bind_to_thread().attempt("copy from the device")?;
+        self.loaded.counters.copy();
+        self.waiting(|| {
+            // SAFETY: the caller asks for no more bytes than the memory has; the slice is borrowed until the stream is through.
+            unsafe { result::memcpy_dtoh_async(to, from.at, stream.cu_stream()) }.attempt("copy from the device")?;
+            stream.synchronize().attempt("copy from the device")
+        })
+    }
+
+    /// Queues a copy of bytes on the device.
+    fn copy_along(&self, from: sys::CUdeviceptr, to: sys::CUdeviceptr, bytes: usize) -> Result<(), NnError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let stream = self.stream();
+        stream.context().bind_to_thread().attempt("copy on the device")?;
+        // SAFETY: the callers name memory of at least so many bytes, which this stream may use.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, stream.cu_stream()) }.attempt("copy on the device")
+    }
+
     /// An array's memory on this device as it is stored; uploaded if it lies on the host.
     pub(super) fn held(&self, array: &Array) -> Result<Arc<Memory>, NnError> {
         self.take(array, array.memory().map_or(Kind::F32, |memory| memory.kind))
@@ -184,7 +247,10 @@ impl Gpu {
     /// An array's memory on this device and of this kind: its own if it fits, else a copy.
     pub(super) fn take(&self, array: &Array, kind: Kind) -> Result<Arc<Memory>, NnError> {
         match array.memory() {
-            Some(memory) if memory.gpu.same(self) && memory.kind == kind => Ok(memory.clone()),
+            Some(memory) if memory.gpu.same(self) && memory.kind == kind => {
+                memory.arrive()?;
+                Ok(memory.clone())
+            }
             Some(memory) if memory.gpu.same(self) => Ok(Arc::new(memory.cast(kind)?)),
             Some(memory) => self.uploaded(memory.fetch()?.as_slice(), kind),
             None => self.uploaded(array.as_slice(), kind),

@@ -1,11 +1,15 @@
 //! Arrays and operators on a CUDA device: the counterpart of [`crate::kernels`], one file per kind of operator.
 //!
-//! Memory and stream are candle's, so that the tape and candle's tensors share both without waiting for each other. Convolutions are cuDNN's;
-//! everything else is a kernel of our own (`kernels/*.cu`), compiled by NVRTC when a device first needs it. Every launch goes to the one stream of
-//! its device, in order. All operators are deterministic: no atomics on floats, sums in an order that shapes alone fix.
+//! The stream is candle's, so that the tape and candle's tensors are used in one order without waiting for each other; memory is kept and given out
+//! again by an allocator of our own. Convolutions are cuDNN's; everything else is a kernel of our own (`kernels/*.cu`), compiled by NVRTC when a device
+//! first needs it. Every launch goes to the one stream of its device, in order; only batches are copied on another (`transfer`), with events of their
+//! own, so that cudarc's tracking of every array by events is off. All operators are deterministic: no atomics on floats, sums in an order that shapes
+//! alone fix.
 #![allow(unsafe_code)] // Launches and foreign functions; everything else of the crate denies it.
 
+mod allocator;
 mod conv;
+mod counters;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod elementwise;
@@ -15,7 +19,10 @@ mod loss;
 mod maps;
 mod memory;
 mod norm;
+mod many;
 mod optim;
+#[cfg(feature = "cudnn")]
+mod plans;
 mod pool;
 mod reduce;
 mod sources;
@@ -23,28 +30,32 @@ mod transfer;
 
 pub(crate) use conv::{conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub(crate) use elementwise::{
-    add_assign, join_columns, put_slices, relu_backward, scale, scale_shift, scale_shift_in_place, sigmoid,
-    sigmoid_backward, split_columns, take_slices,
+    add_assign, join_columns, put_slices, relu_backward, scale_shift, scale_shift_in_place, sigmoid, sigmoid_backward,
+    split_columns, take_slices,
 };
 pub(crate) use gate::{gated_sum, gated_sum_backward};
 pub(crate) use loss::{cross_entropy, squared_distance};
+pub(crate) use many::{Fetched, scale_all, sums_of_squares};
 pub(crate) use maps::{average_pool, average_pool_backward, resize, resize_backward, upsample, upsample_backward};
 use memory::Kind;
 pub(crate) use memory::{Memory, from_tensor};
 pub(crate) use norm::{batch_norm_backward, batch_norm_statistics};
 pub(crate) use optim::{adamw_step, sgd_plain, sgd_step};
 pub(crate) use pool::{Places, add_rows, max_pool, max_pool_backward, mean_rows, mean_rows_backward};
-pub(crate) use reduce::{all_finite, bias_grad, relu_bias_backward, sums_of_squares};
+pub(crate) use reduce::{bias_grad, relu_bias_backward};
 pub use sources::{Compiled, compile_all};
 
-use crate::{Array, NnError, Precision};
+use crate::{Array, DeviceCounts, NnError, Precision};
+use allocator::{Allocator, Block};
 use candle_core::CudaDevice;
 use candle_core::cuda_backend::cudarc;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};
-use sources::Source;
+use counters::Counters;
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, PinnedHostSlice, sys};
+use sources::{Source, Variant};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use transfer::Transfer;
 
 /// Whatever a call into CUDA says, with what was attempted.
@@ -69,10 +80,16 @@ pub struct Gpu {
 /// What was made for a device once: compiled kernels, and tables that operators read.
 struct Loaded {
     capability: (i32, i32),
-    modules: Mutex<BTreeMap<(Source, Kind), Arc<CudaModule>>>,
-    functions: Mutex<BTreeMap<(Source, Kind, &'static str), CudaFunction>>,
+    modules: Mutex<BTreeMap<Variant, Arc<CudaModule>>>,
+    functions: Mutex<BTreeMap<(Variant, &'static str), CudaFunction>>,
     tables: Mutex<BTreeMap<maps::TableKey, Arc<maps::Table>>>,
     transfer: Mutex<Option<Arc<Transfer>>>,
+    allocator: Arc<Allocator>,
+    counters: Arc<Counters>,
+    /// Page-locked memory that results are fetched in.
+    results: Mutex<Vec<PinnedHostSlice<u8>>>,
+    #[cfg(feature = "cudnn")]
+    plans: cudnn::Plans,
 }
 
 /// The devices in use, so that a second place on one shares its stream and memory, and an array made from one of candle's tensors finds what was
@@ -103,7 +120,10 @@ impl Gpu {
             None => {
                 let device = CudaDevice::new_with_stream(ordinal);
                 let device = device.map_err(|error| NnError::Device(format!("{name}: {error}")))?;
-                keep_memory(device.cuda_stream().context())?;
+                let context = device.cuda_stream().context().clone();
+                keep_memory(&context)?;
+                // SAFETY: everything is used on the device's one stream, except for batches, whose copies have events of their own.
+                unsafe { context.disable_event_tracking() };
                 device
             }
         };
@@ -120,8 +140,21 @@ impl Gpu {
             Some(loaded) => loaded,
             None => {
                 let capability = device.cuda_stream().context().compute_capability().attempt("compute capability")?;
-                let (modules, functions, tables, transfer) = Default::default();
-                let loaded = Arc::new(Loaded { capability, modules, functions, tables, transfer });
+                let counters = Arc::new(Counters::default());
+                let allocator = Arc::new(Allocator::new(device.cuda_stream(), counters.clone()));
+                let (modules, functions, tables, transfer, results) = Default::default();
+                let loaded = Arc::new(Loaded {
+                    capability,
+                    modules,
+                    functions,
+                    tables,
+                    transfer,
+                    allocator,
+                    counters,
+                    results,
+                    #[cfg(feature = "cudnn")]
+                    plans: cudnn::Plans::default(),
+                });
                 all.push((device.clone(), loaded.clone()));
                 loaded
             }
@@ -160,7 +193,29 @@ impl Gpu {
     }
 
     pub(crate) fn finish(&self) -> Result<(), NnError> {
-        self.stream().synchronize().attempt("waiting for the device")
+        self.waiting(|| self.stream().synchronize().attempt("waiting for the device"))
+    }
+
+    /// Does what waits for the device, and counts it.
+    fn waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = wait();
+        self.loaded.counters.wait(started.elapsed());
+        result
+    }
+
+    pub(crate) fn counts(&self) -> DeviceCounts {
+        self.loaded.counters.so_far()
+    }
+
+    /// Whether freed memory is kept for later.
+    pub(crate) fn keep_freed_memory(&self, keeps: bool) {
+        self.loaded.allocator.keep(keeps);
+    }
+
+    /// Memory of unspecified content.
+    fn block(&self, bytes: usize) -> Result<Block, NnError> {
+        self.loaded.allocator.block(bytes)
     }
 
     /// What copies batches, made when first asked for.
@@ -169,7 +224,7 @@ impl Gpu {
         if let Some(known) = &*transfer {
             return Ok(known.clone());
         }
-        let new = Arc::new(Transfer::new(&self.stream())?);
+        let new = Arc::new(Transfer::new(&self.stream(), self.loaded.allocator.clone())?);
         *transfer = Some(new.clone());
         Ok(new)
     }
@@ -180,25 +235,46 @@ impl Gpu {
     }
 
     /// A kernel, compiled when it is first asked for.
-    fn function(&self, source: Source, kind: Kind, name: &'static str) -> Result<CudaFunction, NnError> {
+    fn function(&self, variant: Variant, name: &'static str) -> Result<CudaFunction, NnError> {
         let mut functions = lock(&self.loaded.functions);
-        if let Some(function) = functions.get(&(source, kind, name)) {
+        if let Some(function) = functions.get(&(variant, name)) {
             return Ok(function.clone());
         }
         let mut modules = lock(&self.loaded.modules);
-        let module = match modules.get(&(source, kind)) {
+        let module = match modules.get(&variant) {
             Some(module) => module.clone(),
             None => {
                 let (major, minor) = self.loaded.capability;
-                let code = sources::compile(source, kind, &format!("{major}{minor}"))?;
-                let module = self.stream().context().load_module(code).attempt(source.name())?;
-                modules.insert((source, kind), module.clone());
+                let code = sources::compile(variant, &format!("{major}{minor}"))?;
+                let module = self.stream().context().load_module(code).attempt(variant.0.name())?;
+                modules.insert(variant, module.clone());
                 module
             }
         };
         let function = module.load_function(name).attempt(name)?;
-        functions.insert((source, kind, name), function.clone());
+        functions.insert((variant, name), function.clone());
         Ok(function)
+    }
+}
+
+/// Time on a device's stream.
+pub struct Span {
+    gpu: Gpu,
+    started: CudaEvent,
+}
+
+impl Gpu {
+    pub(crate) fn start(&self) -> Result<Span, NnError> {
+        let started = self.stream().record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)).attempt("an event")?;
+        Ok(Span { gpu: self.clone(), started })
+    }
+}
+
+impl Span {
+    pub(crate) fn end(self) -> Result<f64, NnError> {
+        let ended = self.gpu.stream().record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)).attempt("an event")?;
+        let milliseconds = self.gpu.waiting(|| self.started.elapsed_ms(&ended)).attempt("time on the device")?;
+        Ok(f64::from(milliseconds) / 1e3)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Batch normalisation: statistics, backward with skip and ReLU.
 
-use super::launch::launch;
+use super::launch::{lanes, launch};
 use super::reduce::{Sums, blocks};
 use super::{Attempt, Gpu, Kind, Memory, Source};
 use crate::compute::{NormGrads, Normalised, RunningStatistics};
@@ -16,30 +16,24 @@ pub(crate) fn batch_norm_statistics(
 ) -> Result<(Normalised, RunningStatistics), NnError> {
     let (z, channels) = (gpu.held(z)?, gamma.len());
     let rows = z.len() / channels.max(1);
-    let (chunk, count) = blocks(rows, channels);
+    let lanes = lanes(z.kind(), channels);
+    let (chunk, count) = blocks(rows, channels, lanes);
     let mut sums = Sums::uninit(gpu, count, 2 * channels)?;
-    let n = count * channels;
-    let (r, c, part, all) = (rows as i64, channels as i64, chunk as i64, n as i64);
-    launch!(gpu, Source::Norm, z.kind(), "moments", n; [&z.bytes, &mut sums.values, &r, &c, &part, &all]);
+    // Of no rows there is nothing to sum.
+    let n = if rows == 0 { 0 } else { count * channels / lanes };
+    let [r, c, part, wide, all] = [rows, channels, chunk, lanes, n].map(|size| size as i64);
+    launch!(gpu, Source::Norm, z.kind(), "moments", n, z.len(); [&z.bytes, &mut sums.values, &r, &c, &part, &wide, &all]);
     let sums = sums.folded(gpu)?;
+    let parts = if rows == 0 { 0 } else { sums.rows as i64 };
     let one = || Memory::uninit(gpu, channels, Kind::F32);
-    let (mut mean, mut var) = (one()?, one()?);
-    let parts = sums.rows as i64;
-    if rows == 0 {
-        // Nothing to divide by.
-        (mean, var) = (Memory::zeros(gpu, channels)?, Memory::zeros(gpu, channels)?);
-    } else {
-        launch!(gpu, Source::Norm, z.kind(), "statistics", channels;
-            [&sums.values, &parts, &z.bytes, &r, &mut mean.bytes, &mut var.bytes, &c]);
-    }
-    let (mut inv_std, mut a, mut b) = (one()?, one()?, one()?);
+    let (mut mean, mut inv_std, mut a, mut b) = (one()?, one()?, one()?, one()?);
     let (mut next_mean, mut next_var) = (one()?, one()?);
     let [gamma, beta] = [gpu.parameter(gamma)?, gpu.parameter(beta)?];
     let [running_mean, running_var] = [gpu.parameter(running[0])?, gpu.parameter(running[1])?];
     let (eps, momentum, unbiased) = (options.eps, options.momentum, rows as f32 / (rows.max(2) - 1) as f32);
-    launch!(gpu, Source::Norm, Kind::F32, "prepare", channels;
-        [&mean.bytes, &var.bytes, &gamma.bytes, &beta.bytes, &running_mean.bytes, &running_var.bytes, &eps, &momentum, &unbiased,
-         &mut inv_std.bytes, &mut a.bytes, &mut b.bytes, &mut next_mean.bytes, &mut next_var.bytes, &c]);
+    launch!(gpu, Source::Norm, z.kind(), "statistics", channels;
+        [&sums.values, &parts, &z.bytes, &r, &gamma.bytes, &beta.bytes, &running_mean.bytes, &running_var.bytes, &eps, &momentum, &unbiased,
+         &mut mean.bytes, &mut inv_std.bytes, &mut a.bytes, &mut b.bytes, &mut next_mean.bytes, &mut next_var.bytes, &c]);
     let array = |memory: Memory| Array::on_device(&[channels], memory);
     let normalised = Normalised { mean: array(mean), inv_std: array(inv_std), a: array(a), b: array(b) };
     Ok((normalised, RunningStatistics { mean: array(next_mean), var: array(next_var) }))
@@ -70,14 +64,16 @@ pub(crate) fn batch_norm_backward(
     let [a, b] = [gpu.parameter(&norm.a)?, gpu.parameter(&norm.b)?];
     let [mean, inv_std] = [gpu.parameter(&norm.mean)?, gpu.parameter(&norm.inv_std)?];
     let rows = z.len() / channels.max(1);
-    let (chunk, count) = blocks(rows, channels);
+    let lanes = lanes(kind, channels);
+    let (chunk, count) = blocks(rows, channels, lanes);
     let mut sums = Sums::uninit(gpu, count, 2 * channels)?;
     let mut dskip = Memory::uninit(gpu, if wants_skip { z.len() } else { 0 }, kind)?;
-    let n = count * channels;
-    let (with_skip, r, c, part, all) = (i64::from(wants_skip), rows as i64, channels as i64, chunk as i64, n as i64);
-    launch!(gpu, Source::Norm, kind, "backward_sums", n;
+    let n = count * channels / lanes;
+    let [with_skip, r, c, part, wide, all] =
+        [usize::from(wants_skip), rows, channels, chunk, lanes, n].map(|size| size as i64);
+    launch!(gpu, Source::Norm, kind, "backward_sums", n, z.len();
         [&z.bytes, &mask, y, &a.bytes, &b.bytes, &dy.bytes, &mean.bytes, &mut dskip.bytes, &with_skip, &mut sums.values,
-         &r, &c, &part, &all]);
+         &r, &c, &part, &wide, &all]);
     let sums = sums.folded(gpu)?;
     let one = |len| Memory::uninit(gpu, len, Kind::F32);
     let (mut dgamma, mut dbeta, mut factors) = (one(channels)?, one(channels)?, one(3 * channels)?);
@@ -86,11 +82,11 @@ pub(crate) fn batch_norm_backward(
     launch!(gpu, Source::Norm, Kind::F32, "backward_factors", channels;
         [&sums.values, &parts, &r, &gamma.bytes, &inv_std.bytes, &mut dgamma.bytes, &mut dbeta.bytes, &mut factors.bytes, &c]);
     let mut dz = Memory::uninit(gpu, z.len(), kind)?;
-    let values = z.len() as i64;
+    let threads = (z.len() / lanes) as i64;
     // The masked gradient was written for the skip already.
     let (mask, d) = if wants_skip { (0i64, &dskip.bytes) } else { (mask, &dy.bytes) };
-    launch!(gpu, Source::Norm, kind, "backward_apply", z.len();
-        [&z.bytes, &mask, y, &a.bytes, &b.bytes, d, &mean.bytes, &factors.bytes, &mut dz.bytes, &c, &values]);
+    launch!(gpu, Source::Norm, kind, "backward_apply", z.len() / lanes, z.len();
+        [&z.bytes, &mask, y, &a.bytes, &b.bytes, d, &mean.bytes, &factors.bytes, &mut dz.bytes, &c, &wide, &threads]);
     Ok(NormGrads {
         z: Array::on_device(shape, dz),
         gamma: Array::on_device(&[channels], dgamma),

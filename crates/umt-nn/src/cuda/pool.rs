@@ -1,7 +1,7 @@
 //! Max-pooling, and means over rows.
 
-use super::cudarc::driver::{CudaSlice, DeviceRepr};
-use super::launch::launch;
+use super::allocator::Block;
+use super::launch::{lanes, launch, plain_arguments};
 use super::{Attempt, Gpu, Memory, Source};
 use crate::kernels::PoolShape;
 use crate::{Array, NnError};
@@ -11,8 +11,7 @@ use crate::{Array, NnError};
 #[repr(C)]
 struct Shape([i64; 12]);
 
-// SAFETY: the kernel's structure is twelve 64-bit whole numbers in a row, and so is this.
-unsafe impl DeviceRepr for Shape {}
+plain_arguments!(Shape);
 
 impl Shape {
     fn new(s: &PoolShape) -> Self {
@@ -25,7 +24,7 @@ impl Shape {
 /// Where each maximum came from.
 pub(crate) struct Places {
     gpu: Gpu,
-    values: CudaSlice<u32>,
+    values: Block,
 }
 
 impl Places {
@@ -38,10 +37,17 @@ impl Places {
 pub(crate) fn max_pool(gpu: &Gpu, s: &PoolShape, x: &Array) -> Result<(Array, Places), NnError> {
     let x = gpu.held(x)?;
     let mut y = Memory::uninit(gpu, s.y_len(), x.kind())?;
-    // SAFETY: written in whole by the kernel below.
-    let mut places = unsafe { gpu.stream().alloc::<u32>(s.y_len().max(1)) }.attempt("memory for places")?;
-    let (shape, n) = (Shape::new(s), s.y_len() as i64);
-    launch!(gpu, Source::Pool, x.kind(), "max_pool", s.y_len(); [&x.bytes, &mut y.bytes, &mut places, &shape, &n]);
+    if s.window[0] * s.window[1] > 1 << 16 {
+        return Err(NnError::Unsupported(format!(
+            "max-pooling over {:?} on a device, which numbers up to 65536 places",
+            s.window
+        )));
+    }
+    let mut places = gpu.block(2 * s.y_len())?;
+    let lanes = lanes(x.kind(), s.c);
+    let (shape, wide, n) = (Shape::new(s), lanes as i64, (s.y_len() / lanes) as i64);
+    launch!(gpu, Source::Pool, x.kind(), "max_pool", s.y_len() / lanes, s.x_len().max(s.y_len());
+        [&x.bytes, &mut y.bytes, &mut places, &shape, &wide, &n]);
     Ok((Array::on_device(&[s.n, s.out_h(), s.out_w(), s.c], y), Places { gpu: gpu.clone(), values: places }))
 }
 
@@ -49,8 +55,10 @@ pub(crate) fn max_pool(gpu: &Gpu, s: &PoolShape, x: &Array) -> Result<(Array, Pl
 pub(crate) fn max_pool_backward(gpu: &Gpu, s: &PoolShape, places: &Places, dy: &Array) -> Result<Array, NnError> {
     let dy = gpu.held(dy)?;
     let mut dx = Memory::uninit(gpu, s.x_len(), dy.kind())?;
-    let (shape, n) = (Shape::new(s), s.x_len() as i64);
-    launch!(gpu, Source::Pool, dy.kind(), "max_pool_backward", s.x_len(); [&places.values, &dy.bytes, &mut dx.bytes, &shape, &n]);
+    let lanes = lanes(dy.kind(), s.c);
+    let (shape, wide, n) = (Shape::new(s), lanes as i64, (s.x_len() / lanes) as i64);
+    launch!(gpu, Source::Pool, dy.kind(), "max_pool_backward", s.x_len() / lanes, s.x_len().max(s.y_len());
+        [&places.values, &dy.bytes, &mut dx.bytes, &shape, &wide, &n]);
     Ok(Array::on_device(&[s.n, s.h, s.w, s.c], dx))
 }
 
@@ -64,11 +72,11 @@ pub(super) fn parts(rows: usize) -> (usize, usize) {
 pub(crate) fn mean_rows(gpu: &Gpu, groups: usize, rows: usize, c: usize, x: &Array) -> Result<Array, NnError> {
     let x = gpu.held(x)?;
     let (chunk, count) = parts(rows);
-    let n = groups * count * c;
-    // SAFETY: written in whole by the kernel below.
-    let mut sums = unsafe { gpu.stream().alloc::<f64>(n.max(1)) }.attempt("memory for sums")?;
-    let (r, k, p, l, all) = (rows as i64, c as i64, count as i64, chunk as i64, n as i64);
-    launch!(gpu, Source::Reduce, x.kind(), "group_sums", n; [&x.bytes, &mut sums, &r, &k, &p, &l, &all]);
+    let lanes = lanes(x.kind(), c);
+    let n = groups * count * c / lanes;
+    let mut sums = gpu.block(8 * groups * count * c)?;
+    let [r, k, p, l, wide, all] = [rows, c, count, chunk, lanes, n].map(|size| size as i64);
+    launch!(gpu, Source::Reduce, x.kind(), "group_sums", n, x.len(); [&x.bytes, &mut sums, &r, &k, &p, &l, &wide, &all]);
     let mut y = Memory::uninit(gpu, groups * c, x.kind())?;
     let (scale, outputs) = (1.0 / rows.max(1) as f32, (groups * c) as i64);
     launch!(gpu, Source::Reduce, x.kind(), "finish_groups", groups * c; [&sums, &mut y.bytes, &scale, &p, &k, &outputs]);
@@ -107,7 +115,9 @@ fn spread(
     rows: usize,
     c: usize,
 ) -> Result<(), NnError> {
-    let (add, r, k, n) = (i64::from(add), rows as i64, c as i64, x.len() as i64);
-    launch!(gpu, Source::Reduce, row.kind(), "spread_rows", x.len(); [&row.bytes, &scale, &mut x.bytes, &add, &r, &k, &n]);
+    let lanes = lanes(row.kind(), c);
+    let [add, r, k, wide, n] = [usize::from(add), rows, c, lanes, x.len() / lanes].map(|size| size as i64);
+    launch!(gpu, Source::Reduce, row.kind(), "spread_rows", x.len() / lanes, x.len();
+        [&row.bytes, &scale, &mut x.bytes, &add, &r, &k, &wide, &n]);
     Ok(())
 }

@@ -13,7 +13,7 @@ pub(super) enum Source {
     Pool,
     Sample,
     CrossEntropy,
-    Optim,
+    Many,
     Conv,
 }
 
@@ -27,7 +27,7 @@ impl Source {
         Self::Pool,
         Self::Sample,
         Self::CrossEntropy,
-        Self::Optim,
+        Self::Many,
         Self::Conv,
     ];
 
@@ -39,7 +39,7 @@ impl Source {
             Self::Pool => "pool.cu",
             Self::Sample => "sample.cu",
             Self::CrossEntropy => "cross_entropy.cu",
-            Self::Optim => "optim.cu",
+            Self::Many => "many.cu",
             Self::Conv => "conv.cu",
         }
     }
@@ -52,17 +52,39 @@ impl Source {
             Self::Pool => include_str!("kernels/pool.cu"),
             Self::Sample => include_str!("kernels/sample.cu"),
             Self::CrossEntropy => include_str!("kernels/cross_entropy.cu"),
-            Self::Optim => include_str!("kernels/optim.cu"),
+            Self::Many => include_str!("kernels/many.cu"),
             Self::Conv => include_str!("kernels/conv.cu"),
         }
     }
 }
 
+/// How wide the kernels' whole numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Index {
+    /// 32 bits, which a device computes with several times as fast.
+    Short,
+    /// 64 bits, for arrays that need them.
+    Long,
+}
+
+impl Index {
+    /// What arrays of up to so many values need; a thread looks a little beyond the end.
+    pub(super) fn of(values: usize) -> Self {
+        if values < (1 << 31) - (1 << 20) { Self::Short } else { Self::Long }
+    }
+}
+
+/// What a file is compiled for once: how activations are stored, and the width of indices.
+pub(super) type Variant = (Source, Kind, Index);
+
 /// Compiles a file for a compute capability such as `90`.
-pub(super) fn compile(source: Source, kind: Kind, capability: &str) -> Result<Ptx, NnError> {
+pub(super) fn compile((source, kind, index): Variant, capability: &str) -> Result<Ptx, NnError> {
     let mut options = vec![format!("--gpu-architecture=compute_{capability}"), "--std=c++17".to_owned()];
     if kind == Kind::Bf16 {
         options.push("--define-macro=BF16".to_owned());
+    }
+    if index == Index::Long {
+        options.push("--define-macro=LONG".to_owned());
     }
     let options = CompileOptions { options, name: Some(source.name().to_owned()), ..CompileOptions::default() };
     compile_ptx_with_opts(format!("{PRELUDE}\n{}", source.text()), options).map_err(|error| {
@@ -79,7 +101,7 @@ pub(super) fn compile(source: Source, kind: Kind, capability: &str) -> Result<Pt
 pub struct Compiled {
     /// Its name.
     pub name: &'static str,
-    /// How activations are stored: `f32` or `bf16`.
+    /// How activations are stored: `f32` or `bf16`; and how wide indices are.
     pub kind: &'static str,
     /// Kernels in it.
     pub kernels: usize,
@@ -94,8 +116,13 @@ pub struct Compiled {
 pub fn compile_all(capability: &str) -> Result<Vec<Compiled>, NnError> {
     let mut compiled = Vec::new();
     for source in Source::ALL {
-        for (kind, kind_name) in [(Kind::F32, "f32"), (Kind::Bf16, "bf16")] {
-            let ptx = compile(source, kind, capability)?.to_src();
+        for (kind, index, kind_name) in [
+            (Kind::F32, Index::Short, "f32"),
+            (Kind::Bf16, Index::Short, "bf16"),
+            (Kind::F32, Index::Long, "f32, 64-bit"),
+            (Kind::Bf16, Index::Long, "bf16, 64-bit"),
+        ] {
+            let ptx = compile((source, kind, index), capability)?.to_src();
             let kernels = ptx.matches(".visible .entry").count();
             let expected = source.text().matches("\nKERNEL ").count();
             if kernels != expected {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Optimizer, check_grads, own_slots, state_of};
+use super::{Optimizer, check_grads, own_slots, pairs, slots, state_of};
+use crate::compute::AdamWUpdate;
 use crate::kernels::AdamWStep;
 use crate::{Array, Grads, NnError, Params, compute};
 
@@ -36,24 +37,20 @@ impl Optimizer for AdamW {
     fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError> {
         check_grads(params, grads)?;
         let &mut Self { beta1, beta2, eps, weight_decay, .. } = self;
-        for (name, grad) in grads {
-            let Some(param) = params.get_mut(name) else {
-                continue;
-            };
-            let device = param.value.device();
-            for moments in [&mut self.first, &mut self.second] {
-                if !moments.contains_key(name) {
-                    moments.insert(name.clone(), device.zeros(grad.shape())?);
-                }
-            }
+        slots(params, grads, &mut self.first)?;
+        slots(params, grads, &mut self.second)?;
+        let mut first: BTreeMap<&String, &mut Array> = self.first.iter_mut().collect();
+        let mut second: BTreeMap<&String, &mut Array> = self.second.iter_mut().collect();
+        let mut updates = Vec::new();
+        for (name, p, g) in pairs(params, grads) {
             let count = self.count.entry(name.clone()).or_insert_with(|| Array::zeros(&[1]));
             count.make_mut()[0] += 1.0;
             let step = count.as_slice()[0] as u64;
-            let settings = AdamWStep { lr, beta1, beta2, eps, weight_decay, step };
-            let (Some(m), Some(v)) = (self.first.get_mut(name), self.second.get_mut(name)) else { continue };
-            compute::adamw_step(&mut param.value, grad, m, v, settings)?;
+            let o = AdamWStep { lr, beta1, beta2, eps, weight_decay, step };
+            let (Some(m), Some(v)) = (first.remove(name), second.remove(name)) else { continue };
+            updates.push(AdamWUpdate { p, g, m, v, o });
         }
-        Ok(())
+        compute::adamw_step(&mut updates)
     }
 
     fn set_momentum(&mut self, momentum: f32) {

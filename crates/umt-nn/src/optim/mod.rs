@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use adamw::AdamW;
-pub use clip::{clip_grad_norm, grad_norm, scale_to_norm, squares};
+pub use clip::{FoundSquares, Squares, clip_grad_norm, grad_norm, scale_to_norm};
 pub use sgd::Sgd;
 
 use crate::{Array, Grads, NnError, Params, Role, within};
@@ -166,6 +166,21 @@ fn check_grads(params: &Params, grads: &Grads) -> Result<(), NnError> {
         if param.value.shape() != grad.shape() {
             let expected = format!("{:?}", param.value.shape());
             return Err(NnError::shape(format!("gradient of {name}"), expected, grad.shape()));
+        }
+    }
+    Ok(())
+}
+
+/// Every parameter that has a gradient, with it, in the order of names.
+fn pairs<'a>(params: &'a mut Params, grads: &'a Grads) -> impl Iterator<Item = (&'a String, &'a mut Array, &'a Array)> {
+    params.iter_mut().filter_map(|(name, param)| Some((name, &mut param.value, grads.get(name)?)))
+}
+
+/// Makes an array of zeros, next to its parameter, for each gradient that has none in `slot`.
+fn slots(params: &Params, grads: &Grads, slot: &mut BTreeMap<String, Array>) -> Result<(), NnError> {
+    for (name, param) in params.iter().filter(|(name, _)| grads.contains_key(*name)) {
+        if !slot.contains_key(name) {
+            slot.insert(name.clone(), param.value.device().zeros(param.value.shape())?);
         }
     }
     Ok(())

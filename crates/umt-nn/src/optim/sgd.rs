@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum, Nesterov's look-ahead and weight decay.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
-use super::{Optimizer, check_grads, own_slots, state_of};
+use super::{Optimizer, check_grads, own_slots, pairs, slots, state_of};
+use crate::compute::{PlainUpdate, SgdUpdate};
 use crate::kernels::SgdStep;
 use crate::{Array, Grads, NnError, Params, compute};
 
@@ -32,23 +32,16 @@ impl Optimizer for Sgd {
     fn step(&mut self, params: &mut Params, grads: &Grads, lr: f32) -> Result<(), NnError> {
         check_grads(params, grads)?;
         let &mut Self { momentum, nesterov, weight_decay, .. } = self;
-        let step = SgdStep { lr, momentum, nesterov, weight_decay };
-        for (name, grad) in grads {
-            let Some(param) = params.get_mut(name) else {
-                continue;
-            };
-            if self.momentum == 0.0 {
-                // Without momentum there is nothing to remember, so no state is made.
-                compute::sgd_plain(&mut param.value, grad, lr, self.weight_decay)?;
-                continue;
-            }
-            let velocity = match self.velocity.entry(name.clone()) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => free.insert(param.value.device().zeros(grad.shape())?),
-            };
-            compute::sgd_step(&mut param.value, grad, velocity, step)?;
+        if momentum == 0.0 {
+            // Without momentum there is nothing to remember, so no state is made.
+            let mut updates: Vec<_> = pairs(params, grads).map(|(_, p, g)| PlainUpdate { p, g }).collect();
+            return compute::sgd_plain(&mut updates, lr, weight_decay);
         }
-        Ok(())
+        slots(params, grads, &mut self.velocity)?;
+        let mut velocity: BTreeMap<&String, &mut Array> = self.velocity.iter_mut().collect();
+        let updates =
+            pairs(params, grads).filter_map(|(name, p, g)| Some(SgdUpdate { p, g, m: velocity.remove(name)? }));
+        compute::sgd_step(&mut updates.collect::<Vec<_>>(), SgdStep { lr, momentum, nesterov, weight_decay })
     }
 
     fn set_momentum(&mut self, momentum: f32) {

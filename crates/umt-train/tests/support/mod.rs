@@ -202,7 +202,7 @@ impl Task for Softmax {
             ("fc.weight".to_owned(), Array::from_slice(&[classes, width], &weight)?),
             ("fc.bias".to_owned(), Array::from_slice(&[classes], &bias)?),
         ]);
-        Ok(StepOutput { loss: if bad_loss || bad_weight { f32::NAN } else { loss }, log, grads })
+        Ok(StepOutput { loss: if bad_loss || bad_weight { f32::NAN } else { loss }, log, grads, squares: None })
     }
 
     fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {

@@ -38,6 +38,12 @@ pub struct Args {
     /// Parity alone, without timings.
     #[arg(long)]
     no_timings: bool,
+    /// Steps in a row of the timing that is fed.
+    #[arg(long, value_name = "N", default_value = "20")]
+    fed_steps: u64,
+    /// Frees memory as soon as it is not needed instead of keeping it for later: slow, for a checker of the driver's memory.
+    #[arg(long)]
+    free_memory: bool,
     /// Compiles every kernel for these compute capabilities and does nothing else; needs no device.
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     compile_only: Vec<String>,
@@ -51,6 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Device::open(&args.device, precision).map_err(|error| RecipeError::Usage(format!("gpu-check: {error}")))
     };
     let device = open(Precision::F32)?;
+    device.keep_freed_memory(!args.free_memory);
     let mut report = Report::new(&device)?;
     let wanted = |name: &str| name.contains(&args.only);
     for check in checks().iter().filter(|check| wanted(&check.name)) {
@@ -64,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if !args.no_timings {
         for (case, precision) in timing::all().filter(|(case, precision)| wanted(&timing::name(case, *precision))) {
-            report.time(timing::run(&case, &open(precision)?, precision)?);
+            report.time(timing::run(&case, &open(precision)?, precision, args.fed_steps)?);
         }
     }
     say!("{}", report.summary());

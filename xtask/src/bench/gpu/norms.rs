@@ -157,7 +157,7 @@ fn sums() -> Vec<Check> {
     let squares = Check::new("sums of squares", 1e-6, |device| {
         let lengths = [1, 31, 4096, 1_000_003];
         let arrays: Vec<Array> = lengths.iter().map(|&n| noise_at(device, &[n], n as u64)).collect::<Result<_, _>>()?;
-        let sums = compute::sums_of_squares(&arrays.iter().collect::<Vec<_>>())?;
+        let sums = compute::Sums::of_squares(&arrays.iter().collect::<Vec<_>>())?.read()?;
         Ok(sums.iter().enumerate().map(|(i, sum)| (format!("sum {i}"), vec![*sum as f32])).collect())
     });
     let finite = Check::new("what is not finite", 0.0, |device| {

@@ -32,8 +32,10 @@ impl Report {
 
     pub fn time(&mut self, timing: Timing) {
         let Timing { name, precision, seconds, fed_seconds, samples_per_second, .. } = &timing;
-        let [alone, fed] = [seconds, fed_seconds].map(|s| s * 1e3);
+        let [alone, fed, host, device] =
+            [*seconds, *fed_seconds, timing.host_seconds, timing.device_seconds].map(|s| s * 1e3);
         say!("time {name} {precision}: {alone:.2} ms a step, {fed:.2} ms fed, {samples_per_second:.0} samples/s");
+        say!("     host {host:.2} ms, device {device:.2} ms; {}", timing.counts());
         self.timings.push(timing);
     }
 
@@ -60,12 +62,18 @@ impl Report {
             let (error, tolerance) = (check.error, check.tolerance);
             text.push_str(&format!("| {} | {verdict} | {error:.1e} | {tolerance:.0e} | {device} |\n", check.name));
         }
-        text.push_str("\n| training step | precision | ms | ms with its batch sent | samples/s | MB in use |\n|---|---|---|---|---|---|\n");
-        for Timing { name, precision, seconds, fed_seconds, samples_per_second, bytes } in &self.timings {
+        text.push_str(
+            "\n| training step | precision | ms | ms with its batch sent | ms of the host | ms of the device | samples/s | MB in use | \
+             asked for in a step |\n|---|---|---|---|---|---|---|---|---|\n",
+        );
+        for timing in &self.timings {
+            let Timing { name, precision, seconds, fed_seconds, samples_per_second, bytes, .. } = timing;
             let memory = bytes.map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
-            let [alone, fed] = [seconds, fed_seconds].map(|s| s * 1e3);
+            let [alone, fed, host, device] =
+                [*seconds, *fed_seconds, timing.host_seconds, timing.device_seconds].map(|s| s * 1e3);
             text.push_str(&format!(
-                "| {name} | {precision} | {alone:.2} | {fed:.2} | {samples_per_second:.0} | {memory} |\n"
+                "| {name} | {precision} | {alone:.2} | {fed:.2} | {host:.2} | {device:.2} | {samples_per_second:.0} | {memory} | {} |\n",
+                timing.counts()
             ));
         }
         text

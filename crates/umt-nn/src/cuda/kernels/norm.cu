@@ -1,79 +1,116 @@
-// Batch normalisation over the rows of [rows, c], see `kernels::norm` and `kernels::norm_backward` for the formulas.
+// Batch normalisation over the rows of [rows, c], see `kernels::norm` and `kernels::norm_backward` for the formulas. Sums are made by threads
+// that take a block of rows and `lanes` channels each.
 
-// Sums of z - z[0] and of its square, which a large mean does not swallow: [blocks][2][c]; `n` = blocks * c.
-KERNEL moments(const T* z, double* out, i64 rows, i64 c, i64 chunk, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, b = i / c, from = b * chunk, to = from + chunk < rows ? from + chunk : rows;
-    float pivot = get(z, k), sum = 0.0f, square = 0.0f;
-    for (i64 r = from; r < to; r++) {
-        float d = get(z, r * c + k) - pivot;
-        sum += d;
-        square = fmaf(d, d, square);
+template <int N> static __device__ __forceinline__ void moments_of(const T* z, double* out, I c, I k, I block, I from, I to) {
+    float pivot[N], sum[N], square[N];
+    load(z + k, pivot);
+    for (int j = 0; j < N; j++) sum[j] = square[j] = 0.0f;
+#pragma unroll 4
+    for (I r = from; r < to; r++) {
+        float v[N];
+        load(z + r * c + k, v);
+        for (int j = 0; j < N; j++) {
+            const float d = v[j] - pivot[j];
+            sum[j] += d;
+            square[j] = fmaf(d, d, square[j]);
+        }
     }
-    out[2 * b * c + k] = sum;
-    out[(2 * b + 1) * c + k] = square;
+    for (int j = 0; j < N; j++) {
+        out[2 * block * c + k + j] = sum[j];
+        out[(2 * block + 1) * c + k + j] = square[j];
+    }
+}
+// Sums of z - z[0] and of its square, which a large mean does not swallow: [blocks][2][c]; `n` = blocks * c / lanes.
+KERNEL moments(const T* z, double* out, I rows, I c, I chunk, I lanes, I n) {
+    INDEX(i, n);
+    const I wide = over(c, lanes), block = over(i, wide), k = (i - block * wide) * lanes;
+    const I from = block * chunk, to = from + chunk < rows ? from + chunk : rows;
+    LANES(moments_of<N>(z, out, c, k, block, from, to));
 }
 
-// Mean and biased variance from [blocks][2][c].
-KERNEL statistics(const double* sums, i64 blocks, const T* z, i64 rows, float* mean, float* var, i64 c) {
+// Mean and biased variance from [blocks][2][c]; and what follows from them: the inverse std, normalisation as a z + b, and the new running
+// statistics. Of no rows both are 0.
+KERNEL statistics(const double* sums, I blocks, const T* z, I rows, const float* gamma, const float* beta, const float* running_mean,
+                  const float* running_var, float eps, float momentum, float unbiased, float* mean, float* inv_std, float* a, float* b,
+                  float* next_mean, float* next_var, I c) {
     INDEX(k, c);
     double sum = 0.0, square = 0.0;
-    for (i64 b = 0; b < blocks; b++) {
-        sum += sums[2 * b * c + k];
-        square += sums[(2 * b + 1) * c + k];
+    for (I r = 0; r < blocks; r++) {
+        sum += sums[2 * r * c + k];
+        square += sums[(2 * r + 1) * c + k];
     }
-    double m = sum / rows, v = square / rows - m * m;
-    mean[k] = (float)((double)get(z, k) + m);
-    // Not fmax, which would turn a NaN into 0.
-    var[k] = (float)(v < 0.0 ? 0.0 : v);
-}
-
-// What follows from the statistics: the inverse deviation, normalisation as a z + b, and the new running statistics.
-KERNEL prepare(const float* mean, const float* var, const float* gamma, const float* beta, const float* running_mean,
-               const float* running_var, float eps, float momentum, float unbiased, float* inv_std, float* a, float* b,
-               float* next_mean, float* next_var, i64 c) {
-    INDEX(k, c);
-    float inverse = 1.0f / sqrtf(var[k] + eps);
+    float average = 0.0f, var = 0.0f;
+    if (rows > 0) {
+        const double m = sum / rows, v = square / rows - m * m;
+        average = (float)((double)get(z, k) + m);
+        // Not fmax, which would turn a NaN into 0.
+        var = (float)(v < 0.0 ? 0.0 : v);
+    }
+    const float inverse = 1.0f / sqrtf(var + eps), factor = gamma[k] * inverse;
+    mean[k] = average;
     inv_std[k] = inverse;
-    a[k] = gamma[k] * inverse;
-    b[k] = beta[k] - mean[k] * a[k];
-    next_mean[k] = running_mean[k] + momentum * (mean[k] - running_mean[k]);
-    next_var[k] = running_var[k] + momentum * (var[k] * unbiased - running_var[k]);
+    a[k] = factor;
+    // Far from 0 both terms are many times the result, which shows whether their product was rounded: as on the host it is, and not fused.
+    b[k] = __fsub_rn(beta[k], __fmul_rn(average, factor));
+    next_mean[k] = running_mean[k] + momentum * (average - running_mean[k]);
+    next_var[k] = running_var[k] + momentum * (var * unbiased - running_var[k]);
 }
 
-// The gradient behind the ReLU: kind 0 has none, 1 knows it from the output, 2 from the input by a z + b.
-static __device__ __forceinline__ float masked(i64 kind, const T* y, const float* a, const float* b, float z, i64 k, i64 at,
-                                               float d) {
-    if (kind == 1) return get(y, at) > 0.0f ? d : 0.0f;
-    if (kind == 2) return fmaf(a[k], z, b[k]) > 0.0f ? d : 0.0f;
-    return d;
-}
-
-// Sums of g and of g (z - mean): [blocks][2][c]; `n` = blocks * c. Writes g to dskip if wanted.
-KERNEL backward_sums(const T* z, i64 kind, const T* y, const float* a, const float* b, const T* dy, const float* mean, T* dskip,
-                     i64 with_skip, double* out, i64 rows, i64 c, i64 chunk, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, block = i / c, from = block * chunk, to = from + chunk < rows ? from + chunk : rows;
-    float m = mean[k], sum = 0.0f, product = 0.0f;
-    for (i64 r = from; r < to; r++) {
-        i64 at = r * c + k;
-        float x = get(z, at), g = masked(kind, y, a, b, x, k, at, get(dy, at));
-        if (with_skip) put(dskip, at, g);
-        sum += g;
-        product = fmaf(g, x - m, product);
+// The gradient before the ReLU: kind 0 has none, 1 knows it from the output, 2 from the input by a z + b.
+template <int N>
+static __device__ __forceinline__ void masked(int kind, const T* y, const float (&a)[N], const float (&b)[N], const float (&z)[N], float (&d)[N]) {
+    if (kind == 1) {
+        float v[N];
+        load(y, v);
+        for (int j = 0; j < N; j++) d[j] = v[j] > 0.0f ? d[j] : 0.0f;
+    } else if (kind == 2) {
+        for (int j = 0; j < N; j++) d[j] = fmaf(a[j], z[j], b[j]) > 0.0f ? d[j] : 0.0f;
     }
-    out[2 * block * c + k] = sum;
-    out[(2 * block + 1) * c + k] = product;
+}
+
+template <int N>
+static __device__ __forceinline__ void sums_of(const T* z, int kind, const T* y, const float* a, const float* b, const T* dy,
+                                               const float* mean, T* dskip, bool with_skip, double* out, I c, I k, I block, I from, I to) {
+    float m[N], p[N], q[N], sum[N], product[N];
+    floats(mean + k, m);
+    floats(a + k, p);
+    floats(b + k, q);
+    for (int j = 0; j < N; j++) sum[j] = product[j] = 0.0f;
+#pragma unroll 2
+    for (I r = from; r < to; r++) {
+        const I at = r * c + k;
+        float x[N], g[N];
+        load(z + at, x);
+        load(dy + at, g);
+        masked(kind, y + at, p, q, x, g);
+        if (with_skip) store(dskip + at, g);
+        for (int j = 0; j < N; j++) {
+            sum[j] += g[j];
+            product[j] = fmaf(g[j], x[j] - m[j], product[j]);
+        }
+    }
+    for (int j = 0; j < N; j++) {
+        out[2 * block * c + k + j] = sum[j];
+        out[(2 * block + 1) * c + k + j] = product[j];
+    }
+}
+// Sums of g and of g (z - mean): [blocks][2][c]; `n` = blocks * c / lanes. Writes g to dskip if wanted.
+KERNEL backward_sums(const T* z, I kind, const T* y, const float* a, const float* b, const T* dy, const float* mean, T* dskip, I with_skip,
+                     double* out, I rows, I c, I chunk, I lanes, I n) {
+    INDEX(i, n);
+    const I wide = over(c, lanes), block = over(i, wide), k = (i - block * wide) * lanes;
+    const I from = block * chunk, to = from + chunk < rows ? from + chunk : rows;
+    LANES(sums_of<N>(z, kind, y, a, b, dy, mean, dskip, with_skip, out, c, k, block, from, to));
 }
 
 // Gradients of gamma and beta, and dz = f[0] g + f[1] (z - mean) + f[2] by channel, `factors` being [3][c].
-KERNEL backward_factors(const double* sums, i64 blocks, i64 rows, const float* gamma, const float* inv_std, float* dgamma,
-                        float* dbeta, float* factors, i64 c) {
+KERNEL backward_factors(const double* sums, I blocks, I rows, const float* gamma, const float* inv_std, float* dgamma, float* dbeta,
+                        float* factors, I c) {
     INDEX(k, c);
     double sum = 0.0, product = 0.0;
-    for (i64 b = 0; b < blocks; b++) {
-        sum += sums[2 * b * c + k];
-        product += sums[(2 * b + 1) * c + k];
+    for (I r = 0; r < blocks; r++) {
+        sum += sums[2 * r * c + k];
+        product += sums[(2 * r + 1) * c + k];
     }
     double inverse = inv_std[k], scale = (double)gamma[k] * inverse, count = rows > 0 ? rows : 1;
     product *= inverse;
@@ -84,10 +121,28 @@ KERNEL backward_factors(const double* sums, i64 blocks, i64 rows, const float* g
     factors[2 * c + k] = (float)(-scale * sum / count);
 }
 
-KERNEL backward_apply(const T* z, i64 kind, const T* y, const float* a, const float* b, const T* dy, const float* mean,
-                      const float* factors, T* dz, i64 c, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c;
-    float x = get(z, i), g = masked(kind, y, a, b, x, k, i, get(dy, i));
-    put(dz, i, fmaf(factors[k], g, fmaf(factors[c + k], x - mean[k], factors[2 * c + k])));
+template <int N>
+static __device__ __forceinline__ void apply(const T* z, int kind, const T* y, const float* a, const float* b, const T* dy, const float* mean,
+                                             const float* factors, T* dz, I c, I k) {
+    float x[N], g[N], m[N], p[N], q[N];
+    load(z, x);
+    load(dy, g);
+    if (kind == 2) {
+        floats(a + k, p);
+        floats(b + k, q);
+    }
+    masked(kind, y, p, q, x, g);
+    floats(mean + k, m);
+    floats(factors + c + k, p);
+    floats(factors + 2 * c + k, q);
+    for (int j = 0; j < N; j++) x[j] = fmaf(p[j], x[j] - m[j], q[j]);
+    floats(factors + k, p);
+    for (int j = 0; j < N; j++) x[j] = fmaf(p[j], g[j], x[j]);
+    store(dz, x);
+}
+KERNEL backward_apply(const T* z, I kind, const T* y, const float* a, const float* b, const T* dy, const float* mean, const float* factors,
+                      T* dz, I c, I lanes, I n) {
+    INDEX(t, n);
+    const I i = t * lanes, k = rest(i, c);
+    LANES(apply<N>(z + i, kind, y + i, a, b, dy + i, mean, factors, dz + i, c, k));
 }

@@ -1,44 +1,67 @@
-// Max-pooling; the way back gathers, so that no two threads write one value.
+// Max-pooling; the gradient gathers, so that no two threads write one value.
 
 struct Pool {
     i64 n, h, w, c, oh, ow, kh, kw, sh, sw, ph, pw;
 };
 
-// `place` receives row * w + column of the first largest element; a NaN wins, so that it is seen.
-KERNEL max_pool(const T* x, T* y, u32* place, Pool s, i64 n) {
-    INDEX(i, n);
-    i64 k = i % s.c, column = i / s.c % s.ow, row = i / (s.c * s.ow) % s.oh, image = i / (s.c * s.ow * s.oh);
-    i64 r0 = row * s.sh - s.ph, c0 = column * s.sw - s.pw;
-    i64 r1 = r0 + s.kh < s.h ? r0 + s.kh : s.h, c1 = c0 + s.kw < s.w ? c0 + s.kw : s.w;
-    float best = 0.0f;
-    i64 at = -1;
-    for (i64 r = r0 < 0 ? 0 : r0; r < r1; r++) {
-        for (i64 q = c0 < 0 ? 0 : c0; q < c1; q++) {
-            float v = get(x, ((image * s.h + r) * s.w + q) * s.c + k);
-            if (at < 0 || v > best || (v != v && best == best)) {
-                best = v;
-                at = r * s.w + q;
+// Where maxima came from: `lanes` of them at once.
+template <int N> struct alignas(2 * N) Spots { u16 at[N]; };
+
+// A pixel of `width` by `height` and its first channel, of value `i`.
+#define PIXEL(i, height, width)                                                                        \
+    const I c = (I)s.c, pixel = over(i, c), k = i - pixel * c, line = over(pixel, width), column = pixel - line * (width), \
+            image = over(line, height), row = line - image * (height)
+
+template <int N> static __device__ __forceinline__ void pooled(const T* x, T* y, u16* place, const Pool& s, I i) {
+    const I oh = (I)s.oh, ow = (I)s.ow, h = (I)s.h, w = (I)s.w, kh = (I)s.kh, kw = (I)s.kw;
+    PIXEL(i, oh, ow);
+    const I top = row * (I)s.sh - (I)s.ph, left = column * (I)s.sw - (I)s.pw;
+    float best[N];
+    Spots<N> spots;
+    bool none = true;
+    for (I a = top < 0 ? -top : 0; a < kh && top + a < h; a++) {
+        for (I b = left < 0 ? -left : 0; b < kw && left + b < w; b++) {
+            float v[N];
+            load(x + ((image * h + top + a) * w + left + b) * c + k, v);
+            for (int j = 0; j < N; j++) {
+                if (none || v[j] > best[j] || (v[j] != v[j] && best[j] == best[j])) {
+                    best[j] = v[j];
+                    spots.at[j] = (u16)(a * kw + b);
+                }
             }
+            none = false;
         }
     }
-    put(y, i, best);
-    place[i] = (u32)at;
+    store(y + i, best);
+    *(Spots<N>*)(place + i) = spots;
+}
+// `place` receives where in its window the first largest element is; a NaN wins, so that it is seen.
+KERNEL max_pool(const T* x, T* y, u16* place, Pool s, I lanes, I n) {
+    INDEX(t, n);
+    LANES(pooled<N>(x, y, place, s, t * lanes));
 }
 
-// `n` counts inputs. Windows in order, as on the host.
-KERNEL max_pool_backward(const u32* place, const T* dy, T* dx, Pool s, i64 n) {
-    INDEX(i, n);
-    i64 k = i % s.c, column = i / s.c % s.w, row = i / (s.c * s.w) % s.h, image = i / (s.c * s.w * s.h);
-    i64 r = row + s.ph, q = column + s.pw;
-    i64 r0 = r < s.kh ? 0 : (r - s.kh) / s.sh + 1, c0 = q < s.kw ? 0 : (q - s.kw) / s.sw + 1;
-    i64 r1 = r / s.sh + 1 < s.oh ? r / s.sh + 1 : s.oh, c1 = q / s.sw + 1 < s.ow ? q / s.sw + 1 : s.ow;
-    u32 own = (u32)(row * s.w + column);
-    float sum = 0.0f;
-    for (i64 a = r0; a < r1; a++) {
-        for (i64 b = c0; b < c1; b++) {
-            i64 at = ((image * s.oh + a) * s.ow + b) * s.c + k;
-            if (place[at] == own) sum += get(dy, at);
+template <int N> static __device__ __forceinline__ void gathered(const u16* place, const T* dy, T* dx, const Pool& s, I i) {
+    const I oh = (I)s.oh, ow = (I)s.ow, h = (I)s.h, w = (I)s.w, kh = (I)s.kh, kw = (I)s.kw, sh = (I)s.sh, sw = (I)s.sw;
+    PIXEL(i, h, w);
+    const I r = row + (I)s.ph, q = column + (I)s.pw;
+    const I first_row = r < kh ? 0 : over(r - kh, sh) + 1, first_column = q < kw ? 0 : over(q - kw, sw) + 1;
+    float sum[N];
+    for (int j = 0; j < N; j++) sum[j] = 0.0f;
+    for (I a = first_row; a < oh && a * sh <= r; a++) {
+        for (I b = first_column; b < ow && b * sw <= q; b++) {
+            const I at = ((image * oh + a) * ow + b) * c + k;
+            const u32 own = (u32)((r - a * sh) * kw + q - b * sw);
+            const Spots<N> spots = *(const Spots<N>*)(place + at);
+            float d[N];
+            load(dy + at, d);
+            for (int j = 0; j < N; j++) sum[j] += spots.at[j] == own ? d[j] : 0.0f;
         }
     }
-    put(dx, i, sum);
+    store(dx + i, sum);
+}
+// `n` counts inputs. Windows in order, as on the host.
+KERNEL max_pool_backward(const u16* place, const T* dy, T* dx, Pool s, I lanes, I n) {
+    INDEX(t, n);
+    LANES(gathered<N>(place, dy, dx, s, t * lanes));
 }

@@ -1,72 +1,112 @@
-// Sums over neighbours by tables, as on the host (`kernels::sample`): resizing, average pooling and their ways back; and learned
-// upsampling.
+// Sums over neighbours by tables, as on the host (`kernels::sample`): resizing, average pooling and their gradients; and learned upsampling. A
+// thread takes `lanes` neighbouring channels; `n` counts outputs over lanes.
 
+// Image, row, column and first channel of value `i`, of maps of h by w pixels.
+#define PIXEL(i, h, w)                                                                                                             \
+    const I pixel = over(i, c), k = i - pixel * c, line = over(pixel, w), column = pixel - line * (w), image = over(line, h), \
+            row = line - image * (h)
+
+template <int N>
+static __device__ __forceinline__ void sampled(const T* x, T* y, const int* row_first, const int* row_source, const float* row_factor,
+                                               const int* column_first, const int* column_source, const float* column_factor, I h, I w, I oh,
+                                               I ow, I c, I i) {
+    PIXEL(i, oh, ow);
+    float sum[N];
+    for (int j = 0; j < N; j++) sum[j] = 0.0f;
+    for (int a = row_first[row]; a < row_first[row + 1]; a++) {
+        const I from = (image * h + row_source[a]) * w;
+        for (int b = column_first[column]; b < column_first[column + 1]; b++) {
+            const float factor = row_factor[a] * column_factor[b];
+            float v[N];
+            load(x + (from + column_source[b]) * c + k, v);
+            for (int j = 0; j < N; j++) sum[j] = fmaf(factor, v[j], sum[j]);
+        }
+    }
+    store(y + i, sum);
+}
 // Along an axis, output i sums sources[first[i] .. first[i + 1]] with as many factors.
 KERNEL sample(const T* x, T* y, const int* row_first, const int* row_source, const float* row_factor, const int* column_first,
-              const int* column_source, const float* column_factor, i64 h, i64 w, i64 oh, i64 ow, i64 c, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, column = i / c % ow, row = i / (c * ow) % oh, image = i / (c * ow * oh);
-    float sum = 0.0f;
-    for (int a = row_first[row]; a < row_first[row + 1]; a++) {
-        const i64 line = (image * h + row_source[a]) * w;
-        for (int b = column_first[column]; b < column_first[column + 1]; b++) {
-            sum = fmaf(row_factor[a] * column_factor[b], get(x, (line + column_source[b]) * c + k), sum);
-        }
-    }
-    put(y, i, sum);
+              const int* column_source, const float* column_factor, I h, I w, I oh, I ow, I c, I lanes, I n) {
+    INDEX(t, n);
+    LANES(sampled<N>(x, y, row_first, row_source, row_factor, column_first, column_source, column_factor, h, w, oh, ow, c, t * lanes));
 }
 
-// Nearest doubling to [oh, ow], then a depth-wise 3x3 kernel [3][3][c] with bias and one zero on each side, + skip.
-KERNEL upsample(const T* x, const float* weight, const float* bias, const T* skip, i64 with_skip, T* y, i64 h, i64 w, i64 oh,
-                i64 ow, i64 c, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, column = i / c % ow, row = i / (c * ow) % oh, image = i / (c * ow * oh);
-    float sum = bias[k];
-    for (i64 a = 0; a < 3; a++) {
-        i64 r = row + a - 1;
+template <int N>
+static __device__ __forceinline__ void upsampled(const T* x, const float* weight, const float* bias, const T* skip, bool with_skip, T* y, I h,
+                                                 I w, I oh, I ow, I c, I i) {
+    PIXEL(i, oh, ow);
+    float sum[N], v[N], factor[N];
+    floats(bias + k, sum);
+    for (int a = 0; a < 3; a++) {
+        const I r = row + a - 1;
         if (r < 0 || r >= oh) continue;
-        for (i64 b = 0; b < 3; b++) {
-            i64 q = column + b - 1;
+        for (int b = 0; b < 3; b++) {
+            const I q = column + b - 1;
             if (q < 0 || q >= ow) continue;
-            sum = fmaf(weight[(a * 3 + b) * c + k], get(x, ((image * h + r / 2) * w + q / 2) * c + k), sum);
+            floats(weight + (a * 3 + b) * c + k, factor);
+            load(x + ((image * h + r / 2) * w + q / 2) * c + k, v);
+            for (int j = 0; j < N; j++) sum[j] = fmaf(factor[j], v[j], sum[j]);
         }
     }
-    if (with_skip) sum += get(skip, i);
-    put(y, i, sum);
+    if (with_skip) {
+        load(skip + i, v);
+        for (int j = 0; j < N; j++) sum[j] += v[j];
+    }
+    store(y + i, sum);
+}
+// Nearest doubling to [oh, ow], then a depth-wise 3x3 kernel [3][3][c] with bias and one zero on each side, + skip.
+KERNEL upsample(const T* x, const float* weight, const float* bias, const T* skip, I with_skip, T* y, I h, I w, I oh, I ow, I c, I lanes, I n) {
+    INDEX(t, n);
+    LANES(upsampled<N>(x, weight, bias, skip, with_skip, y, h, w, oh, ow, c, t * lanes));
 }
 
-// `n` counts inputs.
-KERNEL upsample_backward(const T* dy, const float* weight, T* dx, i64 h, i64 w, i64 oh, i64 ow, i64 c, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, column = i / c % w, row = i / (c * w) % h, image = i / (c * w * h);
-    float sum = 0.0f;
+template <int N>
+static __device__ __forceinline__ void upsampled_back(const T* dy, const float* weight, T* dx, I h, I w, I oh, I ow, I c, I i) {
+    PIXEL(i, h, w);
+    float sum[N], v[N], factor[N];
+    for (int j = 0; j < N; j++) sum[j] = 0.0f;
     // Doubled positions (r, q) that show this source, and outputs whose tap (a, b) meets them.
-    for (i64 r = 2 * row; r < 2 * row + 2 && r < oh; r++) {
-        for (i64 q = 2 * column; q < 2 * column + 2 && q < ow; q++) {
-            for (i64 a = 0; a < 3; a++) {
-                i64 out_row = r - a + 1;
+    for (I r = 2 * row; r < 2 * row + 2 && r < oh; r++) {
+        for (I q = 2 * column; q < 2 * column + 2 && q < ow; q++) {
+            for (int a = 0; a < 3; a++) {
+                const I out_row = r - a + 1;
                 if (out_row < 0 || out_row >= oh) continue;
-                for (i64 b = 0; b < 3; b++) {
-                    i64 out_column = q - b + 1;
+                for (int b = 0; b < 3; b++) {
+                    const I out_column = q - b + 1;
                     if (out_column < 0 || out_column >= ow) continue;
-                    i64 at = ((image * oh + out_row) * ow + out_column) * c + k;
-                    sum = fmaf(weight[(a * 3 + b) * c + k], get(dy, at), sum);
+                    floats(weight + (a * 3 + b) * c + k, factor);
+                    load(dy + ((image * oh + out_row) * ow + out_column) * c + k, v);
+                    for (int j = 0; j < N; j++) sum[j] = fmaf(factor[j], v[j], sum[j]);
                 }
             }
         }
     }
-    put(dx, i, sum);
+    store(dx + i, sum);
+}
+// `n` counts inputs over lanes.
+KERNEL upsample_backward(const T* dy, const float* weight, T* dx, I h, I w, I oh, I ow, I c, I lanes, I n) {
+    INDEX(t, n);
+    LANES(upsampled_back<N>(dy, weight, dx, h, w, oh, ow, c, t * lanes));
 }
 
-// Gradient to the weights: [blocks][9][c] over blocks of `chunk` of the `rows` output pixels; `n` counts outputs.
-KERNEL upsample_weight(const T* x, const T* dy, double* out, i64 h, i64 w, i64 oh, i64 ow, i64 c, i64 rows, i64 chunk, i64 n) {
-    INDEX(i, n);
-    i64 k = i % c, tap = i / c % 9, from = i / (9 * c) * chunk, to = from + chunk < rows ? from + chunk : rows;
-    float sum = 0.0f;
-    for (i64 p = from; p < to; p++) {
-        i64 q = p % ow + tap % 3 - 1, r = p / ow % oh + tap / 3 - 1, image = p / (ow * oh);
+template <int N>
+static __device__ __forceinline__ void weights_of(const T* x, const T* dy, double* out, I h, I w, I oh, I ow, I c, I k, I tap, I from, I to) {
+    const I down = over(tap, 3) - 1, right = rest(tap, 3) - 1;
+    float sum[N], v[N], d[N];
+    for (int j = 0; j < N; j++) sum[j] = 0.0f;
+    for (I p = from; p < to; p++) {
+        const I line = over(p, ow), image = over(line, oh), q = p - line * ow + right, r = line - image * oh + down;
         if (r < 0 || r >= oh || q < 0 || q >= ow) continue;
-        sum = fmaf(get(x, ((image * h + r / 2) * w + q / 2) * c + k), get(dy, p * c + k), sum);
+        load(x + ((image * h + r / 2) * w + q / 2) * c + k, v);
+        load(dy + p * c + k, d);
+        for (int j = 0; j < N; j++) sum[j] = fmaf(v[j], d[j], sum[j]);
     }
-    out[i] = sum;
+    for (int j = 0; j < N; j++) out[j] = sum[j];
+}
+// Gradient to the weights: [blocks][9][c] over blocks of `chunk` of the `rows` output pixels; `n` counts outputs over lanes.
+KERNEL upsample_weight(const T* x, const T* dy, double* out, I h, I w, I oh, I ow, I c, I rows, I chunk, I lanes, I n) {
+    INDEX(t, n);
+    const I i = t * lanes, part = over(i, c), k = i - part * c, block = over(part, 9), tap = part - block * 9;
+    const I from = block * chunk, to = from + chunk < rows ? from + chunk : rows;
+    LANES(weights_of<N>(x, dy, out + i, h, w, oh, ow, c, k, tap, from, to));
 }
