@@ -6,6 +6,7 @@
 use super::{cargo, root};
 use crate::out::note;
 use anyhow::{Context, bail, ensure};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -41,11 +42,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     timed("link without kernels for quantised weights", || lean(args, &target, &toolkit))?;
     let binary = target.join("release/xtask");
     timed("kernels compiled by NVRTC", || kernels(&binary, &toolkit))?;
+    timed("registers, spills and wide accesses of the kernels", || peer("cuda_resources.py", &[]))?;
+    timed("what a training step asks for, on a stand-in for the driver", || {
+        peer("soft_cuda/run.py", &[binary.as_os_str(), "--count".as_ref()])
+    })?;
     let bytes = std::fs::metadata(&binary).with_context(|| format!("reading {}", binary.display()))?.len();
     let megabytes = bytes as f64 / 1e6;
     ensure!(bytes < MOST_BYTES, "size: {} has {megabytes:.1} MB, at most {} are allowed", binary.display(), 45);
     note!("{} ({megabytes:.1} MB) runs on a machine with a driver, cuDNN 9 and CUDA 13", binary.display());
-    note!("CUDA checks passed in {:.0} s; no kernel was run", started.elapsed().as_secs_f64());
+    note!("CUDA checks passed in {:.0} s; no kernel was run on a device", started.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -189,6 +194,11 @@ fn compile(source: &str, compiler: &mut Command) -> anyhow::Result<()> {
     let status = compiler.wait()?;
     ensure!(status.success(), "cc: {status}");
     Ok(())
+}
+
+/// Runs a script that a developer runs too.
+fn peer(script: &str, arguments: &[&OsStr]) -> anyhow::Result<()> {
+    ran(Command::new("python3").arg(root().join("tests/peers").join(script)).args(arguments))
 }
 
 /// NVRTC itself needs no driver, so the program compiles its kernels here exactly as it does where it runs.
