@@ -153,7 +153,7 @@ impl Gpu {
         if let Some(at) = free.iter().position(|memory| memory.num_bytes() >= bytes) {
             return Ok(free.swap_remove(at));
         }
-        // Too small for anything that is asked for now.
+        // Too small for what is asked for: larger ones take their place.
         free.clear();
         // SAFETY: read only where a copy has written.
         unsafe { self.stream().context().alloc_pinned_with_flags::<u8>(bytes.next_power_of_two().max(4096), 0) }
