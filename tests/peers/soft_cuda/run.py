@@ -26,8 +26,8 @@ HARMLESS = re.compile(r"(Create|Destroy|SetStream|SetWorkspace|SetMathMode|Seed|
 # Most that a settled step may ask for, by case; look-ups of algorithms and page-locked memory it may not ask for at all.
 BOUNDS = {
     "resnet18-224-b256 bf16": {"launches": 260, "allocations": 100, "waits": 1, "copies to the device": 16, "copies from the device": 2},
-    "audio-video-w16-112-b32 bf16": {"launches": 560, "allocations": 100, "waits": 1, "copies to the device": 20, "copies from the device": 2},
-    "esanet34-480x640-b4 bf16": {"launches": 1600, "allocations": 100, "waits": 6, "copies to the device": 20, "copies from the device": 6},
+    "audio-video-w16-112-b32 bf16": {"launches": 500, "allocations": 100, "waits": 1, "copies to the device": 20, "copies from the device": 2},
+    "esanet34-480x640-b4 bf16": {"launches": 1960, "allocations": 100, "waits": 9, "copies to the device": 20, "copies from the device": 10},
 }
 
 
