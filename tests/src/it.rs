@@ -22,6 +22,7 @@ mod outputs;
 mod own_data;
 mod pretrained;
 mod pinned;
+mod export;
 mod predict;
 mod provenance;
 mod reuse;

@@ -7,6 +7,7 @@ mod reproduce;
 mod search;
 mod evaluate;
 mod predict;
+mod export;
 mod diagnose;
 mod data;
 mod bench;
@@ -44,6 +45,8 @@ enum Verb {
     Eval(evaluate::Args),
     /// What networks of a finished run predict of files.
     Predict(predict::Args),
+    /// A network of a finished run as a folder for others: weights, settings, model card.
+    Export(export::Args),
     /// What is wrong with the networks of a finished run.
     Diagnose(diagnose::Args),
     /// Look at a data set, or fetch pretrained weights ahead of time.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Search(args) => search::run(args),
         Verb::Eval(args) => evaluate::run(args),
         Verb::Predict(args) => predict::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Diagnose(args) => diagnose::run(args),
         Verb::Data(args) => data::run(args),
         Verb::Bench(args) => bench::run(args),

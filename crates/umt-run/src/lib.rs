@@ -20,6 +20,7 @@ mod weights;
 mod material;
 pub mod pass;
 pub mod predict;
+pub mod export;
 mod segmented;
 mod course;
 mod work;
