@@ -146,3 +146,25 @@ fn headers_that_declare_gigabytes_cost_nothing() {
         assert!(time < Duration::from_millis(5) && peak < 1 << 20, "{name}: {time:?}, {peak} bytes");
     }
 }
+
+/// What a list costs: its text and a few bytes a cell, while it is read and afterwards.
+#[test]
+fn a_manifest_takes_few_bytes_a_row() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    const ROWS: usize = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.csv");
+    let mut text = "id,label,split,audio,video,group:speaker\n".to_owned();
+    for i in 0..ROWS {
+        let split = if i % 10 == 0 { "test" } else { "train" };
+        text +=
+            &format!("sample{i:06},class{:02},{split},audio/{i:06}.wav,video/{i:06}.mp4,p{:05}\n", i % 50, i % 9_000);
+    }
+    std::fs::write(&list, &text).unwrap();
+    let config = umt_data::DataConfig { on_error: umt_data::OnError::Skip, ..umt_data::DataConfig::av_digits() };
+    let (set, _, peak) = measured(|| umt_data::open("manifest", Some(&list), &config).unwrap());
+    assert_eq!(set.len(), ROWS);
+    println!("{} bytes of text a row, {} at the peak", text.len() / ROWS, peak / ROWS);
+    // The longest column is copied while it grows; ids are compared by 16 bytes a row.
+    assert!(peak / ROWS < 160, "{} bytes a row", peak / ROWS);
+}

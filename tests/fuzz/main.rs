@@ -4,10 +4,12 @@
 //! finding is repeated by its line alone; it then becomes a seed in [`targets`].
 
 mod bombs;
+mod data;
 mod mutate;
 mod stored;
 mod targets;
 
+use data::DATA;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
@@ -73,7 +75,7 @@ fn no_input_panics_hangs_or_takes_more_than_its_cap() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let inputs = inputs();
     let mut findings = Vec::new();
-    for target in TARGETS.iter().chain(STORED) {
+    for target in TARGETS.iter().chain(STORED).chain(DATA) {
         let began = Instant::now();
         let (found, worst) = fuzz(target, inputs);
         let Worst { time: (time, slow), bytes: (bytes, large) } = worst;
@@ -94,7 +96,7 @@ fn no_input_panics_hangs_or_takes_more_than_its_cap() {
 fn seeds_are_read_as_they_are() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut unread = Vec::new();
-    for target in TARGETS.iter().chain(STORED) {
+    for target in TARGETS.iter().chain(STORED).chain(DATA) {
         let seeds = (target.seeds)().into_iter().filter(|(_, bytes)| !(target.read)(bytes));
         unread.extend(seeds.map(|(name, _)| format!("{}: the seed {name}", target.name)));
     }

@@ -20,6 +20,7 @@ mod method;
 mod objectives;
 mod outputs;
 mod own_data;
+mod data_check;
 mod pretrained;
 mod pinned;
 mod export;

@@ -3,15 +3,18 @@
 
 use crate::fetch;
 use crate::out::say;
-use crate::recipes::DataArgs;
+use crate::progress::Progress;
+use crate::recipes::{Change, DataArgs, load};
 use anyhow::bail;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use umt_data::{CheckOptions, Frames, check_with, generate};
+use std::sync::Arc;
+use umt_data::{CheckOptions, Frames, Usage, check_with, generate};
 use umt_recipe::RecipeError;
+use umt_store::Store;
 
 /// Look at a data set, make frames in its form, or fetch pretrained weights.
 #[derive(clap::Args)]
@@ -22,7 +25,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// What is there, missing, broken; class counts. Exit code 6 when something cannot be used.
+    /// What is there, missing, broken, shared by train and test. Exit code 6 with any problem; notes alone are none.
     Check(Check),
     /// Frames made by code in the form of a set's own files, to try a recipe without the set.
     Make(Make),
@@ -32,19 +35,28 @@ enum Verb {
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     cargo xtask data check DIR --dataset av-digits\n  \
-    cargo xtask data check my.csv --json                     a manifest needs no --dataset")]
+    cargo xtask data check my.csv --csv found.csv            a manifest needs no --dataset\n  \
+    cargo xtask data check my.csv --recipe av-digits --set 'data.tolerate=[\"silent\"]'")]
 struct Check {
     /// A folder in the set's own form, or a manifest (.csv).
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
     place: DataArgs,
+    /// Read the set as this recipe does, and print the samples that it trains on and measures.
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
+    #[command(flatten)]
+    change: Change,
     /// Look only whether files are there; decode nothing.
     #[arg(long)]
     list_only: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+    /// Write every problem and note to this file: kind, list, line, id, reason, remedy.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -99,23 +111,34 @@ fn make(args: &Make) -> anyhow::Result<ExitCode> {
 }
 
 fn look(args: Check) -> anyhow::Result<ExitCode> {
-    let root = args.dir.or(args.place.data);
-    let own = || root.as_deref().is_some_and(umt_data::is_manifest).then(|| "manifest".to_owned());
-    let Some(dataset) = args.place.dataset.or_else(own) else {
+    let Check { dir, place: DataArgs { data, dataset }, recipe, change, list_only, json, csv } = args;
+    if recipe.is_none() && (change.quick || !change.sets.is_empty()) {
+        bail!(RecipeError::Usage("--set and --quick change a recipe: name it with --recipe".into()));
+    }
+    let recipe = recipe.map(|name| load(&name, &change)).transpose()?.map(|loaded| (loaded.name, loaded.recipe.data));
+    // As in a run, a recipe's own root belongs to its own set.
+    let own_root = recipe.as_ref().and_then(|(_, data)| data.root.clone()).filter(|_| dataset.is_none());
+    let root = dir.or(data).or(own_root);
+    let manifest = root.as_deref().is_some_and(umt_data::is_manifest).then(|| "manifest".to_owned());
+    let own = recipe.as_ref().map(|(_, data)| data.set.clone());
+    let Some(set) = dataset.or(manifest).or(own) else {
         let known: Vec<&str> = umt_data::KINDS.iter().map(|k| k.name()).collect();
         bail!(RecipeError::Usage(format!(
             "--dataset NAME is needed, or a manifest (a csv with the header id,label,split,audio,video): one of {}",
             known.join(", ")
         )));
     };
-    let options = CheckOptions { decode: !args.list_only, ..CheckOptions::default() };
-    let bar = bar();
-    let report = check_with(root.as_deref(), &dataset, &options, &mut |p| {
-        bar.set_length(p.total as u64);
-        bar.set_position(p.done as u64);
-    })?;
-    bar.finish_and_clear();
-    if args.json {
+    let set = &set;
+    let usage = recipe.map(|(recipe, data)| Usage { own: data.set == *set, recipe, config: data.config });
+    let options = CheckOptions { decode: !list_only, recipe: usage, ..CheckOptions::default() };
+    let mut progress = Progress::new(&Arc::default(), "test");
+    let report = check_with(root.as_deref(), set, &options, &mut |p| progress.count("checking", p.done, p.total))?;
+    progress.end();
+    if let Some(path) = csv {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Store::shared(folder)?.commit_with(&path, |out| report.write_csv(out))?;
+    }
+    if json {
         say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         say!("{}", report.to_string().trim_end());

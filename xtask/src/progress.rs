@@ -22,6 +22,8 @@ pub struct Progress {
     terminal: bool,
     stop: Arc<AtomicUsize>,
     told: Instant,
+    /// When samples began to be counted.
+    began: Instant,
     /// The split whose accuracy a finished stage is shown with.
     split: &'static str,
     /// The run that was announced.
@@ -33,7 +35,8 @@ impl Progress {
     pub fn new(stop: &Arc<AtomicUsize>, split: &'static str) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress { bar, terminal, stop: Arc::clone(stop), told: Instant::now(), split, announced: None }
+        let now = Instant::now();
+        Progress { bar, terminal, stop: Arc::clone(stop), told: now, began: now, split, announced: None }
     }
 
     /// Removes the bar; what follows is the table.
@@ -54,6 +57,22 @@ impl Progress {
         self.bar.set_length(total);
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style.progress_chars("=> "));
+        }
+    }
+
+    /// Shows how many of `total` samples are `done`, how fast it goes and how long it takes yet.
+    pub fn count(&mut self, doing: &str, done: usize, total: usize) {
+        if done <= 1 {
+            self.shape(total as u64, "{msg} {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
+            self.bar.set_message(doing.to_owned());
+            (self.began, self.told) = (Instant::now(), Instant::now());
+        }
+        self.bar.set_position(done as u64);
+        if !self.terminal && (done == total || self.due()) {
+            let speed = done as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
+            let left = (total - done) as f64 / speed;
+            let left = if done == total { String::new() } else { format!(", {left:.0} s left") };
+            self.line(&format!("{doing}: {done} of {total} samples, {speed:.0}/s{left}"));
         }
     }
 
@@ -79,14 +98,7 @@ impl Watch for Progress {
             note!("stopped by signal {signal} while samples were decoded; the same command begins that anew");
             std::process::exit(128 + i32::try_from(signal).unwrap_or(0));
         }
-        if done <= 1 {
-            self.shape(total as u64, "decoding {bar:30} {pos}/{len} samples  {per_sec}  {eta} left");
-            self.told = Instant::now();
-        }
-        self.bar.set_position(done as u64);
-        if !self.terminal && (done == total || self.due()) {
-            self.line(&format!("decoded {done} of {total} samples"));
-        }
+        self.count("decoding", done, total);
     }
 
     fn on_download(&mut self, repository: &str, transfer: Transfer) {

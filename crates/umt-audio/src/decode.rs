@@ -50,6 +50,7 @@ pub fn decode_file(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Wavefor
     match decode(bytes, extension, limits) {
         Err(MediaError::Unsupported { what, reason }) => {
             let read = by_ffmpeg(&Ffmpeg::default(), path, bytes.len(), limits)?;
+            let read = read.map(|wave| Waveform { by_ffmpeg: true, ..wave });
             read.ok_or(MediaError::Unsupported { what, reason })
         }
         result => result,

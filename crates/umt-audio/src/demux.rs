@@ -51,7 +51,7 @@ impl<'a> Output<'a> {
     fn new(params: &AudioCodecParameters, verify: bool, size: usize, limits: &'a Limits) -> Result<Self, MediaError> {
         let options = AudioDecoderOptions::default().verify(verify);
         let decoder = get_codecs().make_audio_decoder(params, &options).map_err(explain)?;
-        let wave = Waveform { rate: 0, channels: Vec::new() };
+        let wave = Waveform { rate: 0, channels: Vec::new(), by_ffmpeg: false };
         Ok(Self { decoder, wave, planes: Vec::new(), most: limits.samples_of(size), limits })
     }
 
@@ -62,7 +62,7 @@ impl<'a> Output<'a> {
         if wave.channels.is_empty() {
             check_rate(rate)?;
             Limits::check("audio channels", count as u64, self.limits.max_channels)?;
-            *wave = Waveform { rate, channels: vec![Vec::new(); count] };
+            *wave = Waveform { rate, channels: vec![Vec::new(); count], by_ffmpeg: false };
         }
         if wave.rate != rate || wave.channels.len() != count {
             return Err(convert("an audio track whose rate or channels change"));

@@ -158,7 +158,7 @@ fn samples(format: &Format, data: &[&[u8]]) -> Waveform {
         }
         channels.push(out);
     }
-    Waveform { rate: format.rate, channels }
+    Waveform { rate: format.rate, channels, by_ffmpeg: false }
 }
 
 /// A little-endian number with a sign, of up to eight bytes.

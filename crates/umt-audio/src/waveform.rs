@@ -7,6 +7,8 @@ pub struct Waveform {
     pub rate: u32,
     /// One vector per channel, all of the same length, never empty.
     pub channels: Vec<Vec<f32>>,
+    /// Whether the installed `ffmpeg` command decoded it.
+    pub by_ffmpeg: bool,
 }
 
 impl Waveform {

@@ -61,13 +61,13 @@ fn cores() -> f64 {
 fn dump(cache: &Cache, folder: &Path) -> Result<(), Failed> {
     std::fs::create_dir_all(folder)?;
     let (mut audio, mut video, mut list) = (Vec::new(), Vec::new(), String::new());
-    for (i, sample) in cache.dataset().samples.iter().enumerate() {
+    for (i, sample) in cache.dataset().iter().enumerate() {
         let decoded = cache.get(i)?;
         if let Some(AudioData::Spectrogram(array)) = &decoded.audio {
             audio.extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
         }
         video.extend(decoded.video.map_or(Vec::new(), |v| v.rgb));
-        list += &format!("{} {} {}\n", sample.label, sample.split, sample.id);
+        list += &format!("{} {} {}\n", sample.label(), sample.split(), sample.id());
     }
     for (name, bytes) in [("audio.f32", &audio[..]), ("video.u8", &video), ("list.txt", list.as_bytes())] {
         std::fs::File::create(folder.join(name))?.write_all(bytes)?;

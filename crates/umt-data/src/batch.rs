@@ -102,7 +102,7 @@ impl Builder {
         }
         let mut maps = None;
         for (place, &i) in samples.iter().enumerate() {
-            let id = umt_random::id_hash(&set.samples[i].id);
+            let id = umt_random::id_hash(set.sample(i).id());
             let key: Key = draw.map(|(seed, epoch)| (seed, epoch, id));
             let layout = cache.shard.read(i, &mut self.bytes)?;
             let entry = cache.shard.index.entries[i].as_ref().and_then(|entry| entry.scene);
@@ -128,13 +128,12 @@ impl Builder {
                 self.map(&layout, &entry, &choice, draw.is_some(), maps);
             }
         }
-        let info = |&i: &usize| &set.samples[i];
         Ok(Batch {
-            ids: samples.iter().map(info).map(|s| s.id.clone()).collect(),
+            ids: samples.iter().map(|&i| set.sample(i).id().to_owned()).collect(),
             indices: samples.to_vec(),
             labels: match maps {
                 Some(_) => Vec::new(),
-                None => samples.iter().map(info).map(|s| s.label as u32).collect(),
+                None => samples.iter().map(|&i| set.sample(i).label() as u32).collect(),
             },
             maps,
             inputs: arrays.into_iter().map(|(m, (_, array))| (m, array)).collect(),
@@ -162,7 +161,7 @@ impl Builder {
                 "audio",
                 format!(
                     "sample `{}` has {} spectrogram values instead of {}",
-                    cache.dataset().samples[i].id,
+                    cache.dataset().sample(i).id(),
                     self.values.len(),
                     out.len()
                 ),

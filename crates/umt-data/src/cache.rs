@@ -1,13 +1,14 @@
 //! Every clip is decoded once; later runs read the decoded samples from one file.
 
 use crate::{
-    AudioNormalise, DataConfig, DataError, Dataset, Decoded, DepthNormalise, Failure, OnError, Problem, Skipped, Split,
-    SplitCounts, Sums, cache_key,
+    AudioNormalise, DataConfig, DataError, Dataset, Decoded, DepthNormalise, Failure, OnError, Problem, Sample,
+    Skipped, Split, SplitCounts, Sums, cache_key,
     decode::{Counts, Decoder},
     shard,
 };
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::Hash,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -81,7 +82,7 @@ impl Cache {
                 shard::Shard::open(&path)?
             }
         };
-        if shard.index.key != key || shard.index.entries.len() != set.samples.len() {
+        if shard.index.key != key || shard.index.entries.len() != set.len() {
             return Err(DataError::Cache { path, reason: "it belongs to another set".into() });
         }
         if let (OnError::Stop, Some(first)) = (config.on_error, shard.index.skipped.first()) {
@@ -96,7 +97,8 @@ impl Cache {
             depth_stats: None,
             rebuilt,
         };
-        cache.leave_out_copies();
+        let entries = &cache.shard.index.entries;
+        leave_out_copies(&mut cache.set, |i| Some(entries[i].as_ref()?.digest.as_str()));
         cache.depth_stats = cache.depth_moments();
         cache.audio_stats = cache.stats_of(&cache.set.indices(Split::Train));
         Ok(cache)
@@ -244,20 +246,20 @@ impl Cache {
         };
         shares.iter().map(|&share| if share > 0.0 { (median / share) as f32 } else { 0.0 }).collect()
     }
+}
 
-    fn leave_out_copies(&mut self) {
-        let mut held: HashMap<&str, Split> = HashMap::new();
-        let entries = &self.shard.index.entries;
-        // Test first: what is in test decides over validation, and both over train.
-        for split in [Split::Test, Split::Validation, Split::Train] {
-            for i in self.set.indices(split) {
-                let Some(entry) = &entries[i] else { continue };
-                match held.get(entry.digest.as_str()) {
-                    Some(&other) if other != split => self.set.samples[i].split = Split::LeftOut,
-                    Some(_) => {}
-                    None => {
-                        held.insert(&entry.digest, split);
-                    }
+/// Takes samples out whose decoded content, by its digest, another part holds as well; `None` for those without content.
+pub(crate) fn leave_out_copies<D: Eq + Hash + Copy>(set: &mut Dataset, digest: impl Fn(usize) -> Option<D>) {
+    let mut held: HashMap<D, Split> = HashMap::new();
+    // Test first: what is in test decides over validation, and both over train.
+    for split in [Split::Test, Split::Validation, Split::Train] {
+        for i in set.indices(split) {
+            let Some(digest) = digest(i) else { continue };
+            match held.get(&digest) {
+                Some(&other) if other != split => set.samples.set_split(i, Split::LeftOut),
+                Some(_) => {}
+                None => {
+                    held.insert(digest, split);
                 }
             }
         }
@@ -295,8 +297,8 @@ fn write(
     let result = store.commit_with(path, |out| {
         let mut writer = shard::Writer::new(out, key)?;
         let mut bytes = 0;
-        let total = set.samples.len();
-        let outcome = decode_all(set, config, &mut |i, decoded| {
+        let total = set.len();
+        let outcome = decode_all(set, config, |_, decoded| decoded, &mut |i, decoded| {
             match decoded {
                 Ok((sample, counts)) => bytes += writer.push(&sample, counts)?,
                 Err(failure) => {
@@ -323,44 +325,48 @@ fn write(
 fn skipped(set: &Dataset, index: usize, failure: Failure) -> Skipped {
     Skipped {
         index,
-        id: set.samples[index].id.clone(),
+        id: set.sample(index).id().to_owned(),
         problem: failure.problem,
         path: failure.path,
         reason: failure.reason,
     }
 }
 
-type Outcome = Result<(Decoded, Counts), Failure>;
+/// A decoded sample, or why it cannot be used.
+pub(crate) type Outcome = Result<(Decoded, Counts), Failure>;
 
-/// Decodes all samples on the set number of threads and hands them over in the list's order.
-/// At most eight samples per thread are in flight; an error of `take` ends it early.
-pub(crate) fn decode_all(
+/// Decodes all samples on the set number of threads, has `work` look at each there, and hands its results over in the
+/// list's order. At most eight samples per thread are in flight; an error of `take` ends it early.
+pub(crate) fn decode_all<T: Send>(
     set: &Dataset,
     config: &DataConfig,
-    take: &mut dyn FnMut(usize, Outcome) -> io::Result<()>,
+    work: impl Fn(Sample<'_>, Outcome) -> T + Sync,
+    take: &mut dyn FnMut(usize, T) -> io::Result<()>,
 ) -> io::Result<()> {
     let threads = match config.decode_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n.min(256),
     };
     crate::ordered::in_order(
-        set.samples.len(),
+        set.len(),
         threads,
         8 * threads,
         || Decoder::new(set, config).ok(),
         |decoder, i| {
-            let sample = &set.samples[i];
+            let sample = set.sample(i);
             let decoded = decoder.as_mut().map(|d| catch_unwind(AssertUnwindSafe(|| d.decode(sample))));
             if let Some(Ok(outcome)) = decoded {
-                return outcome;
+                return work(sample, outcome);
             }
             // A decoder that panicked on a file is not trusted with the next one.
             *decoder = Decoder::new(set, config).ok();
-            Err(Failure {
+            let path = sample.sources().find_map(|(_, source)| Some(source.path()?.display().to_string()));
+            let failure = Failure {
                 problem: Problem::Corrupt,
-                path: format!("{:?}", sample.sources.values().next()),
+                path: path.unwrap_or_else(|| sample.id().to_owned()),
                 reason: "the decoder panicked".into(),
-            })
+            };
+            work(sample, Err(failure))
         },
         take,
     )

@@ -1,7 +1,8 @@
 //! What decides the content of a cache: the samples' files, the stored form and the version of the decoders.
 
 use crate::{DataConfig, DataError, Dataset, Source, files};
-use std::{collections::HashMap, fmt::Write as _, path::Path};
+use std::{collections::HashMap, fmt::Write as _};
+use umt_store::Sha256Text;
 
 /// Raised when the stored form changes, so that older caches are made again.
 const FORMAT: u32 = 3;
@@ -18,19 +19,20 @@ pub(crate) fn of(set: &Dataset, config: &DataConfig) -> Result<String, DataError
             .map_err(|error| DataError::config("data", error.to_string()))?;
     let mut text = format!("{settings} {:?} {}\n", set.dense, umt_version());
     let whole = set.is_small();
-    let mut shared: HashMap<&Path, String> = HashMap::new();
-    for sample in &set.samples {
-        let _ = write!(text, "{:?}", sample.id);
+    let mut digest = Sha256Text::default();
+    let mut shared: HashMap<u64, String> = HashMap::new();
+    for sample in set.iter() {
+        let _ = write!(text, "{:?}", sample.id());
         for (name, source) in sample.parts() {
             match source {
                 Source::Synthetic(number) => {
-                    let _ = write!(text, " {name}={number}:{}", sample.label);
+                    let _ = write!(text, " {name}={number}:{}", sample.label());
                 }
-                Source::Path(path) | Source::Frame(path, _) => {
+                Source::Path(ref path) | Source::Frame(ref path, _) => {
                     let shown = path.strip_prefix(&set.root).unwrap_or(path);
                     let frame = if let Source::Frame(_, frame) = source { format!("#{frame}") } else { String::new() };
                     // A clip that holds audio and video, or a file of many frames, is read once.
-                    let content = shared.entry(path).or_insert_with(|| match whole {
+                    let content = shared.entry(files::hash(path)).or_insert_with(|| match whole {
                         true => files::content(path, true),
                         false => format!("{}:{}", files::content(path, false), files::stamp(path)),
                     });
@@ -39,8 +41,11 @@ pub(crate) fn of(set: &Dataset, config: &DataConfig) -> Result<String, DataError
             }
         }
         text.push('\n');
+        digest.push(&text);
+        text.clear();
     }
-    Ok(umt_store::sha256_hex(text.as_bytes()))
+    digest.push(&text);
+    Ok(digest.hex())
 }
 
 /// Decoders and generators change with the crate's version.

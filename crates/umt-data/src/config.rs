@@ -6,6 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use umt_audio::{Fill, FrontEndConfig, MelNorm, MelScale, Padding};
+use umt_media::Modality;
 use umt_video::Select;
 
 /// All settings of a data set. The defaults read nothing: name at least one modality.
@@ -207,6 +208,20 @@ impl DataConfig {
             return Err(DataError::config("limit", "0 leaves nothing; at least 1"));
         }
         self.validation.validate()
+    }
+}
+
+impl DataConfig {
+    /// Whether a part of a sample is read: a modality's name, or `label-map`.
+    pub(crate) fn reads(&self, part: &str) -> bool {
+        match part.parse() {
+            Ok(Modality::Audio) => self.audio.is_some(),
+            Ok(Modality::Depth) => self.depth.is_some(),
+            Ok(Modality::Rgb) => self.rgb.is_some(),
+            Ok(Modality::Video) => self.video.is_some(),
+            // The label map.
+            Err(_) => self.dense.is_some(),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! One sample's files to what is stored: spectrogram or waveform, and small frames.
 
 use crate::{
-    AudioInput, AudioWindow, DataConfig, DataError, Dataset, Problem, SampleInfo, SceneData, Source, VideoInput,
+    AudioInput, AudioWindow, DataConfig, DataError, Dataset, Problem, Sample, SceneData, Source, VideoInput,
     scene::SceneReader, synth,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use umt_audio::{FrontEnd, Resampler, Waveform, fit};
 use umt_media::{Array, Limits, MediaError, Modality, read_bounded};
 use umt_video::{Frame, Pick, Select};
@@ -29,6 +29,10 @@ pub(crate) struct Counts {
     pub depth: Sums,
     /// Pixels of each class.
     pub pixels: Vec<u64>,
+    /// Length of the whole audio in seconds.
+    pub seconds: Option<f64>,
+    /// Whether the installed `ffmpeg` decoded the audio.
+    pub by_ffmpeg: bool,
 }
 
 /// Stored sound.
@@ -124,27 +128,28 @@ impl<'a> Decoder<'a> {
     }
 
     /// The stored form of a sample, and what was counted.
-    pub fn decode(&mut self, sample: &SampleInfo) -> Result<(Decoded, Counts), Failure> {
+    pub fn decode(&mut self, sample: Sample<'_>) -> Result<(Decoded, Counts), Failure> {
         if let Some(scenes) = &mut self.scenes {
             let scene = scenes.read(sample)?;
-            let counts =
-                Counts { sound: Sums::default(), depth: scene.depth_sums(), pixels: scene.pixels(self.classes) };
+            let counts = Counts { depth: scene.depth_sums(), pixels: scene.pixels(self.classes), ..Counts::default() };
             return Ok((Decoded { audio: None, video: None, scene: Some(scene) }, counts));
         }
         let config = self.config;
         let mut made = self.make(sample)?;
         let mut bytes = None;
-        let mut sums = Sums::default();
+        let mut counts = Counts::default();
         let mut audio = None;
         if let Some(input) = &config.audio {
             let (waveform, path) = match made.as_mut().and_then(|made| made.waveform.take()) {
-                Some(waveform) => (waveform, sample.id.clone()),
+                Some(waveform) => (waveform, sample.id().to_owned()),
                 None => self.read_audio(sample, &mut bytes)?,
             };
-            let (data, of) =
+            let (data, sums) =
                 self.audio(input, &waveform).map_err(|(problem, reason)| Failure { problem, path, reason })?;
             audio = Some(data);
-            sums = of;
+            counts.sound = sums;
+            counts.seconds = Some(waveform.len() as f64 / f64::from(waveform.rate));
+            counts.by_ffmpeg = waveform.by_ffmpeg;
         }
         let mut video = None;
         let scene = made.as_mut().and_then(|made| made.relief.take()).map(SceneData::of_depth);
@@ -155,13 +160,13 @@ impl<'a> Decoder<'a> {
             };
             video = Some(pack(frames, input));
         }
-        let depth = scene.as_ref().map_or(Sums::default(), SceneData::depth_sums);
-        Ok((Decoded { audio, video, scene }, Counts { sound: sums, depth, ..Counts::default() }))
+        counts.depth = scene.as_ref().map_or(Sums::default(), SceneData::depth_sums);
+        Ok((Decoded { audio, video, scene }, counts))
     }
 
-    fn make(&self, sample: &SampleInfo) -> Result<Option<synth::Made>, Failure> {
-        let number = sample.sources.values().find_map(|source| match source {
-            Source::Synthetic(number) => Some(*number),
+    fn make(&self, sample: Sample<'_>) -> Result<Option<synth::Made>, Failure> {
+        let number = sample.sources().find_map(|(_, source)| match source {
+            Source::Synthetic(number) => Some(number),
             Source::Path(_) | Source::Frame(..) => None,
         });
         let (Some(number), Some(generator)) = (number, &self.generator) else {
@@ -170,16 +175,16 @@ impl<'a> Decoder<'a> {
         let size = self.config.video.as_ref().map(|v| (v.size, stored(v).count()));
         let audio = self.config.audio.as_ref().map(|a| (a.front_end.rate(), a.seconds));
         let depth = self.config.depth.as_ref().and_then(|depth| depth.size);
-        Ok(Some(generator.make(number, sample.label, audio, size, depth)))
+        Ok(Some(generator.make(number, sample.label(), audio, size, depth)))
     }
 
     /// The waveform, its path, and in `bytes` the file for a video track in the same one.
-    fn read_audio(&self, sample: &SampleInfo, bytes: &mut Option<Vec<u8>>) -> Result<(Waveform, String), Failure> {
+    fn read_audio(&self, sample: Sample<'_>, bytes: &mut Option<Vec<u8>>) -> Result<(Waveform, String), Failure> {
         let path = path_of(sample, Modality::Audio)?;
-        let fail = |error: MediaError| failure(path, &error, Modality::Audio);
-        let read = read_bounded(path, &self.limits).map_err(fail)?;
-        let waveform = umt_audio::decode_file(path, &read, &self.limits).map_err(fail)?;
-        if sample.sources.get(&Modality::Video) == sample.sources.get(&Modality::Audio) {
+        let fail = |error: MediaError| failure(&path, &error, Modality::Audio);
+        let read = read_bounded(&path, &self.limits).map_err(fail)?;
+        let waveform = umt_audio::decode_file(&path, &read, &self.limits).map_err(fail)?;
+        if sample.source(Modality::Video) == sample.source(Modality::Audio) {
             *bytes = Some(read);
         }
         Ok((waveform, path.display().to_string()))
@@ -187,7 +192,7 @@ impl<'a> Decoder<'a> {
 
     fn read_video(
         &self,
-        sample: &SampleInfo,
+        sample: Sample<'_>,
         input: &VideoInput,
         bytes: Option<Vec<u8>>,
     ) -> Result<Vec<Frame>, Failure> {
@@ -195,10 +200,10 @@ impl<'a> Decoder<'a> {
         let size = Some((input.size[0], input.size[1]));
         let select = stored(input);
         let frames = match bytes {
-            Some(bytes) => umt_video::decode_file(path, &bytes, &select, Pick::Middle, size, &self.limits),
-            None => umt_video::decode_path(path, &select, Pick::Middle, size, &self.limits),
+            Some(bytes) => umt_video::decode_file(&path, &bytes, &select, Pick::Middle, size, &self.limits),
+            None => umt_video::decode_path(&path, &select, Pick::Middle, size, &self.limits),
         };
-        let frames = frames.map_err(|error| failure(path, &error, Modality::Video))?;
+        let frames = frames.map_err(|error| failure(&path, &error, Modality::Video))?;
         let fits = |f: &Frame| {
             f.width == input.size[0] && f.height == input.size[1] && f.rgb.len() == input.size[0] * input.size[1] * 3
         };
@@ -283,8 +288,8 @@ fn pack(frames: Vec<Frame>, input: &VideoInput) -> VideoData {
     VideoData { shape: [frames.len(), input.size[1], input.size[0]], rgb }
 }
 
-fn path_of(sample: &SampleInfo, modality: Modality) -> Result<&Path, Failure> {
-    match sample.sources.get(&modality) {
+fn path_of(sample: Sample<'_>, modality: Modality) -> Result<PathBuf, Failure> {
+    match sample.source(modality) {
         Some(Source::Path(path)) => Ok(path),
         _ => Err(Failure {
             problem: Problem::Missing,

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
@@ -18,6 +19,13 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
     files
+}
+
+/// Tells paths apart in 8 bytes.
+pub(crate) fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Bytes of a file or of all files of a folder; 0 if there is nothing.

@@ -114,7 +114,7 @@ impl Loader {
         if !self.config.train {
             return self.samples.to_vec();
         }
-        let all = self.cache.dataset().samples.len();
+        let all = self.cache.dataset().len();
         let mut wanted = vec![false; all];
         for &i in self.samples.iter() {
             wanted[i] = true;

@@ -1,6 +1,6 @@
 //! One scene's files to what is stored: colours, depth in millimetres, and classes.
 
-use crate::{DataConfig, Dataset, DenseForm, Failure, LabelMaps, Problem, SampleInfo, Source, Sums, rooms};
+use crate::{DataConfig, Dataset, DenseForm, Failure, LabelMaps, Problem, Sample, Source, Sums, rooms};
 use std::path::{Path, PathBuf};
 use umt_depth::{DepthCode, DepthMap, IdMap, NyuMat, decode_depth, decode_ids};
 use umt_media::{Limits, MediaError, Modality, read_bounded};
@@ -96,10 +96,10 @@ impl<'a> SceneReader<'a> {
         Some(Self { set, config, form, open: None, limits: Limits::default() })
     }
 
-    pub fn read(&mut self, sample: &SampleInfo) -> Result<SceneData, Failure> {
+    pub fn read(&mut self, sample: Sample<'_>) -> Result<SceneData, Failure> {
         let config = self.config;
-        if let (Some(design), Some(Source::Synthetic(number))) = (&self.set.rooms, &sample.map) {
-            let scene = rooms::make(design, *number);
+        if let (Some(design), Some(Source::Synthetic(number))) = (&self.set.rooms, sample.map()) {
+            let scene = rooms::make(design, number);
             return Ok(SceneData {
                 rgb: scene.rgb.filter(|_| config.rgb.is_some()),
                 depth: scene.depth.filter(|_| config.depth.is_some()),
@@ -120,7 +120,7 @@ impl<'a> SceneReader<'a> {
                 let [width, height] = ids.size;
                 let other = if ids.data.is_empty() { "colour image" } else { "label map" };
                 let reason = format!("{}x{}, but the {other} is {width}x{height}", size[0], size[1]);
-                return Err(fail(Problem::SizeMismatch, sample.sources.get(&modality), modality.name(), reason));
+                return Err(fail(Problem::SizeMismatch, sample.source(modality), modality.name(), reason));
             }
         }
         Ok(SceneData {
@@ -130,8 +130,8 @@ impl<'a> SceneReader<'a> {
         })
     }
 
-    fn rgb(&mut self, sample: &SampleInfo) -> Result<Sized<Vec<u8>>, Failure> {
-        let source = sample.sources.get(&Modality::Rgb);
+    fn rgb(&mut self, sample: Sample<'_>) -> Result<Sized<Vec<u8>>, Failure> {
+        let source = sample.source(Modality::Rgb);
         self.part(
             source,
             "rgb",
@@ -143,10 +143,10 @@ impl<'a> SceneReader<'a> {
         )
     }
 
-    fn depth(&mut self, sample: &SampleInfo) -> Result<Sized<Vec<u16>>, Failure> {
+    fn depth(&mut self, sample: Sample<'_>) -> Result<Sized<Vec<u16>>, Failure> {
         let input = self.config.depth.clone().unwrap_or_default();
         let code = if input.rotated { DepthCode::Rotated } else { input.unit.map_or(self.form.depth, DepthCode::Unit) };
-        let source = sample.sources.get(&Modality::Depth);
+        let source = sample.source(Modality::Depth);
         let sized = |DepthMap { width, height, mm }| Sized { size: [width, height], data: mm };
         self.part(
             source,
@@ -156,10 +156,10 @@ impl<'a> SceneReader<'a> {
         )
     }
 
-    fn ids(&mut self, sample: &SampleInfo) -> Result<Sized<Vec<u16>>, Failure> {
+    fn ids(&mut self, sample: Sample<'_>) -> Result<Sized<Vec<u16>>, Failure> {
         let sized = |IdMap { width, height, ids }| Sized { size: [width, height], data: ids };
         self.part(
-            sample.map.as_ref(),
+            sample.map(),
             "label-map",
             |bytes, limits| Ok(sized(decode_ids(bytes, limits)?)),
             |file, frame| Ok(sized(file.ids(frame)?)),
@@ -169,12 +169,12 @@ impl<'a> SceneReader<'a> {
     /// One part, from a file of its own or from a frame of a file of many.
     fn part<T>(
         &mut self,
-        source: Option<&Source>,
+        source: Option<Source>,
         name: &str,
         decode: impl FnOnce(&[u8], &Limits) -> Result<T, MediaError>,
         frame_of: impl FnOnce(&NyuMat, usize) -> Result<T, MediaError>,
     ) -> Result<T, Failure> {
-        let result = match source {
+        let result = match &source {
             Some(Source::Path(path)) => read_bounded(path, &self.limits).and_then(|bytes| decode(&bytes, &self.limits)),
             Some(Source::Frame(path, frame)) => self.file(path).and_then(|file| frame_of(file, *frame)),
             _ => return Err(fail(Problem::Missing, None, name, "no file is named".into())),
@@ -190,22 +190,22 @@ impl<'a> SceneReader<'a> {
         Ok(&self.open.insert((path.to_owned(), file)).1)
     }
 
-    fn stored(&self, rgb: Sized<Vec<u8>>, sample: &SampleInfo) -> Result<RgbPixels, Failure> {
+    fn stored(&self, rgb: Sized<Vec<u8>>, sample: Sample<'_>) -> Result<RgbPixels, Failure> {
         let [width, height] = rgb.size;
         let wanted = self.config.rgb.as_ref().and_then(|input| input.stored);
         match wanted.filter(|&size| size != rgb.size) {
             None => Ok(RgbPixels { shape: [height, width], data: rgb.data }),
             Some(size) => {
                 let frame = Frame { width, height, rgb: rgb.data };
-                let frame = frame.resized(size[0], size[1]).map_err(|error| {
-                    fail(Problem::Corrupt, sample.sources.get(&Modality::Rgb), "rgb", error.to_string())
-                })?;
+                let frame = frame
+                    .resized(size[0], size[1])
+                    .map_err(|error| fail(Problem::Corrupt, sample.source(Modality::Rgb), "rgb", error.to_string()))?;
                 Ok(RgbPixels { shape: [frame.height, frame.width], data: frame.rgb })
             }
         }
     }
 
-    fn classes(&self, ids: Sized<Vec<u16>>, sample: &SampleInfo) -> Result<MapPixels, Failure> {
+    fn classes(&self, ids: Sized<Vec<u16>>, sample: Sample<'_>) -> Result<MapPixels, Failure> {
         let known = &self.form.classes;
         if known.is_empty() {
             return Ok(MapPixels { shape: turned(ids.size), data: vec![LabelMaps::VOID; ids.size[0] * ids.size[1]] });
@@ -216,7 +216,7 @@ impl<'a> SceneReader<'a> {
                 let place = [at % ids.size[0], at / ids.size[0]];
                 let most = known.len().saturating_sub(1);
                 let reason = format!("the id {id} at {place:?} is no class: ids are 0 to {most}");
-                return Err(fail(Problem::LabelRange, sample.map.as_ref(), "label-map", reason));
+                return Err(fail(Problem::LabelRange, sample.map(), "label-map", reason));
             };
             data.push(class);
         }
@@ -229,7 +229,7 @@ fn turned([width, height]: [usize; 2]) -> [usize; 2] {
     [height, width]
 }
 
-fn fail(problem: Problem, source: Option<&Source>, name: &str, reason: String) -> Failure {
+fn fail(problem: Problem, source: Option<Source>, name: &str, reason: String) -> Failure {
     let path = match source {
         Some(Source::Frame(path, frame)) => format!("{}, {name} of frame {}", path.display(), frame + 1),
         Some(source) => source.path().map_or(format!("the {name}"), |path| path.display().to_string()),

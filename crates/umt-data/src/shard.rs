@@ -131,38 +131,7 @@ impl<'a> Writer<'a> {
 
     /// Appends a record; gives its size in bytes.
     pub fn push(&mut self, sample: &Decoded, counts: Counts) -> io::Result<u64> {
-        self.bytes.clear();
-        let audio = sample.audio.as_ref().map(|audio| match audio {
-            AudioData::Spectrogram(array) => {
-                self.bytes.extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
-                AudioEntry::Spectrogram([array.shape[0], array.shape[1]])
-            }
-            AudioData::Waveform(samples) => {
-                self.bytes.extend(samples.iter().flat_map(|v| v.to_le_bytes()));
-                AudioEntry::Waveform(samples.len())
-            }
-        });
-        let video = sample.video.as_ref().map(|video| {
-            self.bytes.extend_from_slice(&video.rgb);
-            video.shape
-        });
-        let scene = sample.scene.as_ref().map(|scene| {
-            if let Some(rgb) = &scene.rgb {
-                self.bytes.extend_from_slice(&rgb.data);
-            }
-            if let Some(depth) = &scene.depth {
-                let start = self.bytes.len();
-                self.bytes.resize(start + 2 * depth.data.len(), 0);
-                let words = self.bytes[start..].as_chunks_mut::<2>().0;
-                words.iter_mut().zip(&depth.data).for_each(|(word, mm)| *word = mm.to_le_bytes());
-            }
-            self.bytes.extend_from_slice(&scene.map.data);
-            SceneEntry {
-                rgb: scene.rgb.as_ref().map(|rgb| rgb.shape),
-                depth: scene.depth.as_ref().map(|depth| depth.shape),
-                map: scene.map.shape,
-            }
-        });
+        let (audio, video, scene) = record(sample, &mut self.bytes);
         self.out.write_all(&self.bytes)?;
         self.index.entries.push(Some(Entry {
             offset: self.offset,
@@ -192,6 +161,50 @@ impl<'a> Writer<'a> {
         self.out.write_all(umt_store::sha256_hex(&index).as_bytes())?;
         self.out.write_all(MAGIC)
     }
+}
+
+/// The digest that a sample's record has in the index.
+pub(crate) fn record_digest(sample: &Decoded) -> String {
+    let mut bytes = Vec::new();
+    record(sample, &mut bytes);
+    short_digest(&bytes)
+}
+
+/// Replaces `bytes` by a sample's record; gives what it holds.
+fn record(sample: &Decoded, bytes: &mut Vec<u8>) -> (Option<AudioEntry>, Option<[usize; 3]>, Option<SceneEntry>) {
+    bytes.clear();
+    let audio = sample.audio.as_ref().map(|audio| match audio {
+        AudioData::Spectrogram(array) => {
+            bytes.extend(array.data.iter().flat_map(|v| v.to_le_bytes()));
+            AudioEntry::Spectrogram([array.shape[0], array.shape[1]])
+        }
+        AudioData::Waveform(samples) => {
+            bytes.extend(samples.iter().flat_map(|v| v.to_le_bytes()));
+            AudioEntry::Waveform(samples.len())
+        }
+    });
+    let video = sample.video.as_ref().map(|video| {
+        bytes.extend_from_slice(&video.rgb);
+        video.shape
+    });
+    let scene = sample.scene.as_ref().map(|scene| {
+        if let Some(rgb) = &scene.rgb {
+            bytes.extend_from_slice(&rgb.data);
+        }
+        if let Some(depth) = &scene.depth {
+            let start = bytes.len();
+            bytes.resize(start + 2 * depth.data.len(), 0);
+            let words = bytes[start..].as_chunks_mut::<2>().0;
+            words.iter_mut().zip(&depth.data).for_each(|(word, mm)| *word = mm.to_le_bytes());
+        }
+        bytes.extend_from_slice(&scene.map.data);
+        SceneEntry {
+            rgb: scene.rgb.as_ref().map(|rgb| rgb.shape),
+            depth: scene.depth.as_ref().map(|depth| depth.shape),
+            map: scene.map.shape,
+        }
+    });
+    (audio, video, scene)
 }
 
 fn short_digest(bytes: &[u8]) -> String {

@@ -17,6 +17,9 @@ pub struct SplitCounts {
     pub left_out: usize,
 }
 
+/// The seed of a run's validation share: the same for every seed of a run, so that seeds differ in training alone.
+pub const SPLIT_SEED: u64 = 0;
+
 /// The name of [`ValidationConfig::group_by`] that takes a set's own groups away: every sample by itself.
 pub const NO_GROUPS: &str = "none";
 
@@ -43,7 +46,7 @@ impl ValidationConfig {
 impl Dataset {
     /// Number of samples in each part.
     pub fn counts(&self) -> SplitCounts {
-        let count = |split| self.samples.iter().filter(|s| s.split == split).count();
+        let count = |split| self.samples.splits().iter().filter(|&&other| other == split).count();
         SplitCounts {
             train: count(Split::Train),
             validation: count(Split::Validation),
@@ -64,12 +67,12 @@ impl Dataset {
     pub fn split_validation(&mut self, seed: u64, config: &ValidationConfig) -> Result<SplitCounts, DataError> {
         config.validate()?;
         let column = self.hold_out_column(config)?;
-        if config.share == 0.0 || self.samples.iter().any(|s| s.split == Split::Validation) {
+        if config.share == 0.0 || self.samples.splits().contains(&Split::Validation) {
             return Ok(self.counts());
         }
         let groups = self.shuffled_groups(seed, column);
         for index in choose(&groups, self, config.share) {
-            self.samples[index].split = Split::Validation;
+            self.samples.set_split(index, Split::Validation);
         }
         if config.group_by.as_deref() != Some(NO_GROUPS) {
             self.leave_out_related();
@@ -111,9 +114,9 @@ impl Dataset {
     fn shuffled_groups(&self, seed: u64, column: Option<usize>) -> Vec<Vec<usize>> {
         let mut by_key: BTreeMap<(bool, &str), Vec<usize>> = BTreeMap::new();
         for index in self.indices(Split::Train) {
-            let sample = &self.samples[index];
-            let group = column.map_or("", |c| sample.groups[c].as_str());
-            let key = if group.is_empty() { (false, sample.id.as_str()) } else { (true, group) };
+            let sample = self.sample(index);
+            let group = column.map_or("", |column| sample.group(column));
+            let key = if group.is_empty() { (false, sample.id()) } else { (true, group) };
             by_key.entry(key).or_default().push(index);
         }
         // Sorted by key: no order of rows or hashes decides what the shuffle starts from.
@@ -123,18 +126,17 @@ impl Dataset {
     }
 
     fn leave_out_related(&mut self) {
-        let held: HashSet<(usize, String)> = self
-            .samples
-            .iter()
-            .filter(|s| s.split == Split::Validation)
-            .flat_map(|s| s.groups.iter().cloned().enumerate())
+        let groups = |row: usize| self.sample(row).groups().into_iter().enumerate();
+        let held: HashSet<(usize, &str)> = self
+            .indices(Split::Validation)
+            .into_iter()
+            .flat_map(groups)
             .filter(|(_, group)| !group.is_empty())
             .collect();
-        for sample in self.samples.iter_mut().filter(|s| s.split == Split::Train) {
-            let mut groups = sample.groups.iter().cloned().enumerate();
-            if groups.any(|group| held.contains(&group)) {
-                sample.split = Split::LeftOut;
-            }
+        let mut related = self.indices(Split::Train);
+        related.retain(|&row| groups(row).any(|group| held.contains(&group)));
+        for row in related {
+            self.samples.set_split(row, Split::LeftOut);
         }
     }
 }
@@ -148,7 +150,7 @@ fn choose(groups: &[Vec<usize>], set: &Dataset, share: f64) -> Vec<usize> {
     for members in groups {
         let mut with = held.clone();
         for &index in members {
-            with[set.samples[index].label] += 1.0;
+            with[set.samples.label(index)] += 1.0;
         }
         if distance(&with, &targets) < distance(&held, &targets) {
             held = with;

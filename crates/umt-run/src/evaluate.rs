@@ -67,7 +67,7 @@ pub fn evaluate(options: &EvalOptions, watch: &mut dyn Watch, stop: &Arc<AtomicU
             validation = fitted;
             text.iter().for_each(|text| watch.on_warning(text));
         }
-        dataset.split_validation(crate::material::SPLIT_SEED, &validation)?;
+        dataset.split_validation(umt_data::SPLIT_SEED, &validation)?;
     }
     // Before anything is decoded.
     if dataset.indices(options.split).is_empty() {

@@ -6,12 +6,9 @@ use crate::watch::Watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use umt_data::{Cache, DataConfig, Dataset, Split};
+use umt_data::{Cache, DataConfig, Dataset, SPLIT_SEED, Split};
 use umt_recipe::{Data, Loaded};
 use umt_store::Store;
-
-/// Validation is the same for every seed of a run, so that seeds differ in training alone.
-pub(crate) const SPLIT_SEED: u64 = 0;
 
 /// The warning about a cache that was damaged.
 pub(crate) fn rebuilt(reason: &str) -> String {
@@ -67,10 +64,10 @@ impl Material {
 
     /// The files of each test sample, each once, by id.
     pub fn test_files(&self) -> BTreeMap<String, Vec<PathBuf>> {
-        let test = self.split.samples.iter().filter(|sample| sample.split == Split::Test);
+        let test = self.split.iter().filter(|sample| sample.split() == Split::Test);
         let files = test.map(|sample| {
-            let all: BTreeSet<PathBuf> = sample.sources.values().filter_map(|s| Some(s.path()?.to_owned())).collect();
-            (sample.id.clone(), all.into_iter().collect::<Vec<_>>())
+            let all: BTreeSet<PathBuf> = sample.sources().filter_map(|(_, s)| Some(s.path()?.to_owned())).collect();
+            (sample.id().to_owned(), all.into_iter().collect::<Vec<_>>())
         });
         files.filter(|(_, all)| !all.is_empty()).collect()
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use umt_data::{
-    Cache, DataConfig, Dataset, DenseForm, DepthCode, DepthNormalise, Loader, LoaderConfig, OnError, RgbPixels,
-    SampleInfo, Source, Split,
+    Cache, DataConfig, Dataset, DenseForm, DepthCode, DepthNormalise, Input, Loader, LoaderConfig, OnError, RgbPixels,
+    Split,
 };
 use umt_distill::predicted_map;
 use umt_eval::diagnosis::shapley;
@@ -32,7 +32,7 @@ pub struct PredictOptions {
     /// The seed of the networks; the run's first when left out.
     pub seed: Option<u64>,
     /// The inputs, from [`inputs`].
-    pub inputs: Vec<SampleInfo>,
+    pub inputs: Vec<Input>,
     /// Where networks compute.
     pub device: Device,
 }
@@ -93,7 +93,7 @@ const IMAGES: [&str; 3] = ["png", "jpg", "jpeg"];
 ///
 /// # Errors
 /// A path that is not there, and a folder without such a file.
-pub fn inputs(paths: &[PathBuf]) -> Result<Vec<SampleInfo>, RunError> {
+pub fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, RunError> {
     let (mut found, mut listed) = (Vec::new(), Vec::new());
     for path in paths {
         if !path.exists() {
@@ -131,14 +131,12 @@ pub fn inputs(paths: &[PathBuf]) -> Result<Vec<SampleInfo>, RunError> {
         };
         input(path.display().to_string(), modalities.iter().map(|&m| (m, path.clone())))
     };
-    let found = found.into_iter().map(sample).chain(listed);
-    Ok(found.map(|sample| SampleInfo { split: Split::Test, groups: Vec::new(), label: 0, ..sample }).collect())
+    Ok(found.into_iter().map(sample).chain(listed).collect())
 }
 
 /// One input with a file for each modality, such as colours and depth.
-pub fn input(id: String, files: impl IntoIterator<Item = (Modality, PathBuf)>) -> SampleInfo {
-    let sources = files.into_iter().map(|(m, path)| (m, Source::Path(path))).collect();
-    SampleInfo { id, label: 0, split: Split::Test, groups: Vec::new(), sources, map: None }
+pub fn input(id: String, files: impl IntoIterator<Item = (Modality, PathBuf)>) -> Input {
+    Input { id, files: files.into_iter().collect() }
 }
 
 fn extension(path: &Path) -> Option<String> {
@@ -223,24 +221,24 @@ fn stages(opened: &Opened, only: &[String]) -> Result<Vec<String>, RunError> {
 }
 
 /// The inputs by the modalities that the network takes of them.
-fn by_modality(inputs: &[SampleInfo], network: &Network) -> Result<BTreeMap<Vec<Modality>, Vec<SampleInfo>>, RunError> {
+fn by_modality(inputs: &[Input], network: &Network) -> Result<BTreeMap<Vec<Modality>, Vec<Input>>, RunError> {
     let needed: BTreeSet<Modality> = network.modalities().collect();
-    let mut groups: BTreeMap<Vec<Modality>, Vec<SampleInfo>> = BTreeMap::new();
+    let mut groups: BTreeMap<Vec<Modality>, Vec<Input>> = BTreeMap::new();
     for sample in inputs {
         let mut sample = sample.clone();
         // A picture is a video of one frame, or colours.
         if !needed.contains(&Modality::Video)
             && needed.contains(&Modality::Rgb)
-            && let Some(source) = sample.sources.remove(&Modality::Video)
+            && let Some(source) = sample.files.remove(&Modality::Video)
         {
-            sample.sources.entry(Modality::Rgb).or_insert(source);
+            sample.files.entry(Modality::Rgb).or_insert(source);
         }
-        sample.sources.retain(|m, _| needed.contains(m));
-        if sample.sources.is_empty() {
+        sample.files.retain(|m, _| needed.contains(m));
+        if sample.files.is_empty() {
             let names = umt_recipe::list(needed.iter().map(|m| m.name()));
             return Err(RunError::Usage(format!("{}: nothing for this network, which reads {names}", sample.id)));
         }
-        groups.entry(sample.sources.keys().copied().collect()).or_default().push(sample);
+        groups.entry(sample.files.keys().copied().collect()).or_default().push(sample);
     }
     Ok(groups)
 }
@@ -257,25 +255,11 @@ struct One<'a> {
 type Answers = (Vec<(String, Answer)>, Vec<(String, String)>);
 
 impl One<'_> {
-    fn answers(
-        &self,
-        given: &[Modality],
-        samples: Vec<SampleInfo>,
-        watch: &mut dyn Watch,
-    ) -> Result<Answers, RunError> {
+    fn answers(&self, given: &[Modality], samples: Vec<Input>, watch: &mut dyn Watch) -> Result<Answers, RunError> {
         let config = self.data(given);
         let dense = config.dense.is_some();
-        let set = Dataset {
-            name: "predict".into(),
-            root: PathBuf::new(),
-            classes: self.record.classes.clone(),
-            samples,
-            group_names: Vec::new(),
-            hold_out: None,
-            synthetic: None,
-            rooms: None,
-            dense: dense.then(|| DenseForm::unlabelled(DepthCode::Unit(1.0))),
-        };
+        let form = dense.then(|| DenseForm::unlabelled(DepthCode::Unit(1.0)));
+        let set = Dataset::of_inputs("predict", self.record.classes.clone(), form, &samples);
         let folder = tempfile::tempdir().map_err(|source| RunError::Io { path: std::env::temp_dir(), source })?;
         let store = Store::shared(folder.path())?;
         let mut tell = |p: umt_data::Progress| watch.on_decode(p.done, p.total);

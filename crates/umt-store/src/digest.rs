@@ -32,6 +32,22 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// The SHA-256 of a text that comes in pieces, so that none of it is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Sha256Text(Sha256);
+
+impl Sha256Text {
+    /// Appends a piece.
+    pub fn push(&mut self, piece: &str) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces in lower-case hexadecimal digits.
+    pub fn hex(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

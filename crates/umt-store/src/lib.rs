@@ -43,7 +43,7 @@ pub mod hub;
 pub mod tensors;
 
 pub use commit::Store;
-pub use digest::{Digest, digest_file, read_json, read_verified, sha256_hex};
+pub use digest::{Digest, Sha256Text, digest_file, read_json, read_verified, sha256_hex};
 pub use error::StoreError;
 pub use files::{Files, OpenFile, RealFiles};
 pub use log::Log;

@@ -36,7 +36,7 @@ pub use clip::decode_clip;
 pub use folder::decode_folder;
 pub use frame::Frame;
 pub use select::{Pick, Select, Timeline};
-pub use still::{decode_image, decode_stored_image, encode_jpeg};
+pub use still::{decode_image, decode_stored_image, encode_jpeg, exif_orientation};
 
 use error::named;
 use std::path::Path;

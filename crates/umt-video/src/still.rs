@@ -97,6 +97,18 @@ fn decode(bytes: &[u8], rotate: bool, limits: &Limits) -> Result<Frame, MediaErr
     Ok(Frame { width: width as usize, height: height as usize, rgb: image.into_raw() })
 }
 
+/// What the EXIF entry of a jpeg or png image asks for, in EXIF's own numbers (TIFF 6.0's Orientation); `None` for an image
+/// that is upright as it is stored, and for what is no such image.
+pub fn exif_orientation(bytes: &[u8]) -> Option<u8> {
+    let format = kind(bytes)?.ok()?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut memory = image::Limits::no_limits();
+    memory.max_alloc = Some(DECODER_MEMORY);
+    reader.limits(memory);
+    let number = reader.into_decoder().ok()?.orientation().ok()?.to_exif();
+    (number != 1).then_some(number)
+}
+
 /// A frame as jpeg, `quality` from 1 to 100.
 ///
 /// # Errors

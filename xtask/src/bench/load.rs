@@ -88,7 +88,7 @@ fn load(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
-    let samples = dataset.samples.len();
+    let samples = dataset.len();
     let cache = Arc::new(cache);
     let settings = LoaderConfig { batch: 8, workers: 0, train: true, ..LoaderConfig::default() };
     let loader = Loader::new(Arc::clone(&cache), cache.indices(Split::Train), settings)?;

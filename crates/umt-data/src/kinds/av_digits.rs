@@ -1,7 +1,7 @@
 //! Audio-visual digits: spoken and written digits in noise, in VGGSound's form.
 
 use super::{Kind, vggsound};
-use crate::{DataConfig, DataError, Dataset};
+use crate::{DataConfig, DataError, Dataset, Defects};
 use std::path::Path;
 
 pub(super) struct AvDigits;
@@ -16,7 +16,7 @@ impl Kind for AvDigits {
     }
 
     /// Few recordings serve many clips, so a random validation share would hear the same ones.
-    fn open(&self, root: Option<&Path>, _config: &DataConfig) -> Result<Dataset, DataError> {
-        vggsound::open_as(self.name(), root, Some("recording"))
+    fn open(&self, root: Option<&Path>, _config: &DataConfig, defects: &mut Defects) -> Result<Dataset, DataError> {
+        vggsound::open_as(self.name(), root, Some("recording"), defects)
     }
 }

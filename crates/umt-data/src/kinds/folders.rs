@@ -7,10 +7,15 @@
 //! be `void`.
 
 use super::list;
-use crate::{DataConfig, DataError, Dataset, DenseForm, LabelMaps, SampleInfo, Source, Split};
+use crate::{
+    DataConfig, DataError, Dataset, Defects, DenseForm, FindingKind, LabelMaps, Split,
+    dataset::Lists,
+    defects::Place,
+    samples::{NewSample, NewSource, Samples},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
 };
 use umt_depth::DepthCode;
 use umt_media::Modality;
@@ -37,42 +42,50 @@ const RAW: [&str; 3] = ["depth_raw", "raw_depth", "depth-raw"];
 const LABEL: [&str; 5] = ["label", "Label", "labels", "Labels", "labels_40"];
 
 /// Reads the lists of such a folder.
-pub(super) fn open(root: &Path, form: &Form<'_>, config: &DataConfig) -> Result<Dataset, DataError> {
+pub(super) fn open(
+    root: &Path,
+    form: &Form<'_>,
+    config: &DataConfig,
+    defects: &mut Defects,
+) -> Result<Dataset, DataError> {
     let raw = config.depth.as_ref().is_some_and(|depth| depth.raw);
     let rgb = Folder::find(root, &RGB);
     let depth = Folder::find(root, if raw { &RAW } else { &DEPTH });
     let label = Folder::find(root, &LABEL);
-    let mut samples = Vec::new();
+    let mut samples = Samples::default();
     let parts = [("train", Split::Train), ("validation", Split::Validation), ("test", Split::Test)];
     for (file, split) in parts {
         let path = root.join(format!("{file}.txt"));
         if split == Split::Validation && !path.is_file() {
             continue;
         }
-        let names = names(&path)?;
+        let names = names(&path, defects)?;
         let runs = if form.runs && split == Split::Train { runs(&names) } else { BTreeMap::new() };
-        for name in names {
-            samples.push(SampleInfo {
+        for (line, name) in &names {
+            let scene = [runs.get(name).map_or("", String::as_str)];
+            samples.push(NewSample {
+                id: name,
                 label: 0,
                 split,
-                groups: if form.runs { vec![runs.get(&name).cloned().unwrap_or_default()] } else { Vec::new() },
-                sources: BTreeMap::from([
-                    (Modality::Depth, Source::Path(depth.file(&name))),
-                    (Modality::Rgb, Source::Path(rgb.file(&name))),
-                ]),
-                map: Some(Source::Path(label.file(&name))),
-                id: name,
+                line: *line,
+                groups: if form.runs { &scene } else { &[] },
+                sources: &[
+                    (Modality::Depth, NewSource::File(&depth.file(name))),
+                    (Modality::Rgb, NewSource::File(&rgb.file(name))),
+                ],
+                map: Some(NewSource::File(&label.file(name))),
             });
         }
     }
-    let own = match read_classes(&root.join("classes.txt"))? {
+    let own = match read_classes(&root.join("classes.txt"), defects)? {
         Some(names) => names,
         None => form.classes.iter().map(|&name| name.to_owned()).collect(),
     };
     let (classes, ids) = reduce(&own, form.reduced, config)?;
-    let set = Dataset {
+    let mut set = Dataset {
         name: form.name.to_owned(),
         root: root.to_owned(),
+        lists: Lists::PerSplit,
         classes,
         samples,
         group_names: if form.runs { vec!["scene".into()] } else { Vec::new() },
@@ -81,7 +94,7 @@ pub(super) fn open(root: &Path, form: &Form<'_>, config: &DataConfig) -> Result<
         rooms: None,
         dense: Some(DenseForm { classes: ids, depth: DepthCode::Unit(1.0) }),
     };
-    set.validate(&root.join("train.txt"), &|sample| sample as u64 + 1)?;
+    set.validate(&root.join("train.txt"), defects)?;
     Ok(set)
 }
 
@@ -108,59 +121,57 @@ pub(super) fn reduce(
     }
 }
 
-/// One of the folders, and the files in it by name.
-struct Folder {
-    path: PathBuf,
-    files: BTreeMap<String, PathBuf>,
+/// One of the folders, and the names of the files in it without and with their endings.
+struct Folder<'a> {
+    name: &'a str,
+    files: BTreeMap<String, String>,
 }
 
-impl Folder {
-    fn find(root: &Path, names: &[&str]) -> Self {
-        let path = names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-        let path = path.unwrap_or_else(|| root.join(names[0]));
-        let entries = path.read_dir().ok().into_iter().flatten();
+impl<'a> Folder<'a> {
+    fn find(root: &Path, names: &[&'a str]) -> Self {
+        let name = names.iter().find(|name| root.join(name).is_dir()).unwrap_or(&names[0]);
+        let entries = root.join(name).read_dir().ok().into_iter().flatten();
         let files = entries.filter_map(|entry| {
             let path = entry.ok()?.path();
             let extension = path.extension()?.to_str()?.to_ascii_lowercase();
             let picture = ["png", "jpg", "jpeg"].contains(&extension.as_str());
-            Some((path.file_stem()?.to_str()?.to_owned(), path)).filter(|_| picture)
+            let names = (path.file_stem()?.to_str()?.to_owned(), path.file_name()?.to_str()?.to_owned());
+            Some(names).filter(|_| picture)
         });
         let files = files.collect();
-        Self { path, files }
+        Self { name, files }
     }
 
-    /// The file of a sample; where it would be if it is not there.
-    fn file(&self, name: &str) -> PathBuf {
-        self.files.get(name).cloned().unwrap_or_else(|| self.path.join(format!("{name}.png")))
+    /// The path of a sample's file from the root; where it would be if it is not there.
+    fn file(&self, name: &str) -> String {
+        let found = self.files.get(name).map(|file| format!("{}/{file}", self.name));
+        found.unwrap_or_else(|| format!("{}/{name}.png", self.name))
     }
 }
 
-/// The names in a list: the stem of the first path of each line.
-fn names(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = list::text(path, FORM)?;
+/// The names in a list with their lines: the stem of the first path of each line.
+fn names(path: &Path, defects: &mut Defects) -> Result<Vec<(u64, String)>, DataError> {
+    let text = list::text(path, FORM, defects)?;
     let mut names = Vec::new();
-    for (line, words) in text.lines().enumerate() {
+    for (line, words) in (1..).zip(text.lines()) {
         let Some(word) = words.split_whitespace().next() else { continue };
         let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
         let stem = name.rsplit_once('.').filter(|(_, end)| ["png", "jpg", "jpeg", "npy"].contains(end));
         let name = stem.map_or(name, |(stem, _)| stem);
         if name.is_empty() || name == ".." || name == "." {
-            return Err(DataError::List {
-                path: path.to_owned(),
-                line: line as u64 + 1,
-                reason: format!("`{word}` names no file"),
-                expected: FORM.into(),
-            });
+            let at = Place { list: path, line, id: "", form: FORM };
+            defects.defect(FindingKind::Row, at, format!("`{word}` names no file"))?;
+            continue;
         }
-        names.push(name.to_owned());
+        names.push((line, name.to_owned()));
     }
     Ok(names)
 }
 
 /// The scene of each name that is a number: unbroken runs, whatever the order of the lines.
-fn runs(names: &[String]) -> BTreeMap<String, String> {
+fn runs(names: &[(u64, String)]) -> BTreeMap<String, String> {
     let numbers: BTreeSet<(u64, &String)> =
-        names.iter().filter_map(|name| Some((name.parse::<u64>().ok()?, name))).collect();
+        names.iter().filter_map(|(_, name)| Some((name.parse::<u64>().ok()?, name))).collect();
     let (mut scene, mut before) = (0, None);
     let mut scenes = BTreeMap::new();
     for (number, name) in numbers {
@@ -174,11 +185,11 @@ fn runs(names: &[String]) -> BTreeMap<String, String> {
 }
 
 /// Class names from a file; `None` if there is none.
-pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>, DataError> {
+pub(super) fn read_classes(path: &Path, defects: &mut Defects) -> Result<Option<Vec<String>>, DataError> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = list::text(path, CLASSES_FORM)?;
+    let text = list::text(path, CLASSES_FORM, defects)?;
     let mut names: Vec<String> =
         text.lines().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     if names.first().is_some_and(|name| ["void", "unlabeled", "unlabelled"].contains(&name.as_str())) {
@@ -201,7 +212,7 @@ mod tests {
 
     #[test]
     fn unbroken_runs_are_scenes() {
-        let names: Vec<String> = ["0007", "0002", "0003", "0005", "0006", "x", "0010"].map(str::to_owned).to_vec();
+        let names = ["0007", "0002", "0003", "0005", "0006", "x", "0010"].map(|name| (1, name.to_owned()));
         let scenes = runs(&names);
         let of = |name: &str| scenes.get(name).map(String::as_str);
         assert_eq!([of("0002"), of("0003")], [Some("run-001"); 2]);

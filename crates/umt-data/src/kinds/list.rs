@@ -1,18 +1,24 @@
 //! What the kinds with a list share: its text, class names, missing files.
 
-use crate::rows::{MAX_LIST_BYTES, Rows};
-use crate::{DataConfig, DataError, Dataset, OnError, Source, Split};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
+use crate::{
+    DataConfig, DataError, Dataset, Defects, OnError, Source, Split,
+    defects::Place,
+    finding::FindingKind,
+    rows::{BYTE_ORDER_MARK, MAX_LIST_BYTES, Rows},
+    samples::Samples,
 };
-use umt_media::{Limits, Modality, read_bounded};
+use std::{collections::BTreeMap, path::Path};
+use umt_media::{Limits, read_bounded};
 
-/// The text of a list that is no csv.
-pub(super) fn text(path: &Path, expected: &str) -> Result<String, DataError> {
+/// The text of a list that is no csv, without the byte-order mark that some editors write.
+pub(super) fn text(path: &Path, expected: &str, defects: &mut Defects) -> Result<String, DataError> {
     let limits = Limits { max_file_bytes: MAX_LIST_BYTES, ..Limits::default() };
-    let bytes = read_bounded(path, &limits)
+    let mut bytes = read_bounded(path, &limits)
         .map_err(|error| DataError::root(path, error.to_string(), format!("expected {expected}")))?;
+    if bytes.starts_with(&BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+        defects.note(FindingKind::ByteOrderMark, Place { list: path, line: 1, id: "", form: expected }, marked);
+    }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         DataError::List {
@@ -22,6 +28,11 @@ pub(super) fn text(path: &Path, expected: &str) -> Result<String, DataError> {
             expected: expected.to_owned(),
         }
     })
+}
+
+/// What is said of a byte-order mark.
+pub(super) fn marked() -> String {
+    "the list begins with a byte-order mark".into()
 }
 
 /// The manifest of a folder.
@@ -34,10 +45,9 @@ pub fn is_manifest(path: &Path) -> bool {
     if !list.is_file() {
         return false;
     }
-    let Ok(header) = Rows::open(list, "a list").and_then(|mut rows| rows.first()) else {
-        return false;
-    };
-    let has = |name: &str| header.fields.iter().any(|field| field == name);
+    let Ok(mut rows) = Rows::open(list, "a list") else { return false };
+    let Ok(header) = rows.first() else { return false };
+    let has = |name: &str| (0..header.len()).any(|index| header.field(index) == name);
     has("id") && ["label", "label-map", "audio", "video", "rgb", "depth"].into_iter().any(has)
 }
 
@@ -51,12 +61,30 @@ pub(super) fn split_of(word: &str) -> Option<Split> {
     }
 }
 
-/// Sorted class names, and the label of each word.
-pub(super) fn classes(words: &[String]) -> (Vec<String>, Vec<usize>) {
-    let names: BTreeSet<&String> = words.iter().collect();
-    let names: Vec<String> = names.into_iter().cloned().collect();
-    let labels = words.iter().map(|word| names.partition_point(|name| name < word)).collect();
-    (names, labels)
+/// Class names as they are met, each once.
+#[derive(Default)]
+pub(super) struct Classes(BTreeMap<String, u32>);
+
+impl Classes {
+    /// The number of a name, in the order in which they are met.
+    pub fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.0.get(name) {
+            return number;
+        }
+        let number = self.0.len() as u32;
+        self.0.insert(name.to_owned(), number);
+        number
+    }
+
+    /// Sorted class names, with the labels of `samples` as places among them.
+    pub fn sorted(self, samples: &mut Samples) -> Vec<String> {
+        let mut order = vec![0; self.0.len()];
+        for (place, &number) in self.0.values().enumerate() {
+            order[number as usize] = place as u32;
+        }
+        samples.relabel(&order);
+        self.0.into_keys().collect()
+    }
 }
 
 /// Under the policy `stop`, refuses a set whose list names files that are not there.
@@ -64,34 +92,24 @@ pub(super) fn require_files(set: &Dataset, config: &DataConfig) -> Result<(), Da
     if config.on_error == OnError::Skip {
         return Ok(());
     }
-    let wanted = |name: &str| match name.parse() {
-        Ok(Modality::Audio) => config.audio.is_some(),
-        Ok(Modality::Depth) => config.depth.is_some(),
-        Ok(Modality::Rgb) => config.rgb.is_some(),
-        Ok(Modality::Video) => config.video.is_some(),
-        // The label map.
-        Err(_) => true,
-    };
-    let mut missing: Vec<&PathBuf> = Vec::new();
-    let mut samples = 0;
-    for sample in &set.samples {
-        let absent: Vec<&PathBuf> = sample
-            .parts()
-            .filter(|(name, _)| wanted(name))
-            .filter_map(|(_, source)| match source {
-                Source::Path(path) if !path.exists() => Some(path),
-                _ => None,
-            })
-            .collect();
-        samples += usize::from(!absent.is_empty());
-        missing.extend(absent);
+    let (mut samples, mut first) = (0, Vec::new());
+    for sample in set.iter() {
+        let absent = sample.parts().filter(|(name, _)| config.reads(name)).filter_map(|(_, source)| match source {
+            Source::Path(path) => (!path.exists()).then_some(path),
+            _ => None,
+        });
+        let mut absent = absent.peekable();
+        samples += usize::from(absent.peek().is_some());
+        if first.len() < 3 {
+            first.extend(absent);
+            first.dedup();
+        }
     }
     if samples == 0 {
         return Ok(());
     }
-    missing.dedup();
-    let first: Vec<String> = missing.iter().take(3).map(|path| path.display().to_string()).collect();
-    Err(DataError::Missing { missing: samples, total: set.samples.len(), first: first.join(", ") })
+    let first: Vec<String> = first.iter().take(3).map(|path| path.display().to_string()).collect();
+    Err(DataError::Missing { missing: samples, total: set.len(), first: first.join(", ") })
 }
 
 /// The folder of a set, or what to do without one.

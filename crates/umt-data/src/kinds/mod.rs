@@ -13,7 +13,7 @@ mod vggsound;
 pub use list::is_manifest;
 pub use manifest::listed;
 
-use crate::{DataConfig, DataError, Dataset};
+use crate::{DataConfig, DataError, Dataset, Defects};
 use std::path::Path;
 
 /// One kind of data set.
@@ -25,8 +25,11 @@ pub trait Kind: Sync {
     fn about(&self) -> &'static str;
 
     /// Reads the list, not the media. `root` is a folder or a list file; a set made by code needs
-    /// none.
-    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError>;
+    /// none. What becomes of defects of the list is for `defects` to say.
+    ///
+    /// # Errors
+    /// A folder or list that is not of the set's form, and settings that it cannot follow.
+    fn open(&self, root: Option<&Path>, config: &DataConfig, defects: &mut Defects) -> Result<Dataset, DataError>;
 }
 
 /// All kinds. A new one is a file here, a `mod` line and an entry.
@@ -50,7 +53,7 @@ pub const KINDS: &[&dyn Kind] = &[
 /// `stop`), or settings that cannot be.
 pub fn open(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
     config.validate()?;
-    let mut set = read_list(dataset, root, config)?;
+    let mut set = read_list(dataset, root, config, &mut Defects::stop())?;
     if let Some(limit) = config.limit {
         set.limit(limit);
     }
@@ -60,7 +63,7 @@ pub fn open(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<D
 }
 
 /// Refuses inputs that the set does not hold: sound of scenes, pictures with depth of clips.
-fn has_parts(set: &Dataset, config: &DataConfig) -> Result<(), DataError> {
+pub(crate) fn has_parts(set: &Dataset, config: &DataConfig) -> Result<(), DataError> {
     let dense = set.dense.is_some();
     let beside = config.depth.as_ref().is_some_and(|depth| depth.size.is_some());
     if dense && (config.audio.is_some() || config.video.is_some() || beside) {
@@ -77,15 +80,20 @@ fn has_parts(set: &Dataset, config: &DataConfig) -> Result<(), DataError> {
 }
 
 /// [`open`] without a look at the media files.
-pub(crate) fn read_list(dataset: &str, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+pub(crate) fn read_list(
+    dataset: &str,
+    root: Option<&Path>,
+    config: &DataConfig,
+    defects: &mut Defects,
+) -> Result<Dataset, DataError> {
     let kind = KINDS
         .iter()
         .find(|kind| kind.name() == dataset)
         .ok_or_else(|| DataError::UnknownDataset { name: dataset.to_owned(), known: KINDS.map_names() })?;
     if let Some(path) = root.filter(|path| is_manifest(path)) {
-        return manifest::Manifest.open(Some(path), config);
+        return manifest::Manifest.open(Some(path), config, defects);
     }
-    kind.open(root, config)
+    kind.open(root, config, defects)
 }
 
 trait Names {

@@ -5,11 +5,12 @@
 //! consecutive there, so unbroken runs in train.txt are whole scenes.
 
 use super::{Kind, folders, list};
-use crate::{DataConfig, DataError, Dataset, DenseForm, LabelMaps, SampleInfo, Source, Split};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+use crate::{
+    DataConfig, DataError, Dataset, Defects, DenseForm, LabelMaps, Split,
+    dataset::Lists,
+    samples::{NewSample, NewSource, Samples},
 };
+use std::path::{Path, PathBuf};
 use umt_depth::{
     ClassMapping, DepthCode, NyuMat, Splits,
     classes::{NYU13, NYU40, NYU40_TO_13},
@@ -30,25 +31,31 @@ impl Kind for NyuV2 {
         "NYU Depth V2, labelled part: the original .mat files, or folders rgb, depth, label with train.txt and test.txt"
     }
 
-    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+    fn open(&self, root: Option<&Path>, config: &DataConfig, defects: &mut Defects) -> Result<Dataset, DataError> {
         let root = list::folder(self.name(), root)?;
         let (folder, labeled) = match root.is_file() {
             true => (root.parent().unwrap_or(Path::new("")), root.to_owned()),
             false => (root, root.join(LABELED)),
         };
         if labeled.is_file() {
-            return original(self.name(), folder, &labeled, config);
+            return original(self.name(), folder, &labeled, config, defects);
         }
         if !root.join("train.txt").is_file() {
             return Err(DataError::root(root, format!("neither {LABELED} nor train.txt is there"), HINT));
         }
         let form =
             folders::Form { name: self.name(), classes: &NYU40, reduced: Some((&NYU13, &NYU40_TO_13)), runs: true };
-        folders::open(root, &form, config)
+        folders::open(root, &form, config, defects)
     }
 }
 
-fn original(name: &str, folder: &Path, labeled: &Path, config: &DataConfig) -> Result<Dataset, DataError> {
+fn original(
+    name: &str,
+    folder: &Path,
+    labeled: &Path,
+    config: &DataConfig,
+    defects: &mut Defects,
+) -> Result<Dataset, DataError> {
     let of = |path: &Path, error: MediaError| DataError::root(path, error.to_string(), HINT);
     let file = NyuMat::open(labeled, &Limits::default()).map_err(|error| of(labeled, error))?;
     let (splits, mapping) = (folder.join("splits.mat"), folder.join("classMapping40.mat"));
@@ -68,26 +75,31 @@ fn original(name: &str, folder: &Path, labeled: &Path, config: &DataConfig) -> R
     let mut split = vec![Split::LeftOut; file.frames()];
     divided.train.iter().for_each(|&frame| split[frame] = Split::Train);
     divided.test.iter().for_each(|&frame| split[frame] = Split::Test);
-    let frame = |frame: usize| Source::Frame(labeled.to_owned(), frame);
-    let samples = split.into_iter().zip(scenes).enumerate().map(|(i, (split, scene))| SampleInfo {
-        id: format!("{:04}", i + 1),
-        label: 0,
-        split,
-        groups: vec![scene],
-        sources: BTreeMap::from([(Modality::Depth, frame(i)), (Modality::Rgb, frame(i))]),
-        map: Some(frame(i)),
-    });
-    let set = Dataset {
+    let mut samples = Samples::default();
+    for (i, (split, scene)) in split.into_iter().zip(scenes).enumerate() {
+        let frame = NewSource::Frame(labeled, i);
+        samples.push(NewSample {
+            id: &format!("{:04}", i + 1),
+            label: 0,
+            split,
+            line: 0,
+            groups: &[&scene],
+            sources: &[(Modality::Depth, frame), (Modality::Rgb, frame)],
+            map: Some(frame),
+        });
+    }
+    let mut set = Dataset {
         name: name.to_owned(),
         root: folder.to_owned(),
+        lists: Lists::None,
         classes,
-        samples: samples.collect(),
+        samples,
         group_names: vec!["scene".into()],
         hold_out: Some("scene".into()),
         synthetic: None,
         rooms: None,
         dense: Some(DenseForm { classes: ids, depth: DepthCode::Unit(1.0) }),
     };
-    set.validate(labeled, &|sample| sample as u64 + 1)?;
+    set.validate(labeled, defects)?;
     Ok(set)
 }

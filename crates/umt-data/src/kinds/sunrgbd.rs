@@ -4,7 +4,7 @@
 //! its bits rotated by three. Pictures differ in size; each part of one has the same.
 
 use super::{Kind, folders, list};
-use crate::{DataConfig, DataError, Dataset};
+use crate::{DataConfig, DataError, Dataset, Defects};
 use std::path::Path;
 use umt_depth::classes::sun37;
 
@@ -19,8 +19,9 @@ impl Kind for SunRgbd {
         "SUN RGB-D, 37 classes: folders rgb, depth, label with train.txt and test.txt; it contains NYU Depth V2"
     }
 
-    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+    fn open(&self, root: Option<&Path>, config: &DataConfig, defects: &mut Defects) -> Result<Dataset, DataError> {
         let root = list::folder(self.name(), root)?;
-        folders::open(root, &folders::Form { name: self.name(), classes: sun37(), reduced: None, runs: false }, config)
+        let form = folders::Form { name: self.name(), classes: sun37(), reduced: None, runs: false };
+        folders::open(root, &form, config, defects)
     }
 }

@@ -1,7 +1,7 @@
 //! The embedded audio-visual set: made by code, so that a first run needs no download.
 
 use super::Kind;
-use crate::{DataConfig, DataError, Dataset};
+use crate::{DataConfig, DataError, Dataset, Defects};
 use std::path::Path;
 
 pub(super) struct SyntheticAv;
@@ -15,7 +15,7 @@ impl Kind for SyntheticAv {
         "made by code: moving glyphs and melodies in noise, 10 classes; needs no data"
     }
 
-    fn open(&self, root: Option<&Path>, config: &DataConfig) -> Result<Dataset, DataError> {
+    fn open(&self, root: Option<&Path>, config: &DataConfig, _defects: &mut Defects) -> Result<Dataset, DataError> {
         if let Some(root) = root {
             return Err(DataError::root(
                 root,

@@ -5,11 +5,14 @@
 
 use super::{Kind, list};
 use crate::{
-    DataConfig, DataError, Dataset, SampleInfo, Source, Split,
+    DataConfig, DataError, Dataset, Defects, FindingKind, Split,
+    dataset::Lists,
+    defects::Place,
     rows::{Row, Rows},
+    samples::{NewSample, NewSource, Samples},
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 use umt_media::Modality;
@@ -31,47 +34,51 @@ impl Kind for VggSound {
         "clips in VGGSound's form: a csv (id,start,label,split) and clips/<id>_<start>.mp4"
     }
 
-    fn open(&self, root: Option<&Path>, _config: &DataConfig) -> Result<Dataset, DataError> {
-        open_as(self.name(), root, None)
+    fn open(&self, root: Option<&Path>, _config: &DataConfig, defects: &mut Defects) -> Result<Dataset, DataError> {
+        open_as(self.name(), root, None, defects)
     }
 }
 
 /// Reads a folder of this form under another set's name, holding out groups of kind `hold_out`.
-pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -> Result<Dataset, DataError> {
+pub(super) fn open_as(
+    name: &str,
+    root: Option<&Path>,
+    hold_out: Option<&str>,
+    defects: &mut Defects,
+) -> Result<Dataset, DataError> {
     let given = list::folder(name, root)?;
     let (folder, csv) = if given.is_file() {
         (given.parent().unwrap_or(Path::new("")), given.to_owned())
     } else {
         (given, find_list(given)?)
     };
-    let entries = parse(&csv)?;
-    let mut groups = Groups::read(folder, &csv, &entries)?;
+    let entries = parse(&csv, defects)?;
+    let mut groups = Groups::read(folder, &csv, &entries, defects)?;
     groups.add_source(&entries);
-    let words: Vec<String> = entries.iter().map(|e| e.label.clone()).collect();
-    let (classes, labels) = list::classes(&words);
-    let mut samples = Vec::with_capacity(entries.len());
-    for (row, (entry, label)) in entries.iter().zip(labels).enumerate() {
-        let stem = format!("{}_{:06}", entry.id, entry.start);
+    let (mut samples, mut names) = (Samples::default(), list::Classes::default());
+    for (entry, groups) in entries.iter().zip(&groups.rows) {
+        let stem = entry.stem();
         let clip = find_clip(folder, &stem);
-        samples.push(SampleInfo {
-            id: stem,
-            label,
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        samples.push(NewSample {
+            id: &stem,
+            label: names.number(&entry.label),
             split: entry.split,
-            groups: groups.of_row(row),
-            sources: BTreeMap::from([
-                (Modality::Audio, Source::Path(clip.clone())),
-                (Modality::Video, Source::Path(clip)),
-            ]),
+            line: entry.line,
+            groups: &groups,
+            sources: &[(Modality::Audio, NewSource::File(&clip)), (Modality::Video, NewSource::File(&clip))],
             map: None,
         });
     }
+    let classes = names.sorted(&mut samples);
     let hold_out = hold_out
         .filter(|name| groups.names.iter().any(|known| known == name))
         .map(str::to_owned)
         .or_else(|| groups.names.first().cloned());
-    let set = Dataset {
+    let mut set = Dataset {
         name: name.to_owned(),
         root: folder.to_owned(),
+        lists: Lists::One(csv.clone()),
         classes,
         samples,
         group_names: groups.names,
@@ -80,7 +87,7 @@ pub(super) fn open_as(name: &str, root: Option<&Path>, hold_out: Option<&str>) -
         rooms: None,
         dense: None,
     };
-    set.validate(&csv, &|sample| entries[sample].line)?;
+    set.validate(&csv, defects)?;
     Ok(set)
 }
 
@@ -92,30 +99,51 @@ struct Entry {
     split: Split,
 }
 
-fn parse(path: &Path) -> Result<Vec<Entry>, DataError> {
-    let mut rows = Rows::open(path, FORM)?;
-    let error = |line, reason| DataError::List { path: path.to_owned(), line, reason, expected: FORM.to_owned() };
-    let read = |row: Result<Row, DataError>| {
-        let row = row?;
-        let line = row.line;
-        entry(row).map_err(|reason| error(line, reason))
-    };
-    std::iter::once(rows.first()).chain(rows).map(read).collect()
+impl Entry {
+    /// The name of its clip without the ending.
+    fn stem(&self) -> String {
+        format!("{}_{:06}", self.id, self.start)
+    }
 }
 
-fn entry(row: Row) -> Result<Entry, String> {
-    let (line, fields) = (row.line, row.fields.len());
-    let [id, start, label, split]: [String; 4] =
-        row.fields.try_into().map_err(|_| format!("{fields} fields instead of 4"))?;
-    let start = start.parse().map_err(|_| format!("the start second is `{start}`, not a whole number"))?;
-    let split = list::split_of(&split).ok_or_else(|| format!("the split is `{split}`"))?;
+fn parse(path: &Path, defects: &mut Defects) -> Result<Vec<Entry>, DataError> {
+    let mut rows = Rows::open(path, FORM)?;
+    let top = Place { list: path, line: 1, id: "", form: FORM };
+    if rows.marked() {
+        defects.note(FindingKind::ByteOrderMark, top, list::marked);
+    }
+    let mut entries = Vec::new();
+    let mut row = Some(rows.first());
+    while let Some(read) = row {
+        match read {
+            Ok(row) => match entry(&row) {
+                Ok(entry) => entries.push(entry),
+                Err((kind, reason)) => {
+                    defects.defect(kind, Place { line: row.line, id: row.field(0), ..top }, reason)?;
+                }
+            },
+            Err(error) => defects.row(path, error)?,
+        }
+        row = rows.next();
+    }
+    Ok(entries)
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, (FindingKind, String)> {
+    let wrong = |reason: String| (FindingKind::Row, reason);
+    if row.len() != 4 {
+        return Err(wrong(format!("{} fields instead of 4", row.len())));
+    }
+    let [id, start, label, split] = [0, 1, 2, 3].map(|index| row.field(index));
+    let start = start.parse().map_err(|_| wrong(format!("the start second is `{start}`, not a whole number")))?;
+    let split = list::split_of(split).ok_or_else(|| (FindingKind::UnknownSplit, format!("the split is `{split}`")))?;
     if label.is_empty() {
-        return Err("the label is empty".into());
+        return Err((FindingKind::EmptyCell, "the label is empty".into()));
     }
     if id.is_empty() || id.contains(['/', '\\']) || id.contains("..") {
-        return Err(format!("the id is `{id}`"));
+        return Err(wrong(format!("the id is `{id}`")));
     }
-    Ok(Entry { line, id, start, label, split })
+    Ok(Entry { line: row.line, id: id.to_owned(), start, label: label.to_owned(), split })
 }
 
 /// The one csv of this form in the folder, or the one with the folder's name.
@@ -133,8 +161,10 @@ fn find_list(folder: &Path) -> Result<PathBuf, DataError> {
             return Ok(named);
         }
     }
-    let first = |path: &Path| Rows::open(path, FORM).and_then(|mut rows| rows.first());
-    let fits = |path: &&PathBuf| first(path).is_ok_and(|row| entry(row).is_ok());
+    let fits = |path: &&PathBuf| {
+        let Ok(mut rows) = Rows::open(path, FORM) else { return false };
+        rows.first().is_ok_and(|row| entry(&row).is_ok())
+    };
     let of_form: Vec<&PathBuf> = found.iter().filter(fits).collect();
     match (of_form.as_slice(), found.as_slice()) {
         ([one], _) => Ok((*one).clone()),
@@ -161,11 +191,11 @@ fn names(paths: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// The clip's file; where it would be if it is not there.
-fn find_clip(folder: &Path, stem: &str) -> PathBuf {
-    let name = format!("{stem}.mp4");
-    let paths = || PLACES.iter().map(|place| folder.join(place).join(&name));
-    paths().find(|path| path.is_file()).unwrap_or_else(|| folder.join("clips").join(&name))
+/// The path of a clip from the folder; where it would be if it is not there.
+fn find_clip(folder: &Path, stem: &str) -> String {
+    let path = |place: &str| if place.is_empty() { format!("{stem}.mp4") } else { format!("{place}/{stem}.mp4") };
+    let there = PLACES.iter().map(|place| path(place)).find(|path| folder.join(path).is_file());
+    there.unwrap_or_else(|| path(PLACES[0]))
 }
 
 /// Which samples were made from the same thing.
@@ -176,34 +206,41 @@ struct Groups {
 }
 
 impl Groups {
-    fn read(folder: &Path, csv: &Path, entries: &[Entry]) -> Result<Self, DataError> {
+    fn read(folder: &Path, csv: &Path, entries: &[Entry], defects: &mut Defects) -> Result<Self, DataError> {
         let path = folder.join(GROUPS);
         if !path.is_file() || path == csv {
             return Ok(Self { names: Vec::new(), rows: vec![Vec::new(); entries.len()] });
         }
-        let error =
-            |line, reason| DataError::List { path: path.clone(), line, reason, expected: GROUPS_FORM.to_owned() };
+        let top = Place { list: &path, line: 1, id: "", form: GROUPS_FORM };
         let mut rows = Rows::open(&path, GROUPS_FORM)?;
-        let header = rows.first()?.fields;
+        let header = rows.first()?.fields();
         if header.first().is_none_or(|name| name != "id") || header.len() < 2 {
-            return Err(error(1, format!("the header is `{}`", header.join(","))));
+            return Err(top.error(format!("the header is `{}`", header.join(","))));
         }
         let mut by_id = HashMap::new();
-        for row in rows {
-            let row = row?;
-            if row.fields.len() != header.len() {
-                let found = format!("{} fields instead of {}", row.fields.len(), header.len());
-                return Err(error(row.line, found));
+        while let Some(row) = rows.next() {
+            match row {
+                Ok(row) if row.len() != header.len() => {
+                    let found = format!("{} fields instead of {}", row.len(), header.len());
+                    defects.defect(FindingKind::Row, Place { line: row.line, id: row.field(0), ..top }, found)?;
+                }
+                Ok(row) => {
+                    let mut fields = row.fields().into_iter();
+                    by_id.insert(fields.next().unwrap_or_default(), fields.collect::<Vec<_>>());
+                }
+                Err(error) => defects.row(&path, error)?,
             }
-            let mut fields = row.fields.into_iter();
-            by_id.insert(fields.next().unwrap_or_default(), fields.collect::<Vec<_>>());
         }
-        let of_entry = |entry: &Entry| {
-            let stem = format!("{}_{:06}", entry.id, entry.start);
-            let found = by_id.get(&entry.id).or_else(|| by_id.get(&stem));
-            found.cloned().ok_or_else(|| error(1, format!("no row names `{}`", entry.id)))
-        };
-        Ok(Self { rows: entries.iter().map(of_entry).collect::<Result<_, _>>()?, names: header[1..].to_vec() })
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let found = by_id.get(&entry.id).or_else(|| by_id.get(&entry.stem()));
+            if found.is_none() {
+                let at = Place { id: &entry.id, ..top };
+                defects.defect(FindingKind::Row, at, format!("no row names `{}`", entry.id))?;
+            }
+            rows.push(found.cloned().unwrap_or_else(|| vec![String::new(); header.len() - 1]));
+        }
+        Ok(Self { rows, names: header[1..].to_vec() })
     }
 
     /// Clips cut from one video are a group of their own kind; most sets have none.
@@ -220,9 +257,5 @@ impl Groups {
             let shared = clips.get(entry.id.as_str()).is_some_and(|&n| n > 1);
             row.push(if shared { entry.id.clone() } else { String::new() });
         }
-    }
-
-    fn of_row(&self, row: usize) -> Vec<String> {
-        self.rows[row].clone()
     }
 }

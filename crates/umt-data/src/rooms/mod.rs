@@ -11,10 +11,14 @@ mod material;
 mod sensor;
 mod solids;
 
-use crate::{DataError, Dataset, DenseForm, DepthPixels, MapPixels, RgbPixels, SampleInfo, Source, Split};
+use crate::{
+    DataError, Dataset, DenseForm, DepthPixels, MapPixels, RgbPixels, Split,
+    dataset::Lists,
+    samples::{NewSample, NewSource, Samples},
+};
 use layout::Room;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 use umt_depth::DepthCode;
 use umt_media::Modality;
 use umt_random::stream;
@@ -79,23 +83,26 @@ impl Default for SyntheticRoomsConfig {
 pub(crate) fn dataset(config: &SyntheticRoomsConfig) -> Result<Dataset, DataError> {
     config.validate()?;
     let total = config.train + config.test;
-    let samples = (0..total as u64).map(|number| {
+    let mut samples = Samples::default();
+    for number in 0..total as u64 {
         let (split, room, view) = config.place(number);
-        let source = || Source::Synthetic(number);
-        SampleInfo {
-            id: format!("{}-{room:05}-{view}", split.name()),
+        let source = NewSource::Made(number);
+        samples.push(NewSample {
+            id: &format!("{}-{room:05}-{view}", split.name()),
             label: 0,
             split,
-            groups: vec![format!("{}-{room}", split.name())],
-            sources: BTreeMap::from([(Modality::Depth, source()), (Modality::Rgb, source())]),
-            map: Some(source()),
-        }
-    });
+            line: 0,
+            groups: &[&format!("{}-{room}", split.name())],
+            sources: &[(Modality::Depth, source), (Modality::Rgb, source)],
+            map: Some(source),
+        });
+    }
     Ok(Dataset {
         name: "synthetic-rooms".into(),
         root: PathBuf::new(),
+        lists: Lists::None,
         classes: CLASSES.map(str::to_owned).to_vec(),
-        samples: samples.collect(),
+        samples,
         group_names: vec!["scene".into()],
         hold_out: Some("scene".into()),
         synthetic: None,

@@ -13,9 +13,13 @@ mod relief;
 mod voice;
 mod words;
 
-use crate::{DataError, Dataset, DepthPixels, SampleInfo, Source, Split};
+use crate::{
+    DataError, Dataset, DepthPixels, Split,
+    dataset::Lists,
+    samples::{NewSample, NewSource, Samples},
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 use umt_audio::Waveform;
 use umt_media::Modality;
 use umt_random::{id_hash, stream};
@@ -101,30 +105,29 @@ pub(crate) fn dataset(config: &SyntheticAvConfig) -> Result<Dataset, DataError> 
         }
     }
     let total = config.train + config.test;
-    let samples = (0..total as u64).map(|number| {
+    let mut samples = Samples::default();
+    for number in 0..total as u64 {
         let label = label_of(config, number);
         let parts = Parts::of(config, number);
         let split = parts.split;
-        SampleInfo {
-            id: format!("{}-{number:05}", split.name()),
-            label,
+        let group = |made_from| format!("{}-{label}-{made_from}", split.name());
+        let source = NewSource::Made(number);
+        samples.push(NewSample {
+            id: &format!("{}-{number:05}", split.name()),
+            label: label as u32,
             split,
-            groups: vec![
-                format!("{}-{label}-{}", split.name(), parts.picture),
-                format!("{}-{label}-{}", split.name(), parts.recording),
-            ],
-            sources: BTreeMap::from([
-                (Modality::Audio, Source::Synthetic(number)),
-                (Modality::Video, Source::Synthetic(number)),
-            ]),
+            line: 0,
+            groups: &[&group(parts.picture), &group(parts.recording)],
+            sources: &[(Modality::Audio, source), (Modality::Video, source)],
             map: None,
-        }
-    });
+        });
+    }
     Ok(Dataset {
         name: "synthetic-av".into(),
         root: PathBuf::new(),
+        lists: Lists::None,
         classes: (0..CLASSES).map(|class| format!("class-{class}")).collect(),
-        samples: samples.collect(),
+        samples,
         group_names: vec!["picture".into(), "recording".into()],
         hold_out: Some("recording".into()),
         synthetic: Some(config.clone()),
@@ -195,7 +198,7 @@ impl Generator {
         let waveform = audio.map(|(rate, seconds)| {
             let length = (seconds * f64::from(rate)).round() as usize;
             let samples = self.sound(number, label, &parts, rate, length);
-            Waveform { rate, channels: vec![samples] }
+            Waveform { rate, channels: vec![samples], by_ffmpeg: false }
         });
         let frames = video.map_or(Vec::new(), |(size, count)| self.frames(number, label, &parts, size, count));
         let relief = depth.map(|size| {

@@ -156,7 +156,7 @@ fn copies_across_splits_leave_train() {
         fs::copy(name(7), name(2)).unwrap();
     }
     let cache = cached(&list, &config());
-    assert_eq!(cache.dataset().samples[2].split, Split::LeftOut);
+    assert_eq!(cache.dataset().sample(2).split(), Split::LeftOut);
     let counts = cache.counts();
     assert_eq!((counts.train, counts.test, counts.left_out), (5, 4, 1));
 }

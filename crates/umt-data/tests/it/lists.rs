@@ -30,11 +30,11 @@ fn vggsounds_traps_are_read() {
     let folder = folder(&[("vgg.csv", LIST), ("clips/-0a_000030.mp4", ""), ("c-c_000120.mp4", "")]);
     let set = open("vggsound", Some(folder.path()), &lenient()).unwrap();
     assert_eq!(set.classes, ["dog", "people slapping, laughing"]);
-    let ids: Vec<_> = set.samples.iter().map(|s| s.id.as_str()).collect();
+    let ids: Vec<_> = set.iter().map(|s| s.id()).collect();
     assert_eq!(ids, ["-0a_000030", "_b-_000000", "c-c_000120"]);
-    let labels: Vec<_> = set.samples.iter().map(|s| s.label).collect();
+    let labels: Vec<_> = set.iter().map(|s| s.label()).collect();
     assert_eq!(labels, [1, 0, 0]);
-    assert_eq!(set.samples[1].split, Split::Test);
+    assert_eq!(set.sample(1).split(), Split::Test);
     assert!(set.group_names.is_empty());
     // The list itself, and a manifest, are accepted as root as well.
     let list = folder.path().join("vgg.csv");
@@ -70,7 +70,7 @@ fn groups_are_read_and_the_digits_hold_out_recordings() {
     let set = open("av-digits", Some(folder.path()), &lenient()).unwrap();
     assert_eq!(set.group_names, ["picture", "recording"]);
     assert_eq!(set.hold_out.as_deref(), Some("recording"));
-    assert_eq!(set.samples[2].groups, ["p1", "r3"]);
+    assert_eq!(set.sample(2).groups(), ["p1", "r3"]);
     let cut = folder.path().join("groups.csv");
     fs::write(&cut, "id,picture,recording\n-0a,p1,r1\n").unwrap();
     assert!(refused("av-digits", folder.path(), &lenient()).contains("no row names `_b-`"));
@@ -81,7 +81,7 @@ fn clips_of_one_video_are_a_group() {
     let folder = folder(&[("v.csv", "a,0,x,train\na,10,x,train\nb,0,x,test\n")]);
     let set = open("vggsound", Some(folder.path()), &lenient()).unwrap();
     assert_eq!(set.group_names, ["source"]);
-    let groups: Vec<_> = set.samples.iter().map(|s| s.groups[0].as_str()).collect();
+    let groups: Vec<_> = set.iter().map(|s| s.group(0)).collect();
     assert_eq!(groups, ["a", "a", ""]);
 }
 
@@ -122,7 +122,7 @@ fn manifests_are_read_whatever_the_name() {
     assert_eq!(set.classes, ["high", "low"]);
     assert_eq!(set.group_names, ["speaker"]);
     assert_eq!(set.samples.len(), 6);
-    assert!(set.samples[0].sources.contains_key(&Modality::Video));
+    assert!(set.sample(0).source(Modality::Video).is_some());
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn skipped_samples_leave_the_order_alone() {
     let order = |config: &DataConfig| {
         let cache = cached(&list, config);
         let loader = loader(&cache, Split::Train, 1, 2);
-        let ids = |i: usize| cache.dataset().samples[i].id.clone();
+        let ids = |i: usize| cache.dataset().sample(i).id().to_owned();
         (0..3).flat_map(|e| loader.order(e)).map(ids).collect::<Vec<_>>()
     };
     let skip = DataConfig { on_error: OnError::Skip, ..config() };

@@ -28,8 +28,8 @@ fn digits_split_by_recording() {
     assert!(counts.validation.abs_diff(350) < 15 && counts.left_out < 200, "{counts:?}");
     assert!(set.class_counts(Split::Validation).iter().all(|n| n.abs_diff(35) < 4));
     let of = |split, column: usize| -> std::collections::BTreeSet<&str> {
-        let groups = set.samples.iter().filter(move |s| s.split == split);
-        groups.map(|s| s.groups[column].as_str()).collect()
+        let groups = set.iter().filter(move |s| s.split() == split);
+        groups.map(|s| s.group(column)).collect()
     };
     for column in 0..2 {
         assert!(of(Split::Validation, column).is_disjoint(&of(Split::Train, column)));
@@ -62,5 +62,5 @@ fn digits_are_all_there() {
     let Some(root) = digits() else { return };
     let quick = CheckOptions { decode: false, ..CheckOptions::default() };
     let report = check_with(Some(&root), "av-digits", &quick, &mut |_| {}).unwrap();
-    assert!(report.is_clean() && report.unlisted == 0, "{report}");
+    assert!(report.is_clean() && report.findings.list().is_empty(), "{report}");
 }

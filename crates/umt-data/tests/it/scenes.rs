@@ -157,7 +157,7 @@ fn what_does_not_fit_is_named() {
     let (_kept, cache) = cached("nyuv2", Some(root), &rgb_only);
     assert_eq!(cache.skip_counts(), [(Problem::SizeMismatch, 1)].into());
     let report = check(Some(root), "nyuv2").unwrap();
-    let count = |problem| report.problems.get(&problem).map_or(0, |found| found.count);
+    let count = |problem: Problem| report.findings.count(problem);
     assert_eq!((count(Problem::SizeMismatch), count(Problem::Missing), report.usable), (1, 1, 4), "{report}");
     // Of the training samples 1 to 4, 3 (red) and 4 (green) are left.
     assert_eq!(report.pixel_counts[&Split::Train], [48, 48, 0]);
@@ -197,7 +197,7 @@ fn the_original_files_are_mapped_to_forty_and_thirteen_classes() {
         let set = cache.dataset();
         assert_eq!((set.classes.len(), set.samples.len()), (classes, 3));
         assert_eq!((cache.counts().train, cache.counts().test), (2, 1));
-        assert_eq!(set.samples[2].groups, ["living_room_0012"]);
+        assert_eq!(set.sample(2).groups(), ["living_room_0012"]);
         for i in 0..3 {
             let scene = cache.get(i).unwrap().scene.unwrap();
             for (at, &class) in scene.map.data.iter().enumerate() {
@@ -261,7 +261,7 @@ fn rooms_are_a_function_of_their_design_and_hold_every_class() {
     let mut set = open("synthetic-rooms", None, &settings).unwrap();
     let counts = set.split_validation(1, &settings.validation).unwrap();
     assert_eq!((counts.validation, counts.left_out), (6, 0));
-    let of = |split| set.samples.iter().filter(move |s| s.split == split).map(|s| s.groups[0].clone());
+    let of = |split| set.iter().filter(move |s| s.split() == split).map(|s| s.group(0).to_owned());
     let held: std::collections::BTreeSet<String> = of(Split::Validation).collect();
     assert!(held.len() == 3 && of(Split::Train).all(|room| !held.contains(&room)));
 }
@@ -297,7 +297,7 @@ fn real_frames_are_read_and_their_runs_are_scenes() {
     let mut set = open("nyuv2", Some(&root), &DataConfig { limit: None, ..settings.clone() }).unwrap();
     assert_eq!((set.counts().train, set.counts().test), (795, 400));
     let scenes: std::collections::BTreeSet<_> =
-        set.samples.iter().filter(|s| s.split == Split::Train).map(|s| &s.groups[0]).collect();
+        set.iter().filter(|s| s.split() == Split::Train).map(|s| s.group(0)).collect();
     assert_eq!(scenes.len(), 123);
     let counts = set.split_validation(1, &settings.validation).unwrap();
     assert!(counts.validation.abs_diff(80) < 15 && counts.left_out == 0, "{counts:?}");

@@ -9,7 +9,7 @@ fn synthetic(train: usize) -> Dataset {
 }
 
 fn groups(set: &Dataset, split: Split, column: usize) -> BTreeSet<String> {
-    let of = |&i: &usize| set.samples[i].groups[column].clone();
+    let of = |&i: &usize| set.sample(i).group(column).to_owned();
     set.indices(split).iter().map(of).collect()
 }
 
@@ -49,7 +49,6 @@ fn the_seed_decides_and_nothing_else() {
 fn without_groups_the_share_is_exact() {
     let mut set = synthetic(1_000);
     (set.group_names, set.hold_out) = (Vec::new(), None);
-    set.samples.iter_mut().for_each(|s| s.groups.clear());
     let counts = set.split_validation(1, &ValidationConfig::default()).unwrap();
     assert_eq!((counts.train, counts.validation, counts.left_out), (900, 100, 0));
     assert_eq!(set.class_counts(Split::Validation), [10; 10]);
@@ -59,7 +58,6 @@ fn without_groups_the_share_is_exact() {
 fn few_samples_a_class_still_give_the_share() {
     let mut set = synthetic(30);
     (set.group_names, set.hold_out) = (Vec::new(), None);
-    set.samples.iter_mut().for_each(|s| s.groups.clear());
     let counts = set.split_validation(1, &ValidationConfig::default()).unwrap();
     assert_eq!((counts.train, counts.validation), (27, 3));
 }
@@ -69,7 +67,7 @@ fn own_validation_samples_and_a_share_of_zero_are_kept() {
     let mut set = synthetic(100);
     let none = ValidationConfig { share: 0.0, group_by: None };
     assert_eq!(set.split_validation(1, &none).unwrap().validation, 0);
-    set.samples[5].split = Split::Validation;
+    set.samples.set_split(5, Split::Validation);
     let counts = set.split_validation(1, &ValidationConfig::default()).unwrap();
     assert_eq!((counts.train, counts.validation), (99, 1));
 }

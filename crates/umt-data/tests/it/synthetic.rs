@@ -34,7 +34,7 @@ fn nearest_mean(cache: &Cache, features: impl Fn(usize) -> Vec<f32>) -> f64 {
     let mut means: Vec<Vec<f32>> = Vec::new();
     for class in 0..10 {
         let members: Vec<_> =
-            train.iter().filter(|&&i| cache.dataset().samples[i].label == class).map(|&i| features(i)).collect();
+            train.iter().filter(|&&i| cache.dataset().sample(i).label() == class).map(|&i| features(i)).collect();
         let mean = |k: usize| members.iter().map(|m| m[k]).sum::<f32>() / members.len() as f32;
         means.push((0..members[0].len()).map(mean).collect());
     }
@@ -43,7 +43,7 @@ fn nearest_mean(cache: &Cache, features: impl Fn(usize) -> Vec<f32>) -> f64 {
         let features = features(i);
         let distance = |mean: &Vec<f32>| -> f32 { mean.iter().zip(&features).map(|(a, b)| (a - b).powi(2)).sum() };
         let best = (0..10).min_by(|&a, &b| distance(&means[a]).total_cmp(&distance(&means[b])));
-        best == Some(cache.dataset().samples[i].label)
+        best == Some(cache.dataset().sample(i).label())
     });
     right.count() as f64 / test.len() as f64
 }
