@@ -13,7 +13,7 @@ pub(super) struct Range {
     most: u16,
 }
 
-/// Half of what a depth camera measures is nearer than this, and further than the other.
+/// Between these is the median of what depth cameras measure.
 const NEAR: u16 = 200;
 const FAR: u16 = 25_000;
 /// All depths of 8-bit files that are read as millimetres.
@@ -22,17 +22,17 @@ const EIGHT_BITS: u16 = 255;
 const STRAY: u32 = 20;
 
 impl Range {
-    /// `None` of a map without a measured depth is all zero.
-    pub fn of(depth: &DepthPixels) -> Option<Self> {
+    /// All zero of a map without a measured depth.
+    pub fn of(depth: &DepthPixels) -> Self {
         let mut measured: Vec<u16> = depth.data.iter().copied().filter(|&mm| mm > 0).collect();
         if measured.is_empty() {
-            return Some(Self { least: 0, median: 0, most: 0 });
+            return Self { least: 0, median: 0, most: 0 };
         }
         let middle = measured.len() / 2;
         let (below, &mut median, above) = measured.select_nth_unstable(middle);
         let least = below.iter().copied().min().unwrap_or(median);
         let most = above.iter().copied().max().unwrap_or(median);
-        Some(Self { least, median, most })
+        Self { least, median, most }
     }
 }
 
@@ -64,7 +64,7 @@ impl Depths {
         let mut findings = Vec::new();
         let range = self.range();
         if let Some([least, median, most]) = range
-            && (median < NEAR || median > FAR || most <= EIGHT_BITS)
+            && (!(NEAR..=FAR).contains(&median) || most <= EIGHT_BITS)
         {
             let reason = format!("{unit} depths are {least} to {most} mm, half of them under {median} mm");
             findings.push(Finding::new(FindingKind::DepthRange, reason));

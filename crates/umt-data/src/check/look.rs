@@ -50,7 +50,7 @@ impl Look {
             Ok((decoded, counts)) => {
                 look.seconds = counts.seconds;
                 look.pixels = counts.pixels;
-                look.depth = decoded.scene.as_ref().and_then(|scene| Range::of(scene.depth.as_ref()?));
+                look.depth = decoded.scene.as_ref().and_then(|scene| scene.depth.as_ref()).map(Range::of);
                 if stored {
                     look.record = half(&shard::record_digest(&decoded));
                 }
