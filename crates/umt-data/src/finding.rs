@@ -107,7 +107,7 @@ const KINDS: [(FindingKind, &str, &str); 30] = [
     (FindingKind::NotTrainable, "not-trainable", "nothing needs to be done for `eval` and `predict`"),
     (FindingKind::UnusedClass, "unused-class", "remove the class, unless it is meant to be there"),
     (FindingKind::HiddenFile, "hidden-file", "it is passed over; remove it if it is a leftover"),
-    (FindingKind::UnlistedFile, "unlisted-file", "no row names it; add one if it belongs to the set"),
+    (FindingKind::UnlistedFile, "unlisted-file", "no row that can be read names it; add one if it belongs to the set"),
 ];
 
 impl FindingKind {

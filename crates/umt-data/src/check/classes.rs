@@ -59,7 +59,7 @@ pub(super) fn missing(set: &Dataset, usable: &[bool], pixels: &Pixels) -> Vec<Fi
             ),
             (false, true) => (
                 FindingKind::ClassNotInTrain,
-                format!("class `{name}` has {} {unit} in validation, none in train", validation[class]),
+                format!("class `{name}` is in validation ({} {unit}) and not in train", validation[class]),
             ),
             (false, false) => (FindingKind::UnusedClass, format!("class `{name}` has no {unit}")),
         };
