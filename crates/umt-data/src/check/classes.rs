@@ -55,7 +55,7 @@ pub(super) fn missing(set: &Dataset, usable: &[bool], pixels: &Pixels) -> Vec<Fi
         let (kind, reason) = match (there(&test, class), there(&validation, class)) {
             (true, _) => (
                 FindingKind::ClassInTestOnly,
-                format!("class `{name}` has {} {unit} in test, none in train", test[class]),
+                format!("class `{name}` is in test ({} {unit}) and not in train", test[class]),
             ),
             (false, true) => (
                 FindingKind::ClassNotInTrain,
