@@ -200,7 +200,7 @@ fn write_overlays(found: &Predictions, folder: &std::path::Path) -> anyhow::Resu
         let stem = std::path::Path::new(&p.id).file_stem().map_or("image".into(), |name| name.to_string_lossy());
         let own = rgb.as_ref().filter(|rgb| rgb.shape == *size).map(|rgb| rgb.data.as_slice());
         if let Some(png) = overlay(*size, classes, own) {
-            let path = store.path(&format!("{stem}.{}.png", p.stage));
+            let path = store.path(format!("{stem}.{}.png", p.stage));
             store.commit(&path, &png)?;
             note!("overlay: {}", path.display());
         }

@@ -126,7 +126,7 @@ impl Watch for Progress {
 
     fn on_plan(&mut self, loaded: &Loaded, plan: &Plan, folder: &Path) {
         // A search lays a plan for each combination.
-        if std::mem::replace(&mut self.announced, Some(loaded.name.clone())).as_ref() == Some(&loaded.name) {
+        if self.announced.replace(loaded.name.clone()).as_ref() == Some(&loaded.name) {
             return;
         }
         let seeds: BTreeSet<u64> = plan.nodes.iter().map(|node| node.seed).collect();

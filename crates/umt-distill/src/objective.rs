@@ -157,7 +157,13 @@ fn task_loss(
     let terms = targets.labels.losses(outputs, logits)?;
     let mut rest = terms.iter().map(|(_, term)| term.clone());
     let first = rest.next().ok_or_else(|| NnError::Unsupported("no logits".into()))?;
-    let sides = rest.map(Ok).reduce(|sum, term| Ok((sum? + term?)?)).transpose().map_err(|e: candle_core::Error| e)?;
+    let mut sides: Option<Tensor> = None;
+    for term in rest {
+        sides = Some(match sides {
+            Some(sum) => (sum + term)?,
+            None => term,
+        });
+    }
     let task = match &sides {
         Some(sides) => (first + sides)?,
         None => first,

@@ -97,7 +97,7 @@ mod tests {
         {
             let size = rounded(bytes);
             assert!(
-                size >= bytes && size % 512 == 0 && size <= (bytes + bytes / 8).max(bytes + 512),
+                size >= bytes && size.is_multiple_of(512) && size <= (bytes + bytes / 8).max(bytes + 512),
                 "{bytes} to {size}"
             );
             assert_eq!(rounded(size), size);
