@@ -122,7 +122,8 @@ fn the_counts_agree_with_what_the_recipe_uses() -> Outcome {
         .current_dir(folder.path())
         .output()?;
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
-    let stages = folder.path().join("runs/r/stages");
+    let run = std::fs::read_dir(folder.path().join("runs"))?.next().ok_or("no run")??.path();
+    let stages = run.join("stages");
     let stage = std::fs::read_dir(stages)?.next().ok_or("no stage")??.path();
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(stage.join("result.json"))?)?;
     for part in ["train", "validation", "test", "left_out"] {
