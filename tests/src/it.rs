@@ -11,10 +11,12 @@ mod tidy;
 mod tiny;
 
 mod broken_recipes;
+mod data_init;
 mod diagnose;
 mod formats;
 mod interrupts;
 mod kills;
+mod live;
 mod made_frames;
 mod method;
 mod objectives;

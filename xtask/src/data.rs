@@ -1,10 +1,10 @@
-//! `data check`: what is there, missing, broken. `data make`: frames in a set's own form. `data fetch-weights` is in a file
-//! of its own.
+//! `data check`: what is there, missing, broken. `data make`: frames in a set's own form. `data init` and `data fetch-weights` are
+//! in files of their own.
 
-use crate::fetch;
 use crate::out::say;
 use crate::progress::Progress;
 use crate::recipes::{Change, DataArgs, load};
+use crate::{fetch, init};
 use anyhow::bail;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -16,7 +16,7 @@ use umt_data::{CheckOptions, Frames, Usage, check_with, generate};
 use umt_recipe::RecipeError;
 use umt_store::Store;
 
-/// Look at a data set, make frames in its form, or fetch pretrained weights.
+/// Begin with data of your own, look at a set, make frames in its form, or fetch pretrained weights.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -25,6 +25,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    Init(init::Args),
     /// What is there, missing, broken, shared by train and test. Exit code 6 with any problem; notes alone are none.
     Check(Check),
     /// Frames made by code in the form of a set's own files, to try a recipe without the set.
@@ -83,13 +84,14 @@ struct Make {
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
+        Verb::Init(args) => init::run(args),
         Verb::Check(args) => look(args),
         Verb::Make(args) => make(&args),
         Verb::FetchWeights(args) => fetch::run(args),
     }
 }
 
-fn bar() -> ProgressBar {
+pub fn bar() -> ProgressBar {
     let target = match std::io::stderr().is_terminal() {
         true => ProgressDrawTarget::stderr(),
         false => ProgressDrawTarget::hidden(),
@@ -131,7 +133,7 @@ fn look(args: Check) -> anyhow::Result<ExitCode> {
     let set = &set;
     let usage = recipe.map(|(recipe, data)| Usage { own: data.set == *set, recipe, config: data.config });
     let options = CheckOptions { decode: !list_only, recipe: usage, ..CheckOptions::default() };
-    let mut progress = Progress::new(&Arc::default(), "test");
+    let mut progress = Progress::new(&Arc::default(), "test", false);
     let report = check_with(root.as_deref(), set, &options, &mut |p| progress.count("checking", p.done, p.total))?;
     progress.end();
     if let Some(path) = csv {

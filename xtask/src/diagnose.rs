@@ -1,6 +1,6 @@
 //! `diagnose`: what is wrong with the networks of a finished run, and what to do.
 
-use crate::out::{note, say};
+use crate::out::{alert, note, say};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use umt_arrays::{ModelArrays, NAMES, Options};
@@ -51,7 +51,7 @@ fn of_run(options: DiagnoseOptions) -> anyhow::Result<()> {
     }
     match diagnoses.unwritten {
         None => note!("\nwritten to {}/diagnosis.json, with a plot for each network", options.run.display()),
-        Some(error) => note!("\nwarning: not stored: {error}"),
+        Some(error) => alert!("\nwarning: not stored: {error}"),
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ fn of_arrays(path: &Path, out: Option<&Path>, margin: f64) -> anyhow::Result<()>
     let options = Options { name, margin, probe: umt_eval::ProbeConfig::default() };
     let arrays = ModelArrays::new(umt_arrays::read_arrays(path)?)?;
     for name in &arrays.ignored {
-        note!("warning: {name} was not used: the names are {}", NAMES.join(", "));
+        alert!("warning: {name} was not used: the names are {}", NAMES.join(", "));
     }
     let found = umt_arrays::diagnose(&arrays, &options)?;
     let counts: Vec<String> = found.samples.iter().map(|(split, n)| format!("{n} {split}")).collect();
@@ -88,7 +88,7 @@ fn of_arrays(path: &Path, out: Option<&Path>, margin: f64) -> anyhow::Result<()>
     match written {
         Ok(_) => note!("\nwritten to {0}/diagnosis.json and {0}/diagnosis.svg", folder.display()),
         // The diagnosis is above; a folder that cannot be written takes nothing away from it.
-        Err(error) => note!("\nwarning: not written ({error}); --out DIR names another folder"),
+        Err(error) => alert!("\nwarning: not written ({error}); --out DIR names another folder"),
     }
     Ok(())
 }

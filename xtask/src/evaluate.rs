@@ -1,6 +1,6 @@
 //! `eval`: a finished run on another set or split.
 
-use crate::out::{note, say};
+use crate::out::{alert, note, say};
 use crate::progress::Progress;
 use crate::recipes::DataArgs;
 use crate::session::{Compute, stop_flag};
@@ -32,6 +32,9 @@ pub struct Args {
     /// Only these stages.
     #[arg(long, value_name = "STAGE,...", value_delimiter = ',')]
     only: Vec<String>,
+    /// The metrics as JSON on standard output, in place of the tables.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -52,16 +55,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         only: args.only,
         device,
     };
-    let mut progress = Progress::new(&stop, "test");
+    let mut progress = Progress::new(&stop, "test", args.json);
     let found = umt_run::evaluate(&options, &mut progress, &stop)?;
     progress.end();
     match found.predicted.is_empty() {
+        _ if args.json => say!("{}", serde_json::json!({ "event": "results", "results": found.results })),
         true => say!("{}", render_results(&found.results).trim_end()),
         false => say!("{}", render(&predicted(&found)).trim_end()),
     }
     match found.unwritten {
         None => note!("metrics and the prediction of each sample: {}", found.folder.display()),
-        Some(error) => note!("warning: not stored: {error}"),
+        Some(error) => alert!("warning: not stored: {error}"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -48,7 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let settings = hub::settings()?;
     let stop = stop_flag()?;
-    let mut progress = Progress::new(&stop, "test");
+    let mut progress = Progress::new(&stop, "test", false);
     let Args { names, revision, file, sha256 } = args;
     let mut wanted = Vec::new();
     for from in names {

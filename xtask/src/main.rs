@@ -10,16 +10,20 @@ mod predict;
 mod export;
 mod diagnose;
 mod data;
+mod init;
 mod bench;
 mod check;
 mod recipes;
 mod progress;
+mod pace;
+mod live;
+mod status;
 mod session;
 mod out;
 mod hub;
 mod fetch;
 
-use crate::out::note;
+use crate::out::alert;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -33,6 +37,12 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// Results, warnings and errors alone.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Each epoch with every term of its loss, and stages that are reused.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
@@ -41,6 +51,8 @@ enum Verb {
     Reproduce(reproduce::Args),
     /// Try combinations of settings on validation, one seed.
     Search(search::Args),
+    /// Where a run is, asked from another terminal.
+    Status(status::Args),
     /// Figures of a finished run on another set or split.
     Eval(evaluate::Args),
     /// What networks of a finished run predict of files.
@@ -49,7 +61,7 @@ enum Verb {
     Export(export::Args),
     /// What is wrong with the networks of a finished run.
     Diagnose(diagnose::Args),
-    /// Look at a data set, or fetch pretrained weights ahead of time.
+    /// Begin with data of your own, look at a set, or fetch pretrained weights ahead of time.
     Data(data::Args),
     /// Measure how fast something is.
     Bench(bench::Args),
@@ -66,9 +78,11 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    out::set_level(cli.quiet, cli.verbose);
     let result = match cli.verb {
         Verb::Reproduce(args) => reproduce::run(args),
         Verb::Search(args) => search::run(args),
+        Verb::Status(args) => status::run(args),
         Verb::Eval(args) => evaluate::run(args),
         Verb::Predict(args) => predict::run(args),
         Verb::Export(args) => export::run(args),
@@ -83,8 +97,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // The project's own errors name their cause already; others name theirs through the chain.
             match session::is_own(&error) {
-                true => note!("error: {error}"),
-                false => note!("error: {error:#}"),
+                true => alert!("error: {error}"),
+                false => alert!("error: {error:#}"),
             }
             ExitCode::from(session::exit_code(&error))
         }

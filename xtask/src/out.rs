@@ -16,12 +16,45 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::out::result(format_args!($($text)*)) };
 }
 
-/// A line about the work: progress, warnings, errors.
+/// A line about the work: progress. Silent with `--quiet`.
 macro_rules! note {
+    ($($text:tt)*) => {
+        if $crate::out::level() != $crate::out::Level::Quiet {
+            $crate::out::about(format_args!($($text)*))
+        }
+    };
+}
+
+/// A warning or an error: never silent.
+macro_rules! alert {
     ($($text:tt)*) => { $crate::out::about(format_args!($($text)*)) };
 }
 
-pub(crate) use {note, say};
+pub(crate) use {alert, note, say};
+
+/// How much is said about the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Quiet,
+    Usual,
+    Verbose,
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Set once, by the command line.
+pub fn set_level(quiet: bool, verbose: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => Level::Quiet,
+        (false, true) => Level::Verbose,
+        (false, false) => Level::Usual,
+    };
+    let _ = LEVEL.set(level);
+}
+
+pub fn level() -> Level {
+    LEVEL.get().copied().unwrap_or(Level::Usual)
+}
 
 /// Prints a line of results, see [`say`].
 pub fn result(text: Arguments<'_>) {
@@ -37,7 +70,7 @@ pub fn about(text: Arguments<'_>) {
 pub fn end(code: ExitCode) -> ExitCode {
     match FAILED.get() {
         Some(reason) if code == ExitCode::SUCCESS => {
-            note!("error: cannot write {reason}");
+            alert!("error: cannot write {reason}");
             ExitCode::from(5)
         }
         _ => code,

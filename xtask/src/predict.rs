@@ -1,6 +1,6 @@
 //! `predict`: networks of a finished run on files.
 
-use crate::out::{note, say};
+use crate::out::{alert, note, say};
 use crate::progress::Progress;
 use crate::session::{Compute, stop_flag};
 use serde_json::json;
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!(RecipeError::Usage("nothing to predict: give files, or --rgb and --depth".into()));
     }
     let options = PredictOptions { run: args.model, only: args.only, seed: args.seed, inputs: all, device };
-    let mut progress = Progress::new(&stop, "test");
+    let mut progress = Progress::new(&stop, "test", false);
     let found = predict(&options, &mut progress, &stop)?;
     progress.end();
     match args.format {
@@ -90,8 +90,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     write_overlays(&found, &args.out)?;
     for (id, reason) in &found.unread {
         match reason.starts_with(id.as_str()) {
-            true => note!("error: {reason}"),
-            false => note!("error: {id}: {reason}"),
+            true => alert!("error: {reason}"),
+            false => alert!("error: {id}: {reason}"),
         }
     }
     Ok(if found.unread.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(6) })

@@ -4,7 +4,7 @@ use crate::hub;
 use crate::out::{note, say};
 use crate::progress::Progress;
 use crate::recipes::{self, Change, DataArgs};
-use crate::session::{Compute, stop_flag};
+use crate::session::{Compute, Seeds, stop_flag};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,11 @@ use umt_run::Options;
     cargo xtask reproduce --quick                             minutes, to see that everything works\n  \
     cargo xtask reproduce av-digits --data DIR                real clips\n  \
     cargo xtask reproduce av-digits --data my.csv --set train.epochs=5\n  \
-    cargo xtask reproduce my-recipe.toml --only umt,probe --seeds 1")]
+    cargo xtask reproduce my-recipe.toml --only umt,probe --seeds 1\n  \
+    cargo xtask reproduce my-recipe.toml --seeds 5            five seeds, 1 to 5\n  \
+    cargo xtask reproduce my-recipe.toml --json --quiet       events as JSON lines, for other programs\n\n\
+A terminal shows bars, a file gets a line for each epoch. `cargo xtask status RUN` tells in another terminal where the run\n\
+is; `tensorboard --logdir runs/NAME/tensorboard` shows its curves. NO_COLOR is honoured.")]
 pub struct Args {
     /// A recipe by name (av-digits, methods, nyuv2-small, ...) or a path to a .toml file; when left out the embedded
     /// ones, synthetic-av and synthetic-rooms, and with --data, --dataset, --set or --only the first of them alone.
@@ -36,15 +40,18 @@ pub struct Args {
     /// Only these stages and what they need; `probe` stands for all probes.
     #[arg(long, value_name = "STAGE,...", value_delimiter = ',')]
     only: Vec<String>,
-    /// Seeds in place of the recipe's.
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
-    seeds: Vec<u64>,
+    /// How many seeds, 1 to N, in place of the recipe's; or which: 1,2,5 (a single one with a comma: 7,).
+    #[arg(long, value_name = "N|N,M,...")]
+    seeds: Option<Seeds>,
     /// The folder that holds <recipe>/.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
     /// Exit with 7 when an expectation of the recipe does not hold.
     #[arg(long)]
     strict: bool,
+    /// Events as JSON lines on standard output, in place of the tables: plan, begin, resume, epoch, finish, warning, results.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -66,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         out: args.out,
         data: args.source.data,
         dataset: args.source.dataset,
-        seeds: (!args.seeds.is_empty()).then_some(args.seeds),
+        seeds: args.seeds.map(|seeds| seeds.0),
         only: args.only,
         hub: hub::settings()?,
         device,
@@ -75,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let call = Call { command: command(std::env::args().skip(1)), quick: args.change.quick };
     let (mut unmet, mut failure) = (0, None);
     for loaded in &loaded {
-        let (own, failed) = one(loaded, &options, &call, &stop)?;
+        let (own, failed) = one(loaded, &options, &call, &stop, args.json)?;
         unmet += own;
         failure = failure.or(failed);
     }
@@ -91,12 +98,16 @@ fn one(
     options: &Options,
     call: &Call,
     stop: &Arc<AtomicUsize>,
+    json: bool,
 ) -> anyhow::Result<(usize, Option<u8>)> {
-    let mut progress = Progress::new(stop, "test");
+    let mut progress = Progress::new(stop, "test", json);
     let finished = umt_run::run(loaded, options, &mut progress, stop)?;
     let report = umt_report::write(&finished, call)?;
     progress.end();
-    say!("{}", report.text.trim_end());
+    match json {
+        true => say!("{}", serde_json::json!({ "event": "results", "results": report.results })),
+        false => say!("{}", report.text.trim_end()),
+    }
     match report.ran {
         0 => note!("\nnothing to do: every stage was finished before (0 steps)"),
         n => note!("\n{n} stage(s) ran, {:.0} s of stages in all", report.results.wall_seconds),

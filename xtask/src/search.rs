@@ -39,6 +39,9 @@ pub struct Args {
     /// The folder that holds <recipe>/.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
+    /// Events as JSON lines on standard output, the trials last, in place of the table.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -62,12 +65,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         device,
         threads,
     };
-    let mut progress = Progress::new(&stop, "validation");
+    let mut progress = Progress::new(&stop, "validation", args.json);
     let recipe = Text { name: &text.name, file: &text.file, text: &text.text };
     let search = umt_run::search(recipe, &args.change.overrides(), &axes, &options, &mut progress, &stop)?;
     progress.end();
     let table = search.table();
-    say!("{}\n{}", render(&table).trim_end(), table.note);
+    match args.json {
+        true => say!("{}", serde_json::json!({ "event": "trials", "search": search })),
+        false => say!("{}\n{}", render(&table).trim_end(), table.note),
+    }
     note!("written to {}/search.md and search.json", options.out.join(&search.recipe).display());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! What every command that computes shares: threads, device, signals, exit codes.
 
-use crate::out::note;
+use crate::out::alert;
 use anyhow::{Context, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
@@ -54,6 +54,26 @@ impl Compute {
     }
 }
 
+/// Which seeds a command runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+impl std::str::FromStr for Seeds {
+    type Err = String;
+
+    /// One number is how many there are, 1 to N; with a comma they are named, also a single one: `7,`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<u64>().map_err(|_| format!("`{text}` is no number"));
+        match text.strip_suffix(',').unwrap_or(text) {
+            one if one == text && !text.contains(',') => match number(one)? {
+                count @ 1..=1000 => Ok(Self((1..=count).collect())),
+                count => Err(format!("{count} seeds: 1 to 1000; the seed {count} itself is `{count},`")),
+            },
+            named => named.split(',').map(number).collect::<Result<_, _>>().map(Self),
+        }
+    }
+}
+
 /// The flag that SIGINT and SIGTERM raise, with the signal's number. A second signal ends the process at once, which is
 /// safe: nothing is ever half-written under its final name.
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicUsize>> {
@@ -78,7 +98,7 @@ fn end_late(stop: &AtomicUsize) {
         signal = stop.load(Ordering::Relaxed);
     }
     std::thread::sleep(GRACE);
-    note!("stopped by signal {signal}; the same command goes on from the last checkpoint");
+    alert!("stopped by signal {signal}; the same command goes on from the last checkpoint");
     signal_hook::low_level::exit(128 + i32::try_from(signal).unwrap_or(0));
 }
 
@@ -107,6 +127,18 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_number_is_how_many_seeds() {
+        let seeds = |text: &str| text.parse::<Seeds>().map(|seeds| seeds.0);
+        assert_eq!(seeds("3"), Ok(vec![1, 2, 3]));
+        assert_eq!(seeds("1,2,5"), Ok(vec![1, 2, 5]));
+        assert_eq!(seeds("7,"), Ok(vec![7]));
+        for wrong in ["0", "20240101", "x", "1,,2", ""] {
+            assert!(seeds(wrong).is_err(), "{wrong}");
+        }
+        assert!(seeds("42000").is_err_and(|error| error.contains("`42000,`")));
+    }
 
     fn device_of(device: &str, precision: &str) -> Result<String, String> {
         let compute = Compute { device: device.into(), precision: precision.into(), threads: None };

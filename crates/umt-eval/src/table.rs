@@ -19,6 +19,18 @@ pub struct Table {
 }
 
 impl Table {
+    /// Takes out a column that has the same value in all rows, and returns it.
+    pub(crate) fn take_constant(&mut self, name: &str) -> Option<String> {
+        let at = self.header.iter().position(|known| known == name)?;
+        let value = self.rows.first()?.get(at)?.clone();
+        if self.rows.iter().any(|row| row.get(at) != Some(&value)) {
+            return None;
+        }
+        self.header.remove(at);
+        self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+        Some(value)
+    }
+
     /// The table in markdown, its title as a heading of the second level. Columns are padded, so
     /// that it reads well as plain text.
     pub fn to_markdown(&self) -> String {

@@ -132,7 +132,11 @@ fn paired(results: &Results) -> Table {
         let differences = seed_differences(results, p);
         let spread = summary::of(&differences).filter(|s| s.n > 1);
         vec![
-            format!("{} − {}", p.a, p.b),
+            // Long names in two lines: a terminal of 80 columns has room for one.
+            match p.a.len() + p.b.len() {
+                0..20 => format!("{} − {}", p.a, p.b),
+                _ => format!("{} −\n{}", p.a, p.b),
+            },
             p.split.clone(),
             heading(&p.metric),
             value(p.mean),
@@ -143,9 +147,8 @@ fn paired(results: &Results) -> Table {
             p.verdict.as_str().to_owned(),
         ]
     };
-    let header =
-        ["difference", "split", "metric", "mean", "95 % interval", "std over seeds", "samples", "p (Holm)", "verdict"];
-    Table {
+    let header = ["difference", "split", "metric", "mean", "95 % interval", "std", "samples", "p", "verdict"];
+    let mut table = Table {
         title: "Paired differences".into(),
         header: header.map(String::from).to_vec(),
         rows: results.paired.iter().map(row).collect(),
@@ -156,7 +159,17 @@ fn paired(results: &Results) -> Table {
                     .into()
             }
         },
+    };
+    table.note += " std is over seeds; p is after Holm's correction over the rows.";
+    // What all rows share is said once.
+    let mut shared = Vec::new();
+    for (name, unit) in [("split", ""), ("metric", ""), ("samples", " samples")] {
+        shared.extend(table.take_constant(name).map(|value| format!("{value}{unit}")));
     }
+    if !shared.is_empty() {
+        table.title += &format!(": {}", shared.join(", "));
+    }
+    table
 }
 
 /// a - b of each seed that both have.

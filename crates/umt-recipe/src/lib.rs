@@ -46,6 +46,7 @@ mod networks;
 mod check;
 mod objective;
 mod dense;
+mod starter;
 pub mod plan;
 
 pub use claim::{Claim, Figure, Relation, Side};
@@ -56,5 +57,6 @@ pub use other_data::short_name;
 pub use plan::Plan;
 pub use recipe::{ClassWeights, Data, EnsembleWeights, Expect, Loaded, Loss, Missing, Overrides, Recipe, Stage, Task};
 pub use source::{distance, list};
+pub use starter::starter;
 pub use umt_encoders::pretrained::known::{Repository, repositories as known_weights};
 pub use weights::Weights;

@@ -15,9 +15,11 @@ pub mod pictures;
 mod scenes;
 mod compare;
 mod report;
+mod terminal;
 mod diagnose;
 
 pub use diagnose::{DiagnoseOptions, Diagnoses, Diagnosis, diagnose, diagnosis_plot};
 pub use error::ReportError;
-pub use report::{Call, Report, render, render_results, write};
+pub use report::{Call, Report, write};
 pub use scenes::overlay;
+pub use terminal::{render, render_results};

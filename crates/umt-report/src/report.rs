@@ -5,7 +5,7 @@ use crate::error::ReportError;
 use crate::page::{self, Plots};
 use crate::pictures::{self, BarGroup, Curve};
 use crate::scenes;
-use comfy_table::{CellAlignment, ContentArrangement, presets};
+use crate::terminal::render;
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
 use umt_eval::{Confusion, EvalError, Expectation, Results, Row, summary, tables};
@@ -171,6 +171,9 @@ fn notes(recipe: &Recipe, finished: &Stages) -> Vec<String> {
     if refit.contains(&true) {
         notes.push("Weights: refit, the last checkpoint after training on all of train (validation included).".into());
     }
+    for done in finished.done.iter().filter(|d| matches!(recipe.stage[d.node.unit.stage].task, Task::Auto { .. })) {
+        notes.push(format!("{}, seed {}: {}.", done.record.stage, done.record.seed, done.record.note));
+    }
     if !recipe.expect.source.is_empty() {
         notes.push(format!("Expected figures: {}.", recipe.expect.source.trim_end_matches('.')));
     }
@@ -195,25 +198,6 @@ fn text(results: &Results, notes: &[String]) -> String {
         out += &format!("{note}\n");
     }
     out
-}
-
-/// Every table of some results, as a terminal shows them.
-pub fn render_results(results: &Results) -> String {
-    tables::of(results).iter().map(render).collect()
-}
-
-/// A table as a terminal shows it, its title above it.
-pub fn render(table: &umt_eval::Table) -> String {
-    let mut drawn = comfy_table::Table::new();
-    drawn.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    drawn.set_header(&table.header);
-    for row in &table.rows {
-        drawn.add_row(row);
-    }
-    for column in drawn.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("\n{}\n{drawn}\n", table.title)
 }
 
 /// Draws and saves every plot.

@@ -37,6 +37,7 @@ mod files;
 mod lock;
 mod commit;
 mod log;
+mod events;
 
 pub mod checkpoint;
 pub mod hub;
@@ -45,5 +46,7 @@ pub mod tensors;
 pub use commit::Store;
 pub use digest::{Digest, Sha256Text, digest_file, read_json, read_verified, sha256_hex};
 pub use error::StoreError;
+pub use events::EventLog;
 pub use files::{Files, OpenFile, RealFiles};
+pub use lock::holder;
 pub use log::Log;

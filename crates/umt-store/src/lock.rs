@@ -141,6 +141,11 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 }
 
 fn in_use(dir: &Path) -> StoreError {
+    StoreError::Locked { dir: dir.to_path_buf(), pid: holder(dir) }
+}
+
+/// The process that writes to a folder, as `run.lock` names it; it may have been killed since. Takes no lock.
+pub fn holder(dir: &Path) -> Option<u32> {
     let path = dir.join(NAME);
     let mut holder = String::new();
     if fs::symlink_metadata(&path).is_ok_and(|found| found.is_file())
@@ -148,7 +153,7 @@ fn in_use(dir: &Path) -> StoreError {
     {
         let _ = file.take(32).read_to_string(&mut holder);
     }
-    StoreError::Locked { dir: dir.to_path_buf(), pid: holder.trim().parse().ok() }
+    holder.trim().parse().ok()
 }
 
 fn named(path: &Path) -> Option<Identity> {

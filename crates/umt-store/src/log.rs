@@ -41,9 +41,13 @@ impl Log {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn line(&mut self, line: &str) -> Result<(), StoreError> {
-        let bytes = format!("{line}\n");
-        self.file.write_all(bytes.as_bytes()).map_err(|source| self.failed(source))?;
-        self.text.extend_from_slice(bytes.as_bytes());
+        self.append(format!("{line}\n").as_bytes())
+    }
+
+    /// Adds bytes, which are complete by themselves.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(|source| self.failed(source))?;
+        self.text.extend_from_slice(bytes);
         Ok(())
     }
 

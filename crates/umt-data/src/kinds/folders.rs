@@ -185,7 +185,7 @@ fn runs(names: &[(u64, String)]) -> BTreeMap<String, String> {
 }
 
 /// Class names from a file; `None` if there is none.
-pub(super) fn read_classes(path: &Path, defects: &mut Defects) -> Result<Option<Vec<String>>, DataError> {
+pub(crate) fn read_classes(path: &Path, defects: &mut Defects) -> Result<Option<Vec<String>>, DataError> {
     if !path.is_file() {
         return Ok(None);
     }

@@ -10,6 +10,7 @@ mod synthetic_av;
 mod synthetic_rooms;
 mod vggsound;
 
+pub(crate) use folders::read_classes;
 pub use list::is_manifest;
 pub use manifest::listed;
 
