@@ -20,7 +20,7 @@ pub fn xtask() -> Result<Command, Box<dyn Error>> {
 }
 
 fn build() -> Result<PathBuf, Box<dyn Error>> {
-    // This test is `<target>/release/deps/it-...`; the program lies two folders up.
+    // This test is `<target>/release/deps/it-...`; the program is two folders up.
     let here = std::env::current_exe()?;
     let release = here.parent().and_then(|deps| deps.parent()).ok_or("not in a target folder")?;
     let target = release.parent().ok_or("not in a target folder")?;
@@ -33,5 +33,5 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     if !status.success() {
         return Err("the program does not build".into());
     }
-    Ok(release.join("xtask"))
+    Ok(release.join("umt"))
 }

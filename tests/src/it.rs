@@ -28,6 +28,7 @@ mod pinned;
 mod export;
 mod predict;
 mod provenance;
+mod recipes;
 mod reuse;
 mod segmentation;
 mod segmentation_weights;

@@ -85,34 +85,45 @@ fn another_terminal_may_ask_where_a_run_is() -> Outcome {
     std::fs::write(folder.path().join("tiny.toml"), RECIPE.replace("steps = 7", "steps = 4000"))?;
     let run = "reproduce tiny.toml --threads 1 --only joint";
     let mut child = command(folder.path(), run)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let begun = Instant::now();
     let status = || ran(folder.path(), "status runs/tiny");
-    let mut text = String::new();
-    while begun.elapsed() < Duration::from_secs(60) {
-        let (code, said, _) = status()?;
-        text = said;
-        if code == Some(0) && text.contains(" of 4000") {
-            break;
+    // What it says of a process that has begun to take steps.
+    let at_work = |process: u32| -> Result<String, Box<dyn Error>> {
+        let begun = Instant::now();
+        let mut text = String::new();
+        while begun.elapsed() < Duration::from_secs(120) {
+            let (code, said, _) = status()?;
+            text = said;
+            let json: Value =
+                serde_json::from_str(&ran(folder.path(), "status runs/tiny --json")?.1).unwrap_or_default();
+            if code == Some(0) && text.contains(" of 4000") && json["process"] == process {
+                return Ok(text);
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+        Err(format!("no steps: {text}").into())
+    };
+    let signal = |name: &str, process: u32| -> Outcome {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status()?;
+        assert!(kill.success());
+        Ok(())
+    };
+    let text = at_work(child.id())?;
     assert!(text.contains("running, 0 of 1 stages") && text.contains("joint seed 1: step "), "{text}");
-    // Killed, it could not say so; the same command goes on and says where.
+    // Killed, it could not say so.
     child.kill()?;
     child.wait()?;
     let (code, text, _) = status()?;
     assert!(code == Some(1) && text.contains("killed"), "{text}");
+    // Stopped, it does, and the same command goes on and says where.
     let mut again = command(folder.path(), run)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    std::thread::sleep(Duration::from_millis(1500));
-    let stop = Command::new("sh").args(["-c", &format!("kill -TERM {}", again.id())]).status()?;
-    assert!(stop.success());
+    at_work(again.id())?;
+    signal("TERM", again.id())?;
     again.wait()?;
     let (code, text, _) = status()?;
     assert!(code == Some(1) && text.contains("stopped"), "{text}");
     let other = command(folder.path(), run)?.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    std::thread::sleep(Duration::from_millis(1500));
-    let stop = Command::new("sh").args(["-c", &format!("kill -INT {}", other.id())]).status()?;
-    assert!(stop.success());
+    at_work(other.id())?;
+    signal("INT", other.id())?;
     let told = String::from_utf8_lossy(&other.wait_with_output()?.stderr).into_owned();
     assert!(told.contains("joint seed 1 goes on after step "), "{told}");
     Ok(())

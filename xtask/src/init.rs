@@ -1,7 +1,7 @@
 //! `data init`: data as people have it become a manifest and a recipe to begin with.
 
 use crate::data::bar;
-use crate::out::{note, say};
+use crate::out::{note, program, say};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,9 +58,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         dir.is_file() && is_manifest(&dir) && facts("manifest", Some(&dir)).is_ok_and(|f| f.train > 0 && f.test > 0);
     let manifest = if listed { std::path::absolute(&dir)? } else { folder.join("manifest.csv") };
     let recipe = folder.join(format!("{name}.toml"));
-    for path in
-        [&manifest, &recipe].into_iter().filter(|path| path.exists() && !force && !(listed && **path == manifest))
-    {
+    let there = |path: &&&PathBuf| path.exists() && !force && !(listed && ***path == manifest);
+    if let Some(path) = [&manifest, &recipe].iter().find(there) {
         bail!(RecipeError::Usage(format!(
             "{} is there already: --force replaces it, and as the list it is used as it is",
             path.display()
@@ -98,8 +97,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         true => note!("written: {}", recipe.display()),
         false => note!("written: {} and {}", manifest.display(), recipe.display()),
     }
-    note!("next:    cargo xtask reproduce {} --quick", recipe.display());
-    note!("then:    cargo xtask reproduce {}", recipe.display());
+    note!("next:    {} reproduce {} --quick", program(), recipe.display());
+    note!("then:    {} reproduce {}", program(), recipe.display());
     Ok(ExitCode::SUCCESS)
 }
 

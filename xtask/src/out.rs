@@ -32,6 +32,20 @@ macro_rules! alert {
 
 pub(crate) use {alert, note, say};
 
+/// How the program is called in a clone of the project.
+pub const IN_A_CLONE: &str = "cargo xtask";
+
+/// How the program was called: through cargo, which says whose program it runs, or by its own name.
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let through_cargo = std::env::var_os("CARGO_PKG_NAME").is_some_and(|name| name == env!("CARGO_PKG_NAME"));
+        let own = std::env::args_os().next().map(std::path::PathBuf::from);
+        let own = own.as_deref().and_then(std::path::Path::file_stem).map(|name| name.to_string_lossy().into_owned());
+        if through_cargo { IN_A_CLONE.to_owned() } else { own.unwrap_or_else(|| "umt".to_owned()) }
+    })
+}
+
 /// How much is said about the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

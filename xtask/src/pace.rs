@@ -61,7 +61,7 @@ impl Pace {
         let earlier = self.current.map_or(0.0, |(at, _)| self.work_of(at) * self.before);
         let done = self.done + under_way;
         let open: f64 = (0..self.work.len()).filter(|&at| !self.over[at]).map(|at| self.work[at]).sum();
-        (done > 0.0 && elapsed > 0.5)
+        (done > 0.0 && elapsed > 0.05)
             .then(|| Duration::from_secs_f64(elapsed / done * (open - under_way - earlier).max(0.0)))
     }
 

@@ -182,7 +182,7 @@ impl Watch for Progress {
         self.epochs = stages.filter_map(|stage| Some((stage.id.clone(), stage.train.epochs?))).collect();
         // A search lays a plan for each combination.
         let this = (loaded.name.clone(), folder.to_owned());
-        if std::mem::replace(&mut self.announced, Some(this.clone())) == Some(this) {
+        if self.announced.replace(this.clone()) == Some(this) {
             return;
         }
         let seeds: Vec<u64> = plan.nodes.iter().map(|node| node.seed).collect::<BTreeSet<u64>>().into_iter().collect();

@@ -6,7 +6,8 @@ use umt_recipe::{Loaded, Overrides, Recipe, RecipeError, distance};
 /// The recipes of `cargo xtask reproduce` without a name.
 pub const DEFAULTS: [&str; 2] = ["synthetic-av", "synthetic-rooms"];
 
-const EMBEDDED: [(&str, &str); 10] = [
+/// Name and text of each.
+pub const EMBEDDED: [(&str, &str); 10] = [
     ("av-digits", include_str!("../recipes/av-digits.toml")),
     ("methods", include_str!("../recipes/methods.toml")),
     ("methods-rgbd", include_str!("../recipes/methods-rgbd.toml")),

@@ -1,10 +1,10 @@
 //! `reproduce`: every stage of a recipe, the table, the report.
 
-use crate::hub;
-use crate::out::{note, say};
+use crate::out::{note, program, say};
 use crate::progress::Progress;
 use crate::recipes::{self, Change, DataArgs};
 use crate::session::{Compute, Seeds, stop_flag};
+use crate::{dry, hub};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use umt_run::Options;
     cargo xtask reproduce av-digits --data my.csv --set train.epochs=5\n  \
     cargo xtask reproduce my-recipe.toml --only umt,probe --seeds 1\n  \
     cargo xtask reproduce my-recipe.toml --seeds 5            five seeds, 1 to 5\n  \
+    cargo xtask reproduce my-recipe.toml --dry-run            what each stage will cost\n  \
     cargo xtask reproduce my-recipe.toml --json --quiet       events as JSON lines, for other programs\n\n\
 A terminal shows bars, a file gets a line for each epoch. `cargo xtask status RUN` tells in another terminal where the run\n\
 is; `tensorboard --logdir runs/NAME/tensorboard` shows its curves. NO_COLOR is honoured.")]
@@ -49,6 +50,9 @@ pub struct Args {
     /// Exit with 7 when an expectation of the recipe does not hold.
     #[arg(long)]
     strict: bool,
+    /// Print the plan: parameters, FLOP and time of each stage, measured by a few steps. Writes nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Events as JSON lines on standard output, in place of the tables: plan, begin, resume, epoch, finish, warning, results.
     #[arg(long)]
     json: bool,
@@ -79,6 +83,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         device,
         threads,
     };
+    if args.dry_run {
+        loaded.iter().try_for_each(|loaded| dry::show(loaded, &options, &stop))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let call = Call { command: command(std::env::args().skip(1)), quick: args.change.quick };
     let (mut unmet, mut failure) = (0, None);
     for loaded in &loaded {
@@ -133,7 +141,7 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
         false => format!("'{}'", argument.replace('\'', "'\\''")),
     };
     let arguments: Vec<String> = arguments.map(quoted).collect();
-    format!("cargo xtask {}", arguments.join(" "))
+    format!("{} {}", program(), arguments.join(" "))
 }
 
 #[cfg(test)]
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn the_command_can_be_typed_again() {
         let given = ["reproduce", "my recipe.toml", "--set", "train.lr=0.1", "it's"].map(String::from);
-        let expected = "cargo xtask reproduce 'my recipe.toml' --set train.lr=0.1 'it'\\''s'";
-        assert_eq!(command(given.into_iter()), expected);
+        let expected = "reproduce 'my recipe.toml' --set train.lr=0.1 'it'\\''s'";
+        assert_eq!(command(given.into_iter()), format!("{} {expected}", program()));
     }
 }

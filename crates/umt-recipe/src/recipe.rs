@@ -181,19 +181,17 @@ impl Task {
 
 /// `[expect]`: reported beside the result; enforced with `--strict` alone.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Expect {
     /// The command this recipe is meant for.
-    #[serde(default)]
     pub command: String,
     /// Minutes on the machine that `source` names.
-    #[serde(default)]
     pub minutes: Option<f64>,
+    /// Memory of the largest stage there, in MiB.
+    pub memory_mib: Option<f64>,
     /// Where the expected numbers come from.
-    #[serde(default)]
     pub source: String,
     /// Comparisons such as `umt.top1 > joint.top1` and `umt.top1 >= 0.9`, on the test split and the mean of seeds.
-    #[serde(default)]
     pub claims: Vec<Claim>,
 }
 

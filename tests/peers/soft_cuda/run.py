@@ -1,9 +1,13 @@
 """`bench gpu-check` of a build with CUDA on a machine without a GPU: a driver, a compiler and a cuDNN that compute on the host stand in.
 
     cargo xtask check cuda
+<<<<<<< HEAD
     python tests/peers/soft_cuda/run.py target/cuda/release/xtask [TEXT]            the checks whose name contains TEXT
     python tests/peers/soft_cuda/run.py target/cuda/release/xtask --kept [TEXT]     the same with freed memory kept, as in training
     python tests/peers/soft_cuda/run.py target/cuda/release/xtask --count           what a settled training step asks for, against bounds
+=======
+    python tests/peers/soft_cuda/run.py target/cuda/release/umt [TEXT]
+>>>>>>> 58ee49d (Recipes explain themselves, a dry run says what a plan costs, and an installed program is called umt)
 
 It shows what a compiler cannot: that every launch passes its kernel's arguments, that memory is large enough and alive, that streams wait for
 each other, how cuDNN is called, and how often the driver is. It cannot show speed, nor the kernels of candle and cuDNN themselves, which have

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     timed("stub of the driver", || driver(&toolkit))?;
     timed("build with CUDA and cuDNN", || build(args, &target, &toolkit, &[]))?;
     timed("link without kernels for quantised weights", || lean(args, &target, &toolkit))?;
-    let binary = target.join("release/xtask");
+    let binary = target.join("release/umt");
     timed("kernels compiled by NVRTC", || kernels(&binary, &toolkit))?;
     timed("registers, spills and wide accesses of the kernels", || peer("cuda_resources.py", &[]))?;
     timed("what a training step asks for, on a stand-in for the driver", || {
@@ -142,7 +142,7 @@ fn build(args: &Args, target: &Path, toolkit: &Path, link: &[String]) -> anyhow:
     let cuda = toolkit.join("cu13");
     let what = if link.is_empty() { ["build", "--package", "xtask"] } else { ["rustc", "--package", "xtask"] };
     let mut command = cargo(&what);
-    command.args(["--bin", "xtask", "--release", "--locked", "--features", "cudnn"]).arg("--target-dir").arg(target);
+    command.args(["--bin", "umt", "--release", "--locked", "--features", "cudnn"]).arg("--target-dir").arg(target);
     for name in ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"] {
         command.env(name, &cuda);
     }

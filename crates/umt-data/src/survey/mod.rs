@@ -155,9 +155,10 @@ fn assign_test(found: &mut Survey) {
         umt_random::stream(0, "test split", 0, 0).shuffle(&mut of_class);
         let all: usize = of_class.iter().map(Vec::len).sum();
         let wanted = (all as f64 * TEST_SHARE).round() as usize;
-        let mut taken = 0;
+        let (mut taken, several) = (0, of_class.len() > 1);
         for members in of_class {
-            let test = taken + members.len() <= wanted.max(usize::from(all > 1));
+            // A group may be larger than the share: the first one goes over whatever its size.
+            let test = taken + members.len() <= wanted || (taken == 0 && several);
             taken += if test { members.len() } else { 0 };
             for i in members {
                 found.rows[i].split = Some(if test { Split::Test } else { Split::Train });
@@ -166,7 +167,7 @@ fn assign_test(found: &mut Survey) {
     }
     let test = found.rows.iter().filter(|row| row.split == Some(Split::Test)).count();
     found.notes.push(format!(
-        "no test split is named: {test} samples, {:.0} % of each class, were drawn for it; if samples belong together (takes \
+        "no test split is named: {test} samples, about {:.0} %, were drawn for it; if samples belong together (takes \
          of a speaker, frames of a scene), say so in a column `group:NAME` and run this again",
         100.0 * TEST_SHARE
     ));
