@@ -163,7 +163,7 @@ fn text(
             }
         });
     }
-    let header = ["stage", "parameters (million)", "MFLOP/sample", "samples/s", "time, one seed"];
+    let header = ["stage", "M parameters", "MFLOP/sample", "samples/s", "one seed"];
     let table = Table {
         title: format!("{}: {}", loaded.name, loaded.recipe.about),
         header: header.map(String::from).to_vec(),
