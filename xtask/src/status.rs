@@ -71,7 +71,12 @@ fn known(runs: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Whether there is a process of that number, where the system tells.
 fn alive(process: u32) -> bool {
-    !Path::new("/proc/self").exists() || Path::new(&format!("/proc/{process}")).exists()
+    if !Path::new("/proc/self").exists() {
+        return true;
+    }
+    // The state follows the name in parentheses; Z has ended, and nobody has asked how.
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 fn text(folder: &Path, status: &Status) -> String {

@@ -26,6 +26,11 @@ pub fn starter(name: &str, root: &str, facts: &Facts, skip: bool) -> Result<Stri
     if modalities.is_empty() {
         return Err("no file could be read, so nothing is known of lengths and sizes".into());
     }
+    let what = match (facts.scenes, modalities.len()) {
+        (Some(_), _) => "uni-modal teachers, joint training, UMT on the maps of every stage, linear probes",
+        (None, 1) => "one modality alone, and the linear probe of its encoder",
+        _ => "uni-modal teachers, joint training, UMT with a weight chosen on validation, linear probes",
+    };
     let mut out = format!(
         "# Chosen by the data: {} training, {} test samples, {} classes. Every value is a first guess;\n\
          # docs/RECIPES.md says what each key means, `search` tries others on validation.\n\
@@ -33,9 +38,7 @@ pub fn starter(name: &str, root: &str, facts: &Facts, skip: bool) -> Result<Stri
         facts.train,
         facts.test,
         facts.classes,
-        quoted(&format!(
-            "{name}: uni-modal teachers, joint training, UMT with a weight chosen on validation, linear probes"
-        )),
+        quoted(&format!("{name}: {what}")),
         quoted(root),
     );
     if skip {
