@@ -2,9 +2,9 @@
 
     cargo xtask check cuda
 <<<<<<< HEAD
-    python tests/peers/soft_cuda/run.py target/cuda/release/xtask [TEXT]            the checks whose name contains TEXT
-    python tests/peers/soft_cuda/run.py target/cuda/release/xtask --kept [TEXT]     the same with freed memory kept, as in training
-    python tests/peers/soft_cuda/run.py target/cuda/release/xtask --count           what a settled training step asks for, against bounds
+    python tests/peers/soft_cuda/run.py target/cuda/release/umt [TEXT]            the checks whose name contains TEXT
+    python tests/peers/soft_cuda/run.py target/cuda/release/umt --kept [TEXT]     the same with freed memory kept, as in training
+    python tests/peers/soft_cuda/run.py target/cuda/release/umt --count           what a settled training step asks for, against bounds
 =======
     python tests/peers/soft_cuda/run.py target/cuda/release/umt [TEXT]
 >>>>>>> 58ee49d (Recipes explain themselves, a dry run says what a plan costs, and an installed program is called umt)
