@@ -18,7 +18,7 @@ pub struct Combined {
 }
 
 /// Each decides by itself how fast which modality learns.
-const BALANCING: [&str; 9] = ["agm", "dgl", "g-blend", "mla", "mmpareto", "ogm", "ogm-ge", "pmr", "smp"];
+const BALANCING: [&str; 10] = ["agm", "dgl", "g-blend", "g2d", "mla", "mmpareto", "ogm", "ogm-ge", "pmr", "smp"];
 /// Each trains a head on every modality.
 const HEADS: [&str; 3] = ["aux-heads", "g-blend", "mmpareto"];
 /// Each weighs modalities, or combines samples, by the loss of whole inputs.

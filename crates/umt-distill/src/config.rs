@@ -1,8 +1,8 @@
 //! The list of objectives.
 
 use crate::{
-    Agm, AuxHeads, Combined, Dgl, Dropout, Feature, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto, Objective, Ogm,
-    OgmGe, Opm, Pmr, Shape, Smp, TaskOnly, TcMax, blend,
+    Agm, AuxHeads, Cml, Combined, Dgl, Dropout, Feature, G2d, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto,
+    Objective, Ogm, OgmGe, Opm, Pmr, Shape, Smp, TaskOnly, TcMax, blend,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +52,10 @@ pub enum ObjectiveConfig {
     /// Right combinations of features and class against all others.
     #[serde(rename = "tcmax")]
     TcMax(TcMax),
+    /// UMT, logit distillation and prioritisation (G2D).
+    G2d(G2d),
+    /// Confidence that does not grow where a modality is left out.
+    Cml(Cml),
     /// Several of these.
     Combined(Combined),
 }
@@ -79,6 +83,8 @@ impl ObjectiveConfig {
             Self::Dgl(Dgl::default()),
             Self::Opm(Opm::default()),
             Self::TcMax(TcMax::default()),
+            Self::G2d(G2d { start: 1, end: Some(1), ..G2d::default() }),
+            Self::Cml(Cml::default()),
             Self::Combined(Combined { of: vec![Self::Feature(Feature::new(10.0)), Self::OgmGe(ogm_ge)] }),
         ];
         all.into_iter().map(|example| (example.kind(), example)).collect()
@@ -104,6 +110,8 @@ impl ObjectiveConfig {
             Self::Dgl(_) => "dgl",
             Self::Opm(_) => "opm",
             Self::TcMax(_) => "tcmax",
+            Self::G2d(_) => "g2d",
+            Self::Cml(_) => "cml",
             Self::Combined(_) => "combined",
         }
     }
@@ -128,6 +136,8 @@ impl ObjectiveConfig {
             Self::Dgl(objective) => Box::new(objective),
             Self::Opm(objective) => Box::new(objective),
             Self::TcMax(objective) => Box::new(objective),
+            Self::G2d(objective) => Box::new(objective),
+            Self::Cml(objective) => Box::new(objective),
             Self::Combined(objective) => Box::new(objective),
         }
     }

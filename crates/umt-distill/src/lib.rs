@@ -62,6 +62,8 @@ mod smp;
 mod dgl;
 mod opm;
 mod tcmax;
+mod g2d;
+mod cml;
 mod combined;
 
 mod heads;
@@ -69,12 +71,14 @@ mod scores;
 
 pub use agm::Agm;
 pub use aux_heads::AuxHeads;
+pub use cml::Cml;
 pub use combined::Combined;
 pub use config::ObjectiveConfig;
 pub use dgl::Dgl;
 pub use dropout::{Dropout, Fill};
 pub use feature::{Distance, Feature, Ramp, Scale};
 pub use g_blend::{GBlend, JOINT, Losses, blend};
+pub use g2d::G2d;
 pub use labels::{Labels, PixelLoss};
 pub use logit_kd::LogitKd;
 pub use mla::Mla;

@@ -29,14 +29,9 @@ impl Objective for LogitKd {
     fn apply(&self, pass: &mut Pass<'_>, loss: &mut Loss) -> Result<(), NnError> {
         let teachers = &pass.targets.logits;
         let own = pass.outputs.tensor(&pass.outputs.logits)?;
-        let soften = |z: &Tensor| softmax(&(z / self.temperature)?, D::Minus1);
         let mut sum: Option<Tensor> = None;
         for logits in teachers {
-            if logits.dims() != own.dims() {
-                let expected = format!("{:?} as the student's", own.dims());
-                return Err(NnError::shape("teacher logits", expected, logits.dims()));
-            }
-            let soft = soften(logits)?;
+            let soft = soften(logits, &own, self.temperature)?;
             sum = Some(match sum {
                 Some(sum) => (sum + soft)?,
                 None => soft,
@@ -44,10 +39,7 @@ impl Objective for LogitKd {
         }
         let sum = sum.ok_or_else(|| NnError::Unsupported("`logit-kd` needs a teacher".into()))?;
         let teacher = (sum / teachers.len() as f64)?.detach();
-        let student = log_softmax(&(own / self.temperature)?, D::Minus1)?;
-        // p ln p is 0 where p is: the floor only keeps its logarithm finite.
-        let difference = (teacher.maximum(f32::MIN_POSITIVE)?.log()? - student)?;
-        let divergence = ((teacher * difference)?.sum(D::Minus1)?.mean_all()? * self.temperature.powi(2))?;
+        let divergence = divergence(&teacher, &own, self.temperature)?;
         loss.record("task", &pass.task);
         loss.record("divergence", &divergence);
         loss.value = ((&loss.value * (1.0 - self.weight))? + (divergence * self.weight)?)?;
@@ -63,4 +55,21 @@ impl Objective for LogitKd {
     fn needs(&self) -> Needs {
         Needs { logits: true, ..Needs::default() }
     }
+}
+
+/// A teacher's distribution at temperature `t`, if its logits fit the student's.
+pub(crate) fn soften(teacher: &Tensor, student: &Tensor, t: f64) -> Result<Tensor, NnError> {
+    if teacher.dims() != student.dims() {
+        let expected = format!("{:?} as the student's", student.dims());
+        return Err(NnError::shape("teacher logits", expected, teacher.dims()));
+    }
+    Ok(softmax(&(teacher / t)?, D::Minus1)?)
+}
+
+/// `t^2` times the divergence of the student's softened distribution from the teacher's, mean over samples or pixels.
+pub(crate) fn divergence(teacher: &Tensor, student: &Tensor, t: f64) -> Result<Tensor, NnError> {
+    let student = log_softmax(&(student / t)?, D::Minus1)?;
+    // p ln p is 0 where p is: the floor only keeps its logarithm finite.
+    let difference = (teacher.maximum(f32::MIN_POSITIVE)?.log()? - student)?;
+    Ok(((teacher * difference)?.sum(D::Minus1)?.mean_all()? * t.powi(2))?)
 }

@@ -93,13 +93,20 @@ impl<'a> NetworkTask<'a> {
         let mut targets = Targets::without_teacher(labels);
         let (needs, stages) = (self.objective.needs(), self.objective.maps());
         for teacher in &self.teachers {
+            let features = needs.features && stages.is_empty();
+            let mut encoded = features.then(|| teacher.encode(batch.inputs())).transpose()?;
             if needs.logits || needs.alone {
-                let logits = teacher.logits(batch.inputs())?.to_tensor()?;
+                // Of features that are there anyway, logits need no further pass.
+                let logits = match &encoded {
+                    Some(encoded) if !teacher.is_dense() => teacher.classify(encoded)?,
+                    _ => teacher.logits(batch.inputs())?,
+                };
+                let logits = logits.to_tensor()?;
                 targets.alone.extend(only(teacher).map(|modality| (modality, logits.clone())));
                 targets.logits.push(logits);
             }
-            if needs.features && stages.is_empty() {
-                targets.teachers.append(&mut teacher.encode(batch.inputs())?.features);
+            if let Some(encoded) = &mut encoded {
+                targets.teachers.append(&mut encoded.features);
             }
             if needs.features && !stages.is_empty() {
                 targets.maps.append(&mut teacher.maps(batch.inputs(), &stages)?);

@@ -16,8 +16,7 @@ use umt_random::Rng;
 /// to 150 of 300). Batch-norms go on, and momentum and weight decay still move a stopped encoder, as there. For more than two modalities
 /// the code says nothing: here the one that is behind is trained.
 ///
-/// By itself it is the task with a gate. G2D is this with distillation: `combined` of `feature` (UMT) and `smp`, and of `logit-kd`, which takes the
-/// mean of the teachers' probabilities where G2D has a term for each.
+/// By itself it is the task with a gate: for UMT, `combined` of `feature` and `smp`. With distillation of features and logits it is [`crate::G2d`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Smp {

@@ -269,7 +269,7 @@ fn every_objective_on_maps_or_refused_by_name() {
     refused.dedup();
     assert_eq!(refused, ["pmr", "g-blend", "mmcosine", "mla", "tcmax"]);
     let all = ["task", "feature", "logit-kd", "aux-heads", "ogm", "ogm-ge", "agm", "mmpareto", "dropout"];
-    assert_eq!(trained, [&all[..], &["smp", "dgl", "opm", "combined"]].concat());
+    assert_eq!(trained, [&all[..], &["smp", "dgl", "opm", "g2d", "cml", "combined"]].concat());
 }
 
 /// AGM scales gradients alone: at factor 1 (no advantage) its loss is the task's, and its shares add up to the logits.

@@ -6,8 +6,8 @@ mod reference;
 use reference::{NAMES, Run, array, check, close, golden, labels, plain};
 use serde_json::Value;
 use umt_distill::{
-    Agm, AuxHeads, Combined, Dgl, Distance, Feature, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto, ObjectiveConfig,
-    Ogm, OgmGe, Opm, Pmr, Ramp, Scale, Smp, TcMax, blend,
+    Agm, AuxHeads, Cml, Combined, Dgl, Distance, Feature, G2d, GBlend, LogitKd, Losses, Mla, MmCosine, MmPareto,
+    ObjectiveConfig, Ogm, OgmGe, Opm, Pmr, Ramp, Scale, Smp, TcMax, blend,
 };
 use umt_media::Modality;
 use umt_nn::{Array, Grads};
@@ -23,6 +23,7 @@ fn features_logits_and_heads_agree_with_the_reference() {
     plain("feature-share", ObjectiveConfig::Feature(Feature { scale: Scale::Share, ..feature(Distance::L1, 0.3) }));
     plain("logit-kd", ObjectiveConfig::LogitKd(LogitKd { weight: 0.4, temperature: 3.0 }));
     plain("aux-heads", ObjectiveConfig::AuxHeads(AuxHeads { weight: 0.7 }));
+    plain("cml", ObjectiveConfig::Cml(Cml { weight: 3.0 }));
     plain("mmcosine", ObjectiveConfig::MmCosine(MmCosine { scale: 7.0 }));
 }
 
@@ -70,6 +71,30 @@ fn gradient_modulation_agrees_with_the_reference() {
     for (epoch, untouched) in [(0, true), (1, false), (2, true)] {
         let step = late.step(0, epoch, &labels(0), encoder_grads(0), &Grads::new());
         assert_eq!(NAMES.iter().all(|m| step.result.grads[&conv(*m)] == encoder_grads(0)[&conv(*m)]), untouched);
+    }
+}
+
+/// G2D whole; and its order alone and on top of UMT, which is the sum of what both do.
+#[test]
+fn g2d_agrees_with_the_reference() {
+    let golden = golden();
+    let g2d = G2d { feature_weight: 0.7, logit_weight: 0.6, temperature: 2.0, ..G2d::default() };
+    let smp = ObjectiveConfig::Smp(Smp::default());
+    let umt = Combined { of: vec![smp.clone(), ObjectiveConfig::Feature(Feature::new(10.0))] };
+    for config in [ObjectiveConfig::G2d(g2d), smp, ObjectiveConfig::Combined(umt)] {
+        let mut run = Run::new(&config);
+        for (t, expected) in (0..).zip(golden["g2d"].as_array().unwrap()) {
+            let step = run.step(t, 0, &labels(t), encoder_grads(t), &Grads::new());
+            match config.kind() {
+                "g2d" => check("g2d", &step, expected),
+                "combined" if t < 3 => check("umt+smp", &step, &golden["feature-mse"][t as usize]),
+                _ => {}
+            }
+            for m in NAMES {
+                close("g2d conv", step.result.grads[&conv(m)].as_slice(), &expected[format!("conv.{m}")]);
+                close("g2d norm", step.result.grads[&norm(m)].as_slice(), &expected[format!("norm.{m}")]);
+            }
+        }
     }
 }
 

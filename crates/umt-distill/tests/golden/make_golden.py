@@ -140,6 +140,36 @@ def smp():
     return steps
 
 
+def g2d(feature, logit, temperature):
+    """Two of four steps with the surer teacher's encoder stopped."""
+    steps = []
+    for t in range(4):
+        s = Step(t)
+        loss = s.task() + feature * sum(F.mse_loss(s.x[m], s.teacher[m]) for m in NAMES)
+        student = F.log_softmax(s.logits() / temperature, 1)
+        for z in s.teacher_logits:
+            loss = loss + logit * temperature**2 * F.kl_div(student, F.softmax(z / temperature, 1), reduction="batchmean")
+        sure = [F.softmax(z, 1)[range(N), s.y].sum().item() for z in s.teacher_logits]
+        k = {m: float(t >= 2 or sure[i] < sure[1 - i]) for i, m in enumerate(NAMES)}
+        more = {f"conv.{m}": k[m] * s.conv[m] for m in NAMES}
+        more.update({f"norm.{m}": s.norm[m] for m in NAMES})
+        steps.append(s.report(loss, **more))
+    return steps
+
+
+def cml(weight):
+    steps = []
+    for t in range(3):
+        s = Step(t)
+        whole = F.softmax(s.logits(), 1).max(1).values
+        excess = 0
+        for m in NAMES:
+            less = F.softmax(s.classify({n: torch.zeros_like(s.x[n]) if n == m else s.x[n] for n in NAMES}), 1).max(1).values
+            excess = excess + torch.clamp(less - whole, min=0).mean()
+        steps.append(s.report(s.task() + weight * excess))
+    return steps
+
+
 def dgl():
     """Each modality's own loss, the other's features zero, the whole bias; the head learns from the task."""
     steps = []
@@ -333,6 +363,8 @@ def main():
         "mmcosine": mmcosine(7.0),
         "mla": mla(0.1),
         "smp": smp(),
+        "g2d": g2d(0.7, 0.6, 2.0),
+        "cml": cml(3.0),
         "dgl": dgl(),
         "opm": opm(),
         "tcmax": tcmax(),
