@@ -97,3 +97,27 @@ impl AudioInput {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published front-ends are what their authors' networks read, unless the recipe says otherwise.
+    #[test]
+    fn published_front_ends_are_not_standardised_again() {
+        let read = |front_end: &str, more: &str| {
+            let text = format!(r#"{{"front-end": {{"kind": "{front_end}"}}, "seconds": 5.0{more}}}"#);
+            serde_json::from_str::<AudioInput>(&text).unwrap()
+        };
+        let cases =
+            [("ogm-ge", AudioNormalise::None), ("fbank", AudioNormalise::None), ("vgg-sound", AudioNormalise::Train)];
+        for (front_end, expected) in cases {
+            let left_out = read(front_end, "");
+            assert_eq!(left_out.normalise, expected, "{front_end}");
+            assert_eq!(read(front_end, r#", "normalise": "clip""#).normalise, AudioNormalise::Clip, "{front_end}");
+            // What is stored says it, so that a later default changes no finished stage.
+            let stored = serde_json::to_string(&left_out).unwrap();
+            assert!(stored.contains("\"normalise\""), "{stored}");
+        }
+    }
+}

@@ -3,9 +3,11 @@
 use candle_core::{Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use umt_encoders::{EncoderConfig, ResNetConfig, Stem};
-use umt_fusion::{FusionConfig, Loss, Network, NetworkConfig, Outputs, StepResult};
+use umt_fusion::{
+    Encoded, FusionConfig, Lmf, Loss, Network, NetworkConfig, Outputs, Shapes, StepResult, TensorFusion, Weights,
+};
 use umt_media::Modality::{self, Audio, Depth, Video};
-use umt_nn::{Array, NnError, Role};
+use umt_nn::{Array, NnError, Params, Role};
 
 const CLASSES: usize = 4;
 
@@ -210,6 +212,47 @@ fn large_features_stay_finite() {
         });
         let result = step(&mut network, &inputs.collect()).unwrap();
         assert!(result.loss.is_finite(), "{name}");
+    }
+}
+
+/// Mean squared length of what the head of a fresh fusion reads, for features of this size: the gradient of its weight for one
+/// sample is the bias's times what it read.
+fn read_by_head(fusion: &FusionConfig, size: f64) -> f64 {
+    const WIDTH: usize = 96;
+    let shapes = Shapes { stages: [Audio, Video].map(|m| (m, vec![WIDTH])).into(), classes: CLASSES };
+    let (mut params, built) = (Params::default(), fusion.build());
+    built.init(&shapes, &mut params, &mut umt_random::stream(1, "init", 0, 0)).unwrap();
+    let weights = Weights::of(&params).unwrap();
+    let squares = (0..64).map(|sample| {
+        // As pooled after a ReLU: not below 0.
+        let feature = |id| noise(&[1, WIDTH], id).to_tensor().unwrap().relu().unwrap() * size;
+        let both = [(Audio, feature(2 * sample).unwrap()), (Video, feature(2 * sample + 1).unwrap())];
+        let logits = built.forward(&weights, &Encoded::of(both.into())).unwrap();
+        let label = Tensor::from_slice(&[0u32], 1, &Device::Cpu).unwrap();
+        let store = candle_nn::loss::cross_entropy(&logits, &label).unwrap().backward().unwrap();
+        let grads = weights.grads(&store).unwrap();
+        (norm(&grads["head.weight"]) / norm(&grads["head.bias"])).powi(2)
+    });
+    squares.sum::<f64>() / 64.0
+}
+
+/// Products neither grow with the features nor with the rank: a learning rate means the same for all.
+#[test]
+fn products_begin_at_one_scale() {
+    let lmf = |rank| FusionConfig::Lmf(Lmf { rank, width: 128 });
+    // Half of 128 values of variance 1 are left by a ReLU.
+    for fusion in [lmf(1), lmf(4), lmf(16)] {
+        let found = read_by_head(&fusion, 1.0);
+        assert!((40.0..90.0).contains(&found), "{fusion:?}: {found}");
+        let larger = read_by_head(&fusion, 30.0);
+        assert!((larger / found - 1.0).abs() < 1e-3, "{fusion:?}: {found} and {larger}");
+    }
+    for width in [8, 32] {
+        let fusion = FusionConfig::Tensor(TensorFusion { width });
+        let (found, larger) = (read_by_head(&fusion, 1.0), read_by_head(&fusion, 30.0));
+        let expected = (1.0 + width as f64 / 6.0).powi(2);
+        assert!((0.6..1.7).contains(&(found / expected)), "{fusion:?}: {found} for {expected}");
+        assert!((larger / found - 1.0).abs() < 1e-3, "{fusion:?}: {found} and {larger}");
     }
 }
 
