@@ -48,7 +48,7 @@ fn each_way_to_be_wrong_has_its_own_error_and_nothing_runs() {
             (begun.elapsed(), result)
         });
         let (time, result) = tries.min_by_key(|(time, _)| *time).unwrap();
-        assert!(time < Duration::from_millis(300), "{name}: {time:?}");
+        assert!(time < Duration::from_secs(1), "{name}: {time:?}");
         result.expect_err(name)
     };
     let called = "posix.system";
