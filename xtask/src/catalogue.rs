@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 say!("{}", entry(name)?);
             }
             say!(
-                "`{0} recipes show NAME` prints one with its comments, `{0} reproduce NAME --dry-run` its plan.",
+                "`{0} recipes show NAME` prints one with its comments,\n`{0} reproduce NAME --dry-run` its plan.",
                 program()
             );
         }

@@ -124,7 +124,10 @@ Mean ± sample standard deviation over 3 seeds.
     assert!(text.contains("| joint | audio | top-1 % | 30.00 ± 0.00 |"), "{text}");
     assert!(
         text.contains(
-            "| umt − joint | test  | top-1 % | +4.00 | [+1.26, +6.74] | 1.00           | 200     | 0.004    | better  |"
+            "## Paired differences: test, top-1 %, 200 samples\n\n\
+             | difference  | mean  | 95 % interval  | std  | p     | verdict |\n\
+             |:------------|------:|---------------:|-----:|------:|--------:|\n\
+             | umt − joint | +4.00 | [+1.26, +6.74] | 1.00 | 0.004 | better  |"
         ),
         "{text}"
     );

@@ -224,13 +224,13 @@ mod tests {
     fn every_starter_is_a_recipe_and_fits_its_data() -> Result<(), Box<dyn std::error::Error>> {
         let short = Facts { audio: Some(AudioFacts { rate: 8_000, seconds: [0.1, 0.2, 30.0] }), ..facts() };
         let sets = [
-            ("both", facts(), 8),
+            ("both", facts(), 9),
             ("audio", Facts { video: None, ..facts() }, 2),
-            ("stills", Facts { video: Some(([20, 30], true)), group: Some("person".into()), groups: 9, ..short }, 8),
+            ("stills", Facts { video: Some(([20, 30], true)), group: Some("person".into()), groups: 9, ..short }, 9),
             (
                 "large",
                 Facts { train: 200_000, classes: 300, validation: 1000, video: Some(([1920, 1080], false)), ..facts() },
-                8,
+                9,
             ),
             ("rooms", Facts { scenes: Some([640, 480]), audio: None, video: None, ..facts() }, 5),
         ];

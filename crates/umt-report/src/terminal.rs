@@ -64,7 +64,7 @@ mod tests {
         let header = ["method", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
         let sentence = "a sentence of some length ".repeat(6);
         for (table, parts) in [
-            (table(&header, &many), 3),
+            (table(&header, &many), 4),
             (table(&["expected", "outcome"], &[&sentence, "NOT HELD"]), 1),
             (table(&["a", "b"], &["1", "2"]), 1),
         ] {

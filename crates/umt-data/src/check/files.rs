@@ -48,8 +48,10 @@ const CLIPS: [&str; 13] =
     ["mp4", "mkv", "webm", "avi", "mov", "wav", "mp3", "flac", "ogg", "m4a", "png", "jpg", "jpeg"];
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
+    // A list that is named without a folder lies in the current one.
+    let read = if folder.as_os_str().is_empty() { Path::new(".") } else { folder }.read_dir();
     let mut found: Vec<PathBuf> =
-        folder.read_dir().ok().into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+        read.ok().into_iter().flatten().filter_map(|entry| Some(folder.join(entry.ok()?.file_name()))).collect();
     found.sort();
     found
 }

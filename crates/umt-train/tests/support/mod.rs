@@ -169,7 +169,7 @@ impl Task for Softmax {
             return Err(TrainError::Task("the machine caught fire".into()));
         }
         let (classes, width) = (self.classes, self.width);
-        let mut input = batch.inputs[&Modality::Audio].data.clone();
+        let mut input = batch.inputs()[&Modality::Audio].as_slice().to_vec();
         let mut rng = stream(context.seed, "noise", context.step, 0);
         input.iter_mut().for_each(|x| *x += 0.1 * rng.normal());
         let count = batch.len() as f32;
@@ -207,7 +207,7 @@ impl Task for Softmax {
 
     fn evaluate(&self, batch: &Feed) -> Result<Evaluation, TrainError> {
         let mean = self.params.value("norm.running_mean")?.as_slice();
-        let logits = self.logits(&batch.inputs[&Modality::Audio].data, mean);
+        let logits = self.logits(batch.inputs()[&Modality::Audio].as_slice(), mean);
         Ok(Evaluation::Logits(Array::from_slice(&[batch.len(), self.classes], &logits)?))
     }
 }
