@@ -2,13 +2,11 @@
 //! in files of their own.
 
 use crate::out::say;
-use crate::progress::Progress;
+use crate::progress::{Progress, bar};
 use crate::recipes::{Change, DataArgs, load};
 use crate::{fetch, init};
 use anyhow::bail;
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressDrawTarget};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,14 +87,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Make(args) => make(&args),
         Verb::FetchWeights(args) => fetch::run(args),
     }
-}
-
-pub fn bar() -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    ProgressBar::with_draw_target(None, target)
 }
 
 fn make(args: &Make) -> anyhow::Result<ExitCode> {

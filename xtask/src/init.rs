@@ -1,7 +1,7 @@
 //! `data init`: data as people have it become a manifest and a recipe to begin with.
 
-use crate::data::bar;
 use crate::out::{note, program, say};
+use crate::progress::bar;
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

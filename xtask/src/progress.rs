@@ -300,6 +300,15 @@ impl Watch for Progress {
     }
 }
 
+/// A bar for a terminal; nothing elsewhere.
+pub fn bar() -> ProgressBar {
+    let target = match std::io::stderr().is_terminal() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    };
+    ProgressBar::with_draw_target(None, target)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

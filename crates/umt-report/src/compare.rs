@@ -1,7 +1,6 @@
 //! Paired differences: which rows are compared, and by how much they differ sample by sample.
 
-use crate::error::ReportError;
-use crate::report::eval;
+use crate::error::{ReportError, eval};
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use umt_data::Split;
 use umt_eval::difference::Difference;

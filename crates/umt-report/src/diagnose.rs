@@ -1,9 +1,8 @@
 //! `diagnose`: what is wrong with the networks of a finished run, read from what the run left behind.
 
 use crate::compare::{hits, probe_of};
-use crate::error::ReportError;
+use crate::error::{ReportError, eval};
 use crate::pictures::{self, BarGroup, Curve};
-use crate::report::eval;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! What can be wrong between finished stages and their report.
 
+use umt_eval::EvalError;
 use umt_run::RunError;
 
 /// Every way in which a report can fail, each with its exit code.
@@ -30,4 +31,9 @@ impl ReportError {
             Self::Plot { .. } => 1,
         }
     }
+}
+
+/// A measure of a stage that failed.
+pub(crate) fn eval(stage: &str, source: EvalError) -> ReportError {
+    RunError::Eval { stage: stage.to_owned(), source }.into()
 }

@@ -8,6 +8,7 @@
 //! assert!(umt_report::render(&table).contains("umt"));
 //! ```
 
+mod call;
 mod error;
 mod base64;
 mod page;
@@ -18,8 +19,9 @@ mod report;
 mod terminal;
 mod diagnose;
 
+pub use call::Call;
 pub use diagnose::{DiagnoseOptions, Diagnoses, Diagnosis, diagnose, diagnosis_plot};
 pub use error::ReportError;
-pub use report::{Call, Report, write};
+pub use report::{Report, write};
 pub use scenes::overlay;
 pub use terminal::{render, render_results};

@@ -1,20 +1,21 @@
 //! Records of finished stages become `results.json`, `results.md`, pictures and the table that is printed.
 
+use crate::call::Call;
 use crate::compare;
-use crate::error::ReportError;
+use crate::error::{ReportError, eval};
 use crate::page::{self, Plots};
 use crate::pictures::{self, BarGroup, Curve};
 use crate::scenes;
 use crate::terminal::render;
 use std::collections::{BTreeMap, BTreeSet};
 use umt_data::Split;
-use umt_eval::{Confusion, EvalError, Expectation, Results, Row, summary, tables};
+use umt_eval::{Confusion, Expectation, Results, Row, summary, tables};
 use umt_recipe::Figure;
 use umt_recipe::Unit;
 use umt_recipe::{Loaded, Recipe, Task};
 use umt_run::folder;
 use umt_run::record::Record;
-use umt_run::{Done, Finished, RunError, RunRecord, Stages};
+use umt_run::{Done, Finished, RunRecord, Stages};
 use umt_store::Store;
 use umt_train::EpochRow;
 
@@ -38,15 +39,6 @@ impl Report {
     pub fn unmet(&self) -> impl Iterator<Item = &Expectation> {
         self.results.expect.iter().filter(|e| !e.held)
     }
-}
-
-/// How a run was asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Call {
-    /// The command line.
-    pub command: String,
-    /// Whether `[quick]` was merged: such numbers say nothing about methods.
-    pub quick: bool,
 }
 
 /// Writes the report of a finished run.
@@ -330,8 +322,4 @@ fn bars(recipe: &Recipe, results: &Results) -> Vec<BarGroup> {
         }
     }
     groups
-}
-
-pub(crate) fn eval(stage: &str, source: EvalError) -> ReportError {
-    RunError::Eval { stage: stage.to_owned(), source }.into()
 }

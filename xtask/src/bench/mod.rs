@@ -1,5 +1,6 @@
 //! How fast things are: reading data, kernels, whole training steps, inference; and how fast a peer is in the same call.
 
+mod case;
 mod duel;
 mod gpu;
 mod kernels;

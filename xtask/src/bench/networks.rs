@@ -1,8 +1,8 @@
 //! The networks that are timed.
 
+pub use super::case::{Case, Prepared, Work};
 use super::rgbd;
 use anyhow::Context;
-use clap::ValueEnum;
 use std::collections::BTreeMap;
 use umt_data::Batch;
 use umt_distill::{NetworkTask, ObjectiveConfig};
@@ -11,32 +11,6 @@ use umt_fusion::{FusionConfig, Network, NetworkConfig};
 use umt_media::{Array, Modality};
 use umt_nn::{Device, optim::OptimizerConfig};
 use umt_train::{Feed, StepContext, Task};
-
-/// What is done with a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Work {
-    /// Forward, cross-entropy, backward, SGD with momentum.
-    Train,
-    /// Logits in evaluation mode.
-    Infer,
-}
-
-/// A network, its input and what is done with it.
-pub struct Case {
-    /// Name in tables, results and the peer's script.
-    pub name: &'static str,
-    pub work: Work,
-    /// The peer's script, under `tests/peers`.
-    pub script: &'static str,
-    pub(super) prepare: fn(&Case) -> anyhow::Result<Prepared>,
-    pub classes: usize,
-    pub batch: usize,
-    /// Height and width.
-    pub size: [usize; 2],
-}
-
-/// What is trained, and on which batch.
-pub type Prepared = (Box<dyn Task>, Batch);
 
 const NETWORKS: &str = include_str!("../../../tests/peers/networks.py");
 const ESANET: &str = include_str!("../../../tests/peers/esanet_step.py");

@@ -1,6 +1,6 @@
 //! The timed segmentation networks: ESANet's training step, loss at four scales included.
 
-use super::networks::{Case, Prepared};
+use super::case::{Case, Prepared};
 use std::collections::BTreeMap;
 use umt_data::{Batch, LabelMaps};
 use umt_distill::{NetworkTask, ObjectiveConfig, PixelLoss};

@@ -9,8 +9,8 @@ mod html;
 mod media;
 mod samples;
 
+use crate::call::Call;
 use crate::error::ReportError;
-use crate::report::Call;
 use html::escape;
 use media::Media;
 use samples::Network;
